@@ -1,0 +1,132 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import table
+from benchmarks.measure import ToolFailed
+from benchmarks.rows import ROWS, Row
+from benchmarks.runner import Result, Source, Workshop, carry_out, tell
+from tests.sshd import Sshd, running_sshd
+
+_ROOM = 6 << 30
+"""Bytes that the largest row may take at scale 1: the source and a destination a tool."""
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    by_name = {row.name: row for row in ROWS}
+    if arguments.list:
+        for row in ROWS:
+            print(f"{row.name:16} {row.says}")
+        return 0
+    unknown = [name for name in arguments.rows if name not in by_name]
+    if unknown:
+        print(f"no such row: {', '.join(unknown)}; --list names them", file=sys.stderr)
+        return 1
+    rows = [by_name[name] for name in arguments.rows] or list(ROWS)
+    parent = arguments.directory or _roomy_place(arguments.scale)
+    with tempfile.TemporaryDirectory(prefix="syncron-bench-", dir=parent) as directory:
+        return _run(rows, Path(directory), arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="which rows (default: all)")
+    parser.add_argument("--list", action="store_true", help="name the rows and end")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each tool (default 5)")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the trees (default 1)")
+    parser.add_argument("--syncron", default=_beside("syncron"), help="the command to measure")
+    parser.add_argument(
+        "--remote-syncron",
+        default=_beside("syncron"),
+        metavar="PATH",
+        help="the one installed at the remote end",
+    )
+    parser.add_argument(
+        "--shipped",
+        action="store_true",
+        help="none is installed at the remote end: the helper is shipped",
+    )
+    parser.add_argument(
+        "--tools", default="", metavar="NAMES", help="only these, such as syncron,rsync"
+    )
+    parser.add_argument(
+        "--directory", metavar="DIR", help="where the trees go (default: memory, if there is room)"
+    )
+    return parser
+
+
+def _run(rows: list[Row], directory: Path, arguments: argparse.Namespace) -> int:
+    memories = [directory / "remembered-here", directory / "remembered-there"]
+    # One line: sshd takes the first SetEnv and no other.
+    there = f"SetEnv XDG_STATE_HOME={memories[1]} XDG_CACHE_HOME={directory}/cache-there"
+    failed = False
+    with running_sshd(directory / "sshd", [there]) as server:
+        workshop = Workshop(
+            directory,
+            server,
+            _environment(directory, memories[0], server),
+            memories,
+            shlex.split(arguments.syncron),
+            None if arguments.shipped else arguments.remote_syncron,
+            frozenset(filter(None, arguments.tools.split(","))),
+            str(directory).startswith("/dev/shm/"),
+        )
+        source = Source(directory / "source", arguments.scale)
+        place = "memory" if workshop.in_memory else "files on disk"
+        print(table.heading(workshop.executable, arguments.runs, arguments.scale, place))
+        print(table.head())
+        done: list[tuple[Row, list[Result]]] = []
+        for row in rows:
+            try:
+                done.append((row, carry_out(row, workshop, source, arguments.runs)))
+            except ToolFailed as problem:
+                tell(f"{row.name} FAILED: {problem}")
+                failed = True
+                continue
+            print(*table.lines(*done[-1]), sep="\n", flush=True)
+        for row, results in done:
+            for line in table.memory_lines(row, results):
+                print(line)
+        print("\n" + "\n".join(f"- {row.name}: {row.says}" for row, _ in done))
+    return 1 if failed else 0
+
+
+def _environment(directory: Path, state: Path, server: Sshd) -> dict[str, str]:
+    """What every tool sees: a home of its own, where ssh's configuration is."""
+    home = directory / "home"
+    (home / ".ssh").mkdir(mode=0o700, parents=True)
+    shutil.copy(server.config, home / ".ssh/config")
+    return {
+        "PATH": os.environ["PATH"],
+        "LC_ALL": "C.UTF-8",
+        "HOME": str(home),
+        "XDG_STATE_HOME": str(state),
+        "XDG_CACHE_HOME": str(directory / "cache-here"),
+        "XDG_CONFIG_HOME": str(directory / "config"),
+    }
+
+
+def _roomy_place(scale: float) -> str | None:
+    memory = "/dev/shm"
+    if os.path.isdir(memory) and shutil.disk_usage(memory).free > _ROOM * scale:
+        return memory
+    return None
+
+
+def _beside(command: str) -> str:
+    """The command of the environment that runs this, else whichever is found first."""
+    here = os.path.join(os.path.dirname(sys.executable), command)
+    return here if os.path.exists(here) else command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The tools that are measured: for each, the command that does a row's work."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from tests.sshd import Sshd
+
+HOST = "target"
+"""The alias by which the configuration of the throw-away server knows it."""
+
+CIPHER = "aes128-gcm@openssh.com"
+"""What every tool's SSH uses: syncron's own first choice, and quicker than ssh's."""
+
+
+class Direction(Enum):
+    """Which of the two trees is behind SSH."""
+
+    PUSH = "push"
+    PULL = "pull"
+
+
+class Tool(Protocol):
+    """One line of a row."""
+
+    @property
+    def name(self) -> str:
+        """As the table shows it."""
+
+    @property
+    def keeps_equal(self) -> bool:
+        """Whether it makes a destination like the source from any start, so that it can take
+        part in rows that begin with a full one, and be checked."""
+
+    def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
+        """Make ``destination`` like ``source``."""
+
+
+def ssh(server: Sshd) -> list[str]:
+    """The external ``ssh``, up to the host. syncron has its own, and finds the same
+    configuration in its home directory."""
+    command = ["ssh", "-F", str(server.config), "-c", CIPHER]
+    return [*command, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"]
+
+
+@dataclass(frozen=True)
+class Rsync:
+    """rsync with what syncron does by default: links, permissions, times, owner and group."""
+
+    server: Sshd
+    options: Sequence[str] = ()
+    keeps_equal = True
+
+    @property
+    def name(self) -> str:
+        return " ".join(("rsync", *self.options))
+
+    def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
+        trees = [f"{source}/", f"{destination}/"]
+        remote = 1 if direction is Direction.PUSH else 0
+        trees[remote] = f"{HOST}:{trees[remote]}"
+        return ["rsync", "-rlptgoD", *self.options, "-e", shlex.join(ssh(self.server)), *trees]
+
+
+@dataclass(frozen=True)
+class Syncron:
+    """syncron as installed; ``remote`` is the installed one at the other end, None to ship it."""
+
+    executable: Sequence[str]
+    remote: str | None
+    keeps_equal = True
+
+    @property
+    def name(self) -> str:
+        return "syncron" if self.remote else "syncron, shipped"
+
+    def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
+        trees = [str(source), str(destination)]
+        remote = 1 if direction is Direction.PUSH else 0
+        trees[remote] = f"{HOST}:{trees[remote]}"
+        options = [f"--remote-syncron={self.remote}"] if self.remote else []
+        return [*self.executable, *options, *trees]
+
+
+@dataclass(frozen=True)
+class Tar:
+    """A reference: everything through one pipe, nothing compared."""
+
+    server: Sshd
+    name = "tar, ssh tar"
+    keeps_equal = False
+
+    def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
+        pack = f"tar -C {shlex.quote(os.fspath(source))} -cf - ."
+        place = shlex.quote(os.fspath(destination))
+        unpack = f"mkdir -p {place} && tar -C {place} -xf -"
+        there = shlex.join([*ssh(self.server), HOST])
+        if direction is Direction.PUSH:
+            return ["sh", "-c", f"{pack} | {there} {shlex.quote(unpack)}"]
+        return ["sh", "-c", f"{there} {shlex.quote(pack)} | {{ {unpack}; }}"]
+
+
+@dataclass(frozen=True)
+class Find:
+    """A reference: one local look at every entry of the source, no SSH."""
+
+    name = "find -printf"
+    keeps_equal = False
+
+    def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
+        del direction, destination
+        return ["find", str(source), "-printf", "%p %s %T@ %C@ %i\\n"]

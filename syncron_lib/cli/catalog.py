@@ -1,0 +1,291 @@
+"""Every option, once: the parser, the configuration and the tests of both read this table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from syncron_lib.cli.settings import Ownership
+from syncron_lib.core.options import DeleteCap
+
+
+class Kind(Enum):
+    """How an option takes its value."""
+
+    SWITCH = "switch"
+    """On by its name, off by ``--no-`` and its name; true or false in YAML."""
+    PRESET = "preset"
+    """Says what holds by default; there is no off."""
+    COUNT = "count"
+    """Each time it is given counts; a number in YAML."""
+    NUMBER = "number"
+    TEXT = "text"
+    NUMBER_OR_TEXT = "number or text"
+    FILES = "files"
+    """Repeatable file names; one or a list in YAML."""
+    RULES = "rules"
+    """Repeatable patterns, in order with those of the other options of this kind."""
+    RULE_FILES = "rule files"
+    """The same, read from files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option that may stand on the command line and in the configuration."""
+
+    group: str
+    long: str
+    kind: Kind
+    help: str
+    short: str = ""
+    metavar: str = ""
+    field: str = ""
+    """The field of `Settings`; by default the long name."""
+    on: Any = True
+    off: Any = False
+    convert: Callable[[str], Any] = str
+    """From the text as written; raises ValueError with a phrase that says what is expected."""
+    include: bool = False
+    """Whether a rule keeps what it matches."""
+
+    @property
+    def target(self) -> str:
+        """The field of `Settings` that this option sets."""
+        return self.field or self.long.replace("-", "_")
+
+    @property
+    def takes_value(self) -> bool:
+        """Whether a value follows on the command line."""
+        return self.kind not in (Kind.SWITCH, Kind.PRESET, Kind.COUNT)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise ValueError("expected a number of seconds such as 30 or 0.5")
+    return float(text)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise ValueError("expected a port number from 1 to 65535")
+    return int(text)
+
+
+def _delete_cap(text: str) -> DeleteCap:
+    if re.fullmatch(r"[0-9]{1,18}", text):
+        return DeleteCap(count=int(text))
+    if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?%", text) and float(text[:-1]) <= 100:
+        return DeleteCap(percent=float(text[:-1]))
+    raise ValueError("expected a number of deletes such as 100, or a share such as 10%")
+
+
+def _compression(text: str) -> str:
+    if text not in ("auto", "zstd", "none"):
+        raise ValueError("expected auto, zstd or none")
+    return text
+
+
+def _not_empty(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("expected a text that is not empty")
+    return text
+
+
+_WHAT = "What is carried over"
+_RULES = "What belongs to the tree"
+_SAFETY = "Deleting, and guards"
+_HOW = "How"
+_REMOTE = "The remote side"
+_OUTPUT = "Output"
+
+_AS_BY_DEFAULT = {
+    "perms": True,
+    "times": True,
+    "owner": Ownership.WHERE_ROOT,
+    "group": Ownership.WHERE_ROOT,
+}
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        _WHAT,
+        "archive",
+        Kind.PRESET,
+        "what holds by default: -rlpt, and -og where the receiver is root",
+        "a",
+        on=_AS_BY_DEFAULT,
+    ),
+    Option(_WHAT, "recursive", Kind.PRESET, "with all that is below (always)", "r", on={}),
+    Option(_WHAT, "links", Kind.PRESET, "symlinks as symlinks (always)", "l", on={}),
+    Option(_WHAT, "perms", Kind.SWITCH, "permissions (default)", "p"),
+    Option(_WHAT, "times", Kind.SWITCH, "modification times (default)", "t"),
+    Option(
+        _WHAT,
+        "owner",
+        Kind.SWITCH,
+        "owner (default where the receiver is root)",
+        "o",
+        on=Ownership.ALWAYS,
+        off=Ownership.NEVER,
+    ),
+    Option(
+        _WHAT,
+        "group",
+        Kind.SWITCH,
+        "group (default where the receiver is root)",
+        "g",
+        on=Ownership.ALWAYS,
+        off=Ownership.NEVER,
+    ),
+    Option(
+        _RULES,
+        "exclude",
+        Kind.RULES,
+        "leave out what matches",
+        metavar="PATTERN",
+        field="patterns",
+        convert=_not_empty,
+    ),
+    Option(
+        _RULES,
+        "include",
+        Kind.RULES,
+        "keep what matches, against later excludes",
+        metavar="PATTERN",
+        field="patterns",
+        convert=_not_empty,
+        include=True,
+    ),
+    Option(
+        _RULES,
+        "exclude-from",
+        Kind.RULE_FILES,
+        "excludes from a file, one a line (- is standard input)",
+        metavar="FILE",
+        field="patterns",
+        convert=_not_empty,
+    ),
+    Option(
+        _RULES,
+        "include-from",
+        Kind.RULE_FILES,
+        "includes from a file",
+        metavar="FILE",
+        field="patterns",
+        convert=_not_empty,
+        include=True,
+    ),
+    Option(_RULES, "gitignore", Kind.SWITCH, "leave out what git ignores"),
+    Option(_RULES, "one-file-system", Kind.SWITCH, "stay on the file system of SRC", "x"),
+    Option(_SAFETY, "dry-run", Kind.SWITCH, "show what would happen, change nothing", "n"),
+    Option(_SAFETY, "delete", Kind.SWITCH, "delete from DST what SRC does not have"),
+    Option(_SAFETY, "force", Kind.SWITCH, "let a file replace a directory that is not empty"),
+    Option(
+        _SAFETY,
+        "max-delete",
+        Kind.NUMBER_OR_TEXT,
+        "refuse to delete more than N, or N%% of DST",
+        metavar="N[%]",
+        convert=_delete_cap,
+    ),
+    Option(_SAFETY, "allow-empty-source", Kind.SWITCH, "go on although SRC has become empty"),
+    Option(_SAFETY, "allow-unmounted", Kind.SWITCH, "go on although DST seems not to be mounted"),
+    Option(_SAFETY, "mkpath", Kind.SWITCH, "create the missing parents of DST too"),
+    Option(_HOW, "checksum", Kind.SWITCH, "compare by content, whatever size and time say", "c"),
+    Option(
+        _HOW,
+        "compress",
+        Kind.SWITCH,
+        "compress everything that is sent",
+        "z",
+        on="zstd",
+        off="none",
+    ),
+    Option(
+        _HOW,
+        "compress-choice",
+        Kind.TEXT,
+        "auto (where it helps; default), zstd or none",
+        metavar="WAY",
+        field="compress",
+        convert=_compression,
+    ),
+    Option(
+        _HOW,
+        "timeout",
+        Kind.NUMBER,
+        "give up when nothing is heard for so long (default 60, 0 never)",
+        metavar="SECONDS",
+        convert=_seconds,
+    ),
+    Option(
+        _HOW,
+        "lock-wait",
+        Kind.NUMBER,
+        "wait so long for another run to end (default 0)",
+        metavar="SECONDS",
+        convert=_seconds,
+    ),
+    Option(
+        _REMOTE,
+        "port",
+        Kind.NUMBER,
+        "SSH port (-p is --perms, as in rsync)",
+        metavar="PORT",
+        convert=_port,
+    ),
+    Option(
+        _REMOTE,
+        "identity",
+        Kind.FILES,
+        "SSH key file; repeatable (-i is --itemize-changes)",
+        metavar="FILE",
+        convert=_not_empty,
+    ),
+    Option(
+        _REMOTE,
+        "rsh",
+        Kind.TEXT,
+        "run an external ssh, e.g. -e 'ssh -p 2222'",
+        "e",
+        metavar="COMMAND",
+        convert=_not_empty,
+    ),
+    Option(
+        _REMOTE,
+        "remote-python",
+        Kind.TEXT,
+        "Python to use there",
+        metavar="PATH",
+        convert=_not_empty,
+    ),
+    Option(
+        _REMOTE,
+        "remote-syncron",
+        Kind.TEXT,
+        "syncron to use there",
+        metavar="PATH",
+        convert=_not_empty,
+    ),
+    Option(_OUTPUT, "verbose", Kind.COUNT, "name what is changed; -vv tells the phases too", "v"),
+    Option(_OUTPUT, "quiet", Kind.SWITCH, "errors only", "q"),
+    Option(
+        _OUTPUT,
+        "itemize-changes",
+        Kind.SWITCH,
+        "say of every change what it is, as rsync does",
+        "i",
+    ),
+    Option(_OUTPUT, "stats", Kind.SWITCH, "counts, bytes and roots at the end"),
+    Option(_OUTPUT, "progress", Kind.SWITCH, "show progress (default on a terminal)"),
+    Option(_OUTPUT, "json", Kind.SWITCH, "one JSON object a line, the summary last"),
+)
+"""Options for the command line and for jobs alike."""
+
+VERIFY = Option("Run", "verify", Kind.SWITCH, "compare only, by content: exit 0 equal, 9 different")
+"""A way to run rather than an option, but a job may say it too."""
+
+CONFIGURABLE: dict[str, Option] = {each.long: each for each in (*OPTIONS, VERIFY)}
+"""What a job or the defaults may say, by key."""

@@ -1,0 +1,83 @@
+"""Settings in the making: what argv and YAML both do with an option and its value."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from syncron_lib.cli.catalog import Kind, Option
+from syncron_lib.cli.settings import Settings
+from syncron_lib.errors import UsageError
+
+PATTERN_FILE_MAX = 64 << 20
+"""Bytes of one file of patterns; more is a mistake (a device, a wrong file), not a rule set."""
+
+
+class Draft:
+    """Collects options in the order they are written. ``base`` is what relative file names are
+    relative to, ``home`` what ``~/`` stands for; each None where there is none."""
+
+    def __init__(self, *, base: str | None, home: str | None) -> None:
+        self._base = base
+        self._home = home
+        self._values: dict[str, Any] = {}
+        self._patterns: list[bytes] = []
+
+    def switch(self, option: Option, on: bool) -> None:
+        """A yes or no option was given."""
+        if option.kind is Kind.PRESET:
+            self._values.update(option.on)
+        else:
+            self._values[option.target] = option.on if on else option.off
+
+    def count(self, option: Option, times: int) -> None:
+        """A counting option was given ``times`` more often."""
+        self._values[option.target] = self._values.get(option.target, 0) + times
+
+    def value(self, option: Option, text: str) -> None:
+        """An option was given with a value. ValueError says what is wrong with it."""
+        converted = option.convert(text)
+        if option.kind in (Kind.RULES, Kind.RULE_FILES):
+            self._add_patterns(option, converted)
+        elif option.kind is Kind.FILES:
+            name = self.file_name(converted)
+            self._values[option.target] = (*self._values.get(option.target, ()), name)
+        else:
+            self._values[option.target] = converted
+
+    def settings(self) -> Settings:
+        """What was collected."""
+        return Settings(**self._values, patterns=tuple(self._patterns))
+
+    def file_name(self, text: str) -> str:
+        """A file name as written, with ``~/`` and the base put in. ValueError without a home."""
+        if text == "~" or text.startswith("~/"):
+            if self._home is None:
+                raise ValueError('"~" needs a home directory, and this user has none: set HOME')
+            return self._home + text[1:]
+        return text if self._base is None else os.path.join(self._base, text)
+
+    def _add_patterns(self, option: Option, text: str) -> None:
+        from syncron_lib.core.rules import add_argument, add_file  # most runs have no patterns
+
+        try:
+            if option.kind is Kind.RULES:
+                add_argument(self._patterns, os.fsencode(text), include=option.include)
+            else:
+                add_file(self._patterns, self._pattern_file(text), include=option.include)
+        except UsageError as error:
+            raise ValueError(error.message.rstrip(".")) from error
+
+    def _pattern_file(self, name: str) -> bytes:
+        try:
+            if name == "-" and self._base is None:
+                data = sys.stdin.buffer.read(PATTERN_FILE_MAX + 1) if sys.stdin else b""
+            else:
+                with open(self.file_name(name), "rb") as file:
+                    data = file.read(PATTERN_FILE_MAX + 1)
+        except OSError as error:
+            raise ValueError(f"cannot read {name}: {error.strerror or error}") from error
+        if len(data) > PATTERN_FILE_MAX:
+            raise ValueError(f"{name} is too large for a file of patterns")
+        return data

@@ -1,0 +1,42 @@
+"""What the session tells, and what is told at the end: one interface, text and JSON behind it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from syncron_lib.core.report import Failure, Item, Phase, Report
+from syncron_lib.errors import SyncronError
+
+
+class Face(Protocol):
+    """Shows one run. The first five are the session's observer; any thread may call."""
+
+    def phase(self, phase: Phase) -> None:
+        """A phase begins."""
+
+    def progress(self, phase: Phase, done: int, total: int | None, size: int) -> None:
+        """Scan: entries so far and their bytes; hash and transfer: bytes done and in all."""
+
+    def item(self, item: Item) -> None:
+        """One change, in the order of the plan; in a dry run too."""
+
+    def failure(self, failure: Failure) -> None:
+        """One file that was not done."""
+
+    def warning(self, text: str) -> None:
+        """Something a person should know; the run goes on."""
+
+    def notice(self, text: str) -> None:
+        """What connecting has to say: a host key was recorded, an external ssh complains."""
+
+    def hold(self, held: bool) -> None:
+        """Leave the terminal alone while a person is being asked something."""
+
+    def finished(self, report: Report) -> None:
+        """The run was carried out."""
+
+    def root(self, location: str, digest: str, seconds: float) -> None:
+        """The Merkle root that ``--root`` asked for."""
+
+    def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
+        """The run ended early; ``report`` says how far it came, ``status`` is the exit status."""

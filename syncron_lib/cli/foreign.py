@@ -1,0 +1,101 @@
+"""rsync's options that syncron does not have: known by name, so that they can be refused by name.
+
+Hands and crontabs know rsync; an option of it that is passed over in silence would be a promise
+not kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """One of rsync's options. ``advice`` says what to do instead."""
+
+    long: str = ""
+    short: str = ""
+    advice: str = ""
+
+    def refusal(self, written: str) -> str:
+        """The sentence for someone who wrote ``written``."""
+        names = (f"-{self.short}" if self.short else "", self.long)
+        other = [name for name in names if name and name != written]
+        called = f"{written} ({other[0]})" if other else written
+        end = f": {self.advice}." if self.advice else "."
+        return f"syncron does not have rsync's {called}{end}"
+
+
+_DELETES_LAST = "deletes always come last; use --delete"
+_KEEPS_PARTS = "what an interrupted run has brought over is always kept; leave it out"
+_READABLE = "sizes are shown for people anyway; leave it out (--help for help)"
+
+FOREIGN: tuple[Foreign, ...] = (
+    Foreign("--human-readable", "h", _READABLE),
+    Foreign("", "P", f"{_KEEPS_PARTS}, or use --progress"),
+    Foreign("--partial", "", _KEEPS_PARTS),
+    Foreign("--partial-dir", "", _KEEPS_PARTS),
+    Foreign("--del", "", _DELETES_LAST),
+    Foreign("--delete-before", "", _DELETES_LAST),
+    Foreign("--delete-during", "", _DELETES_LAST),
+    Foreign("--delete-delay", "", _DELETES_LAST),
+    Foreign("--delete-after", "", _DELETES_LAST),
+    Foreign("--delay-updates", "", "every file appears whole anyway; leave it out"),
+    Foreign("--secluded-args", "s", "names always travel unharmed; leave it out"),
+    Foreign("--protect-args", "", "names always travel unharmed; leave it out"),
+    Foreign("--rsync-path", "", "use --remote-syncron or --remote-python"),
+    Foreign("--info", "", "use --progress, --stats or -v"),
+    Foreign("--out-format", "", "use -i, or --json for programs"),
+    Foreign("--list-only", "", "use -n -i"),
+    Foreign("--specials", "", "fifos and sockets are always carried over; leave it out"),
+    Foreign("--devices", "", "device nodes are not carried over yet"),
+    Foreign("", "D", "fifos and sockets are always carried over, device nodes not yet"),
+    Foreign("--inc-recursive", "", "leave it out"),
+    Foreign("--contimeout", "", "use --timeout"),
+    Foreign("--block-size", "B"),
+    Foreign("--relative", "R"),
+    Foreign("--backup", "b"),
+    Foreign("--update", "u"),
+    Foreign("--dirs", "d"),
+    Foreign("--copy-links", "L"),
+    Foreign("--copy-dirlinks", "k"),
+    Foreign("--keep-dirlinks", "K"),
+    Foreign("--hard-links", "H"),
+    Foreign("--executability", "E"),
+    Foreign("--acls", "A"),
+    Foreign("--xattrs", "X"),
+    Foreign("--atimes", "U"),
+    Foreign("--crtimes", "N"),
+    Foreign("--omit-dir-times", "O"),
+    Foreign("--omit-link-times", "J"),
+    Foreign("--sparse", "S"),
+    Foreign("--whole-file", "W"),
+    Foreign("--prune-empty-dirs", "m"),
+    Foreign("--ignore-times", "I", "use --checksum"),
+    Foreign("--modify-window", "@"),
+    Foreign("--temp-dir", "T"),
+    Foreign("--fuzzy", "y"),
+    Foreign("--cvs-exclude", "C", "use --gitignore or --exclude-from"),
+    Foreign("--filter", "f", "use --exclude, --include and the -from forms"),
+    Foreign("", "F", "use .syncronignore files, which are always honoured"),
+    Foreign("--from0", "0"),
+    Foreign("--8-bit-output", "8"),
+    Foreign("--remote-option", "M"),
+    Foreign("--ipv4", "4"),
+    Foreign("--ipv6", "6"),
+    *(
+        Foreign(f"--{name}")
+        for name in (
+            "debug stderr no-motd no-implied-dirs backup-dir suffix inplace append append-verify"
+            " old-dirs old-d copy-unsafe-links safe-links insecure-links confine-root munge-links"
+            " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
+            " checksum-choice existing ignore-non-existing ignore-existing remove-source-files"
+            " delete-excluded ignore-missing-args delete-missing-args ignore-errors max-size"
+            " min-size max-alloc numeric-ids usermap groupmap chown size-only compare-dest"
+            " copy-dest link-dest compress-level compress-threads skip-compress files-from"
+            " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"
+            " log-file-format password-file early-input bwlimit stop-after stop-at fsync"
+            " write-batch only-write-batch read-batch protocol iconv checksum-seed daemon"
+        ).split()
+    ),
+)

@@ -1,0 +1,244 @@
+"""The command ``syncron``: puts the parts together; where everything ends in an exit status."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from syncron_lib.cli.config import Config, load
+from syncron_lib.cli.face import Face
+from syncron_lib.cli.output import (
+    Output,
+    hold_standard_descriptors,
+    standard_error,
+    standard_output,
+)
+from syncron_lib.cli.parser import Invocation, Mode, help_text, parse, version_text, wants_json
+from syncron_lib.cli.prompt import Prompt
+from syncron_lib.cli.settings import Settings
+from syncron_lib.cli.signals import Signals, die_of, no_keyboard_interrupts
+from syncron_lib.cli.text import Manner, TextFace, progress_for
+from syncron_lib.core.location import Location, parse_location
+from syncron_lib.core.report import Report
+from syncron_lib.errors import Exit, Interrupted, SyncronError, UsageError
+
+if TYPE_CHECKING:
+    from syncron_lib.transport.settings import ConnectOptions
+
+# Imports that only some runs need are made where they are needed: a run over a tiny tree takes
+# about as long as importing everything would.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (by default the process's) and return its exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    no_keyboard_interrupts()
+    hold_standard_descriptors()
+    command = Command(words, os.environ, standard_output(), standard_error())
+    try:
+        with Signals():
+            status = command.run()
+    except Interrupted as interruption:  # so late that nothing was left to clean up
+        status = 128 + interruption.signal_number
+    command.finish()
+    if status > 128 and status != Exit.SSH:
+        die_of(status - 128)
+    return status
+
+
+class Command:
+    """One command line and the surroundings it runs in."""
+
+    def __init__(
+        self, words: Sequence[str], environ: Mapping[str, str], output: Output, error: Output
+    ) -> None:
+        self._words = words
+        self._environ = environ
+        self._output = output
+        self._error = error
+        self._home = home_directory(environ)
+        self._prompt: Prompt | None = None
+
+    def run(self) -> int:
+        """Carry it out; every error ends here, as a sentence and an exit status."""
+        face = self._face(Settings(json=wants_json(self._words)), "")
+        return self._shielded(face, Report("", ""), self._understood)
+
+    def finish(self) -> None:
+        """Hand over what is still buffered; say so where nobody could be told."""
+        if self._prompt is not None:
+            self._prompt.restore()
+        self._output.flush()
+        if self._output.failure is not None:
+            self._error.write(f"syncron: cannot write the output: {self._output.failure}.\n")
+        self._error.flush()
+
+    def _understood(self) -> int:
+        invocation = parse(self._words, home=self._home)
+        if invocation.mode is Mode.HELP:
+            self._output.write(help_text())
+            return Exit.OK
+        if invocation.mode is Mode.VERSION:
+            self._output.write(version_text())
+            return Exit.OK
+        if invocation.mode is Mode.DEMO:
+            from syncron_lib.cli.demo import demonstrate
+
+            return demonstrate(self._output)
+        config = load(invocation.config, environ=self._environ, home=self._home)
+        if invocation.mode is Mode.JOBS:
+            return self._jobs(invocation, config)
+        settings = invocation.settings.over(config.defaults)
+        if invocation.root is not None:
+            return self._root(settings, parse_location(invocation.root))
+        sources = [parse_location(each) for each in invocation.operands[:-1]]
+        return self._copy(settings, sources, parse_location(invocation.operands[-1]), "")
+
+    def _jobs(self, invocation: Invocation, config: Config) -> int:
+        jobs = [config.job(name) for name in invocation.jobs]
+        statuses = []
+        for job in jobs:
+            settings = invocation.settings.over(job.settings).over(config.defaults)
+            label = job.name if len(jobs) > 1 else ""
+            statuses.append(self._copy(settings, job.sources, job.destination, label))
+            if statuses[-1] > 128 and statuses[-1] != Exit.SSH:
+                break  # a signal ends the whole command, not one job of it
+        return gravest(statuses)
+
+    def _copy(
+        self, settings: Settings, sources: Sequence[Location], destination: Location, label: str
+    ) -> int:
+        face = self._face(settings, label)
+        shown = " ".join(each.shown() for each in sources)
+        blank = Report(shown, destination.shown(), dry_run=bool(settings.dry_run))
+
+        def carry_out() -> int:
+            from syncron_lib.session.run import run_many, verify
+
+            options, connect = settings.run_options(), self._connect_options(settings, face)
+            if settings.verify and len(sources) > 1:
+                raise UsageError(
+                    f"Verifying compares two trees, but there are {len(sources)} sources."
+                )
+            if settings.verify:
+                report = verify(sources[0], destination, options, connect, face)
+            else:
+                report = run_many(list(sources), destination, options, connect, face)
+            face.finished(report)
+            return report.exit_code
+
+        return self._shielded(face, blank, carry_out)
+
+    def _root(self, settings: Settings, location: Location) -> int:
+        face = self._face(settings, "")
+        start = time.monotonic()
+
+        def carry_out() -> int:
+            from syncron_lib.session.run import root
+
+            options, connect = settings.run_options(), self._connect_options(settings, face)
+            digest = root(location, options, connect, face)
+            face.root(location.shown(), digest, time.monotonic() - start)
+            return Exit.OK
+
+        return self._shielded(face, Report(location.shown(), ""), carry_out)
+
+    def _shielded(self, face: Face, blank: Report, carry_out: Callable[[], int]) -> int:
+        """The exit status of ``carry_out``; what it raises becomes a sentence. ``blank`` is the
+        report of a run that never began."""
+        start = time.monotonic()
+        try:
+            return carry_out()
+        except SyncronError as raised:
+            error = raised
+            self._trace()
+        except Exception as raised:
+            error = unexpected(raised)
+            self._trace()
+        status = (
+            128 + error.signal_number if isinstance(error, Interrupted) else int(error.exit_code)
+        )
+        report = getattr(error, "report", None)
+        if not isinstance(report, Report):
+            report = blank
+        report = replace(report, duration=report.duration or time.monotonic() - start)
+        face.broken_off(error, report, status)
+        return status
+
+    def _trace(self) -> None:
+        """Show where the exception that is being handled comes from, if that is asked for."""
+        if self._environ.get("SYNCRON_DEBUG") == "1":
+            import traceback
+
+            self._error.write(traceback.format_exc())
+
+    def _face(self, settings: Settings, label: str) -> Face:
+        if settings.json:
+            from syncron_lib.cli.json_lines import JsonFace
+
+            return JsonFace(self._output, self._error)
+        return TextFace(
+            Manner.of(settings, terminal=self._output.is_terminal),
+            progress_for(settings, self._error),
+            self._output,
+            self._error,
+            label=label,
+        )
+
+    def _connect_options(self, settings: Settings, face: Face) -> ConnectOptions:
+        from syncron_lib.transport.settings import ConnectOptions
+
+        self._prompt = Prompt(face.hold)
+        defaults = settings.run_options()
+        return ConnectOptions(
+            rsh=settings.rsh,
+            port=settings.port,
+            identity=settings.identity,
+            remote_python=settings.remote_python,
+            remote_syncron=settings.remote_syncron,
+            timeout=defaults.timeout,
+            ask=self._prompt.ask if Prompt.is_possible() else None,
+            notice=face.notice,
+            home=self._home,
+            environment=dict(self._environ),
+        )
+
+
+def home_directory(environ: Mapping[str, str]) -> str | None:
+    """This user's home directory, or None for a user that has none."""
+    if os.path.isabs(home := environ.get("HOME", "")):
+        return home
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return None
+
+
+_GRAVITY = (
+    *(Exit.PEER, Exit.FILE_FATAL, Exit.CONNECTION, Exit.TIMEOUT),
+    *(Exit.SSH, Exit.NO_PYTHON, Exit.NOT_EXECUTABLE, Exit.PROTOCOL, Exit.STATE),
+    *(Exit.REFUSED, Exit.DELETE_CAP, Exit.LOCKED, Exit.USAGE),
+    *(Exit.PARTIAL, Exit.DIFFERENT, Exit.CONFLICTS, Exit.VANISHED, Exit.OK),
+)
+"""Exit statuses of several jobs in one command: the first of these that occurs is the command's."""
+
+
+def gravest(statuses: Sequence[int]) -> int:
+    """The exit status that stands for several jobs: a signal before anything else."""
+    signals = [each for each in statuses if each not in _GRAVITY]
+    return signals[0] if signals else min(statuses, key=_GRAVITY.index, default=int(Exit.OK))
+
+
+def unexpected(error: Exception) -> SyncronError:
+    """What nobody foresaw, as the sentence that ends the run."""
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return SyncronError(
+        f"Something unexpected went wrong inside syncron ({what}); please report it, with what "
+        "SYNCRON_DEBUG=1 in the environment shows.",
+        exit_code=Exit.FILE_FATAL,
+    )

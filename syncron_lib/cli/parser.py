@@ -1,0 +1,269 @@
+"""The command line: argv in, an `Invocation` out."""
+
+from __future__ import annotations
+
+import argparse
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NoReturn
+
+from syncron_lib import __version__
+from syncron_lib.cli.catalog import OPTIONS, VERIFY, Kind, Option
+from syncron_lib.cli.draft import Draft
+from syncron_lib.cli.foreign import FOREIGN, Foreign
+from syncron_lib.cli.settings import Settings
+from syncron_lib.errors import UsageError
+
+SYNOPSIS = """\
+syncron [OPTIONS] SRC... DST          make DST like SRC
+       syncron [OPTIONS] --verify SRC DST    are they the same, by content?
+       syncron [OPTIONS] --root DIR          the Merkle root of a tree
+       syncron [OPTIONS] --job NAME          a job from the configuration
+       syncron --demo                        all of it, against an SSH server of its own"""
+
+EPILOG = """\
+SRC, DST and DIR are local paths, host:path, user@host:path or ssh://user@host:port/path.
+A path names a root: the contents of SRC become the contents of DST, with or without a trailing
+slash. Every yes-or-no option has a --no- form (--no-perms), which the last one given decides.
+Exit codes, patterns and the rest: man syncron; the configuration: man 5 syncron."""
+
+
+class Mode(Enum):
+    """What the command line asks for."""
+
+    COPY = "copy"
+    ROOT = "root"
+    JOBS = "jobs"
+    DEMO = "demo"
+    HELP = "help"
+    VERSION = "version"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One command line, understood. ``operands`` are the paths as written."""
+
+    mode: Mode
+    settings: Settings = Settings()
+    operands: tuple[str, ...] = ()
+    root: str | None = None
+    jobs: tuple[str, ...] = ()
+    config: str | None = None
+
+
+def parse(argv: Sequence[str], *, home: str | None) -> Invocation:
+    """Understand a command line (without the program's name). UsageError where it cannot be
+    carried out as written. Reads the files that ``--exclude-from`` and ``--include-from`` name."""
+    if list(argv) == ["-h"]:  # rsync's rule: help when alone
+        return Invocation(Mode.HELP)
+    options, operands = _cut(argv)
+    parser = build_parser()
+    namespace = argparse.Namespace(draft=Draft(base=None, home=home), mode=None)
+    given, rest = parser.parse_known_args(options, namespace)
+    if given.mode is not None:
+        return Invocation(given.mode)
+    paths: list[str] = []
+    for word in rest:
+        if word.startswith("-") and word != "-":
+            raise UsageError(_unknown(parser, word))
+        paths.append(word)
+    paths.extend(operands)
+    return _invocation(given, tuple(paths))
+
+
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether ``--json`` stands in a command line that could not be understood."""
+    seen = [word for word in _cut(argv)[0] if word in ("--json", "--no-json")]
+    return bool(seen) and seen[-1] == "--json"
+
+
+def help_text() -> str:
+    """What ``--help`` prints."""
+    return build_parser().format_help()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; tests hold the man page against its options."""
+    parser = _Parser(
+        prog="syncron",
+        usage=SYNOPSIS,
+        epilog=EPILOG,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in OPTIONS:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        _add(groups[option.group], option)
+    run = parser.add_argument_group("Run")
+    _add(run, VERIFY)
+    run.add_argument("--root", metavar="DIR", help="print the Merkle root of a tree")
+    run.add_argument("--job", metavar="NAME", action="append", help="run a job; repeatable")
+    run.add_argument(
+        "--config", metavar="FILE", help="configuration (default ~/.config/syncron/config.yaml)"
+    )
+    for name, mode, text in (
+        ("--demo", Mode.DEMO, "show all of it on this machine"),
+        ("--version", Mode.VERSION, "print the version"),
+        ("--help", Mode.HELP, "print this"),
+    ):
+        names = ("-V", name) if mode is Mode.VERSION else (name,)
+        run.add_argument(*names, dest="mode", action="store_const", const=mode, help=text)
+    _add_refusals(parser)
+    return parser
+
+
+def _cut(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What stands before and after ``--``."""
+    words = list(argv)
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
+def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation:
+    settings = given.draft.settings()
+    if given.config == "":
+        raise UsageError("--config needs the name of a file.")
+    if given.job and given.root is not None:
+        raise UsageError("--job and --root exclude each other: give one of them.")
+    if given.root is not None and settings.verify:
+        raise UsageError("--verify compares two trees and --root reads one: give one of them.")
+    for name, value in (("--job", given.job), ("--root", given.root)):
+        if value is not None and paths:
+            raise UsageError(f"{name} takes no further paths, but {paths[0]!r} was given.")
+    if given.root is not None:
+        if not given.root:
+            raise UsageError("--root needs the name of a directory.")
+        return Invocation(Mode.ROOT, settings, root=given.root, config=given.config)
+    if given.job is not None:
+        return Invocation(Mode.JOBS, settings, jobs=tuple(given.job), config=given.config)
+    if len(paths) < 2:
+        said = "no paths were given" if not paths else f"only {paths[0]!r} was given"
+        raise UsageError(f"SRC and DST are needed, and {said}: see syncron --help.")
+    if settings.verify and len(paths) > 2:
+        raise UsageError("--verify compares two trees: give one SRC and one DST.")
+    if "" in paths:
+        raise UsageError('A path is empty; "." is the current directory.')
+    return Invocation(Mode.COPY, settings, operands=paths, config=given.config)
+
+
+def _unknown(parser: argparse.ArgumentParser, word: str) -> str:
+    import difflib
+
+    name = word.partition("=")[0]
+    known = [each for each in parser._option_string_actions if len(each) > 2]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    if near and near[0] in parser._option_string_actions and not _is_foreign(parser, near[0]):
+        return f"Unknown option {name!r}: did you mean {near[0]}?"
+    return f"Unknown option {name!r}: see syncron --help (a path that begins with - is ./{word})."
+
+
+def _is_foreign(parser: argparse.ArgumentParser, name: str) -> bool:
+    return isinstance(parser._option_string_actions[name], _Refuse)
+
+
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    names = [f"-{option.short}"] * bool(option.short) + [f"--{option.long}"]
+    group.add_argument(*names, action=_Set, option=option, help=option.help)
+    if option.kind is Kind.SWITCH:
+        off = [f"--no-{option.long}"]
+        if option.long in ("perms", "times", "owner", "group"):
+            off.append(f"--no-{option.short}")
+        group.add_argument(*off, action=_Set, option=option, off=True, help=argparse.SUPPRESS)
+
+
+def _add_refusals(parser: argparse.ArgumentParser) -> None:
+    for foreign in FOREIGN:
+        names = [f"-{foreign.short}"] * bool(foreign.short) + [foreign.long] * bool(foreign.long)
+        parser.add_argument(*names, action=_Refuse, foreign=foreign)
+    for letter in string.ascii_letters + string.digits:
+        if f"-{letter}" not in parser._option_string_actions:
+            parser.add_argument(f"-{letter}", action=_Refuse, foreign=None)
+
+
+class _Set(argparse.Action):
+    """Puts one option of the catalog into the draft."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        self._option: Option = more.pop("option")
+        self._off: bool = more.pop("off", False)
+        super().__init__(
+            option_strings,
+            argparse.SUPPRESS,
+            nargs=None if self._option.takes_value else 0,
+            metavar=self._option.metavar,
+            **more,
+        )
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        draft: Draft = namespace.draft
+        if self._option.takes_value:
+            try:
+                draft.value(self._option, values)
+            except ValueError as error:
+                raise UsageError(f"{option_string} {values!r}: {error}.") from error
+        elif self._option.kind is Kind.COUNT:
+            draft.count(self._option, 1)
+        else:
+            draft.switch(self._option, not self._off)
+
+
+class _Refuse(argparse.Action):
+    """An option that rsync has, or a letter that nobody has: the end, by name."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        self.foreign: Foreign | None = more.pop("foreign")
+        super().__init__(option_strings, argparse.SUPPRESS, nargs="?", help=argparse.SUPPRESS)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        written = option_string or self.option_strings[0]
+        if self.foreign is None:
+            raise UsageError(f"Unknown option {written!r}: see syncron --help.")
+        raise UsageError(self.foreign.refusal(written))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """argparse's complaint as ours: exit 1, one sentence."""
+        option, _, complaint = message.removeprefix("argument ").partition(": ")
+        if complaint.startswith("expected"):
+            message = f"{option} needs a value"
+        elif complaint.startswith("ignored explicit argument"):
+            message = f"{option} takes no value"
+        raise UsageError(f"{message}: see syncron --help.")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Short: one column for names, aliases of the same thing on one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=98)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        names = ", ".join(action.option_strings)
+        if len(action.option_strings) == 1 and names.startswith("--"):
+            names = f"    {names}"
+        return f"{names}={action.metavar}" if action.nargs is None and action.metavar else names
+
+
+def version_text() -> str:
+    """What ``--version`` prints."""
+    return f"syncron {__version__}\n"

@@ -1,0 +1,106 @@
+"""What one source (a command line, a job, the defaults) says about a run.
+
+`Settings` is the narrow type that argv and YAML are parsed into; ``None`` means that the source
+said nothing, so that a stronger source laid ``over`` a weaker one decides field by field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any
+
+from syncron_lib.core.options import DeleteCap, Keep, RuleOptions, RunOptions
+
+DEFAULT_TIMEOUT = 60.0
+
+
+class Ownership(Enum):
+    """Whether owner (or group) is carried over; the value is what `Keep` calls it."""
+
+    ALWAYS = True
+    NEVER = False
+    WHERE_ROOT = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Options by their long names; see `syncron_lib.cli.catalog` for what each means."""
+
+    perms: bool | None = None
+    times: bool | None = None
+    owner: Ownership | None = None
+    group: Ownership | None = None
+    dry_run: bool | None = None
+    verify: bool | None = None
+    delete: bool | None = None
+    force: bool | None = None
+    max_delete: DeleteCap | None = None
+    allow_empty_source: bool | None = None
+    allow_unmounted: bool | None = None
+    mkpath: bool | None = None
+    patterns: tuple[bytes, ...] = ()
+    gitignore: bool | None = None
+    one_file_system: bool | None = None
+    checksum: bool | None = None
+    compress: str | None = None
+    timeout: float | None = None
+    lock_wait: float | None = None
+    port: int | None = None
+    identity: tuple[str, ...] = ()
+    rsh: str | None = None
+    remote_python: str | None = None
+    remote_syncron: str | None = None
+    verbose: int | None = None
+    quiet: bool | None = None
+    itemize_changes: bool | None = None
+    stats: bool | None = None
+    progress: bool | None = None
+    json: bool | None = None
+
+    def over(self, weaker: Settings) -> Settings:
+        """Both together: this one decides wherever it says something.
+
+        Patterns add up, this one's first, because the first match decides.
+        """
+        merged: dict[str, Any] = {}
+        for each in fields(self):
+            mine = getattr(self, each.name)
+            merged[each.name] = getattr(weaker, each.name) if mine in (None, ()) else mine
+        merged["patterns"] = self.patterns + weaker.patterns
+        return Settings(**merged)
+
+    @property
+    def shows_changes(self) -> bool:
+        """Whether each change is to be shown, in whatever form."""
+        asked = self.itemize_changes or self.verbose or self.dry_run or self.verify
+        return bool(self.json or (asked and not self.quiet))
+
+    def run_options(self) -> RunOptions:
+        """The run's options, with the default wherever nothing was said."""
+        return RunOptions(
+            keep=Keep(
+                permissions=self.perms is not False,
+                times=self.times is not False,
+                owner=(self.owner or Ownership.WHERE_ROOT).value,
+                group=(self.group or Ownership.WHERE_ROOT).value,
+            ),
+            rules=RuleOptions(
+                patterns=self.patterns,
+                gitignore=bool(self.gitignore),
+                one_file_system=bool(self.one_file_system),
+            ),
+            delete=bool(self.delete),
+            force=bool(self.force),
+            dry_run=bool(self.dry_run),
+            verify=bool(self.verify),
+            checksum=bool(self.checksum),
+            mkpath=bool(self.mkpath),
+            max_delete=self.max_delete,
+            allow_empty_source=bool(self.allow_empty_source),
+            allow_unmounted=bool(self.allow_unmounted),
+            itemize=self.shows_changes,
+            compress=self.compress or "auto",
+            lock_wait=self.lock_wait or 0.0,
+            timeout=DEFAULT_TIMEOUT if self.timeout is None else self.timeout,
+        )

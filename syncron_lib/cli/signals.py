@@ -1,0 +1,67 @@
+"""INT, TERM and HUP: an orderly end the first time, an immediate one when asked again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+from syncron_lib.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_SAME_REQUEST = 1.0
+"""Seconds in which a second signal is the same request again: a closed terminal sends HUP twice,
+from the shell and from the kernel."""
+
+
+class Signals:
+    """While entered, the first of the signals raises `Interrupted` in the main thread.
+
+    A signal that was ignored at the start (``nohup``, a background job) stays ignored.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Signals:
+        for each in _SIGNALS:
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                self._before[each] = signal.signal(each, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            name = signal.Signals(number).name
+            raise Interrupted(number, f"Ended by {name}; run it again to go on where it was.")
+        if now - self._first > _SAME_REQUEST:
+            die_of(number)
+
+
+def no_keyboard_interrupts() -> None:
+    """Before and after the run, Ctrl-C ends the process as it ends any other: at once, and
+    without Python's traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def die_of(number: int) -> NoReturn:
+    """End as the signal would have ended us, so that a shell sees 128 plus its number."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)  # only where the signal could not be delivered

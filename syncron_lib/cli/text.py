@@ -1,0 +1,184 @@
+"""The face for people: itemized lines, errors as sentences, one line at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from syncron_lib.cli.output import Output, one_line
+from syncron_lib.cli.progress import BarProgress, Clock, LineProgress, NoProgress, Progress
+from syncron_lib.cli.settings import Settings
+from syncron_lib.cli.wording import (
+    duration,
+    failure_line,
+    item_line,
+    stats,
+    summary,
+    verbose_line,
+)
+from syncron_lib.core.report import Failure, Item, Phase, Report
+from syncron_lib.errors import Exit, SyncronError
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How much is said, decided once from the settings and from what the streams are."""
+
+    itemize: bool
+    """rsync's itemized lines, for every change."""
+    names: bool
+    """Only the names."""
+    summary: bool
+    stats: bool
+    warnings: bool
+    phases: bool
+    verify: bool
+
+    @staticmethod
+    def of(settings: Settings, *, terminal: bool) -> Manner:
+        """``terminal``: whether standard output is one."""
+        quiet = bool(settings.quiet)
+        verbose = settings.verbose or 0
+        names_will_do = bool(verbose) and not settings.itemize_changes and not settings.verify
+        return Manner(
+            itemize=settings.shows_changes and not names_will_do,
+            names=settings.shows_changes and names_will_do,
+            summary=(terminal or bool(verbose)) and not quiet,
+            stats=bool(settings.stats) and not quiet,
+            warnings=not quiet,
+            phases=verbose > 1 and not quiet,
+            verify=bool(settings.verify),
+        )
+
+
+def progress_for(settings: Settings, error: Output) -> Progress:
+    """The progress that settings and standard error ask for."""
+    wanted = settings.progress
+    if wanted is None:
+        wanted = error.is_terminal
+    if settings.quiet or not wanted:
+        return NoProgress()
+    return _bar(settings, error) if error.is_terminal else LineProgress(error)
+
+
+def _bar(settings: Settings, error: Output) -> BarProgress:
+    return BarProgress(error, announce_connecting=settings.rsh is None)
+
+
+class TextFace:
+    """Changes and the summary on standard output; progress, warnings, errors on standard error."""
+
+    def __init__(
+        self,
+        manner: Manner,
+        progress: Progress,
+        output: Output,
+        error: Output,
+        *,
+        label: str = "",
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """``label``: the job's name, where there are several."""
+        self._manner = manner
+        self._progress = progress
+        self._output = output
+        self._error = error
+        self._label = f"{label}: " if label else ""
+        self._clock = clock
+        self._start = clock()
+        self._lock = threading.RLock()
+
+    def phase(self, phase: Phase) -> None:
+        """Show it; under ``-vv`` as a line."""
+        if self._manner.phases:
+            self._complain(f"{duration(self._clock() - self._start)}: {phase.value}")
+        with self._lock:
+            self._progress.phase(phase)
+
+    def progress(self, phase: Phase, done: int, total: int | None, size: int) -> None:
+        """Show it."""
+        with self._lock:
+            self._progress.progress(phase, done, total, size)
+
+    def item(self, item: Item) -> None:
+        """Show it, if changes are asked for."""
+        if self._manner.itemize:
+            self._say(item_line(item))
+        elif self._manner.names:
+            self._say(verbose_line(item))
+
+    def failure(self, failure: Failure) -> None:
+        """Always shown."""
+        self._complain(failure_line(failure))
+
+    def warning(self, text: str) -> None:
+        """Shown unless quiet."""
+        if self._manner.warnings:
+            self._complain(f"warning: {text}")
+
+    def notice(self, text: str) -> None:
+        """Shown unless quiet."""
+        if self._manner.warnings:
+            self._complain(text)
+
+    def hold(self, held: bool) -> None:
+        """Keep the progress away."""
+        with self._lock:
+            self._progress.hold(held)
+
+    def finished(self, report: Report) -> None:
+        """What came of it: on standard output where it is wanted, what is amiss always."""
+        with self._lock:
+            self._progress.close()
+        if self._manner.stats:
+            self._output.write(stats(report))
+        if self._manner.summary:
+            self._say(self._label + summary(report, verify=self._manner.verify))
+        self._output.flush()
+        if (sentence := _amiss(report)) is not None:
+            self._complain(sentence)
+
+    def root(self, location: str, digest: str, seconds: float) -> None:
+        """The digest alone on a line, for scripts."""
+        with self._lock:
+            self._progress.close()
+        self._say(digest)
+        self._output.flush()
+
+    def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
+        """The sentence, and what was done before."""
+        with self._lock:
+            self._progress.close()
+        self._output.flush()
+        done = report.created + report.changed + report.metadata + report.deleted
+        if done and not report.dry_run and self._manner.warnings:
+            self._complain(f"done before that: {summary(report, verify=False)}")
+        self._complain(error.message)
+
+    def _say(self, line: str) -> None:
+        with self._lock:
+            self._progress.hide()
+            self._output.write(f"{line}\n")
+
+    def _complain(self, sentence: str) -> None:
+        with self._lock:
+            self._progress.hide()
+            self._output.flush()
+            self._error.write(f"syncron: {one_line(self._label + sentence)}\n")
+            self._error.flush()
+
+
+def _amiss(report: Report) -> str | None:
+    """What a run that was carried out left undone."""
+    count = len(report.failures)
+    files = f"{count:,} {'file' if count == 1 else 'files'}"
+    if report.dry_run and count:
+        return f"{files} could not be looked at (see above); a real run would leave them out."
+    if report.exit_code == Exit.PARTIAL:
+        return f"finished, but {files} could not be done (see above); the rest was."
+    if report.exit_code == Exit.VANISHED:
+        return (
+            f"finished, but {files} vanished or changed while being read; run it again to catch up."
+        )
+    return None

@@ -1,0 +1,142 @@
+"""Numbers and results as sentences for a person."""
+
+from __future__ import annotations
+
+from syncron_lib.core.names import shown
+from syncron_lib.core.report import Action, Failure, Item, Report
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def in_units(count: float) -> str:
+    """Bytes in decimal units, three digits: ``0 B``, ``999 B``, ``1.23 MB``."""
+    for unit in _UNITS:
+        if count < 999.5 or unit == _UNITS[-1]:
+            break
+        count /= 1000
+    if unit == "B":
+        return f"{count:.0f} B"
+    digits = 2 if count < 9.995 else 1 if count < 99.95 else 0
+    return f"{count:.{digits}f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """``0.42 s``, ``4.2 s``, ``12 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.{2 if seconds < 0.995 else 1}f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def entries(count: int) -> str:
+    """``1 entry``, ``1,204 entries``."""
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
+
+
+def item_line(item: Item) -> str:
+    """One itemized change as rsync's ``%i %n%L`` shows it."""
+    return f"{item.flags} {item_name(item)}"
+
+
+def item_name(item: Item) -> str:
+    """The path as rsync shows it: a slash after a directory, the target after a symlink."""
+    if item.is_directory:
+        return "./" if not item.path else f"{shown(item.path)}/"
+    if item.target is not None and item.action is not Action.DELETE:
+        return f"{shown(item.path)} -> {shown(item.target)}"
+    return shown(item.path) or "."
+
+
+def verbose_line(item: Item) -> str:
+    """One change under ``-v``: the name, and a word before it where it goes away."""
+    prefix = "deleting " if item.action is Action.DELETE else ""
+    return prefix + item_name(item)
+
+
+def failure_line(failure: Failure) -> str:
+    """One file that was not done."""
+    return f"{shown(failure.path) or '.'}: {failure.what} ({failure.side})"
+
+
+def summary(report: Report, *, verify: bool) -> str:
+    """The one line at the end of a run that was carried out."""
+    if verify:
+        return _verify_summary(report)
+    counts = _counts(report)
+    took = f"in {duration(report.duration)}"
+    if report.dry_run:
+        doing = f"would {counts}" if counts else "nothing to do"
+        return f"Dry run: {doing}; {entries(report.unchanged)} unchanged; {took}"
+    if not counts and not report.failures:
+        of = f" ({in_units(report.bytes_scanned)})" if report.bytes_scanned else ""
+        return f"Nothing to do for {entries(report.source_entries)}{of} {took}{_roots(report)}"
+    wire = f"{in_units(report.bytes_sent)} sent, {in_units(report.bytes_received)} received"
+    return f"{counts or 'Nothing done'}; {wire} {took}{_failed(report)}{_roots(report)}"
+
+
+def _verify_summary(report: Report) -> str:
+    took = f"in {duration(report.duration)}"
+    if report.failures:
+        return f"Not known{_failed(report)}, {took}"
+    different = report.created + report.changed + report.metadata + report.deleted
+    if report.match is False or different:
+        return f"Different: {entries(different)} of {report.source_entries:,}, {took}"
+    of = f" ({in_units(report.bytes_scanned)})" if report.bytes_scanned else ""
+    root = f"; root {report.source_root[:12]}" if report.source_root else ""
+    return f"Equal: {entries(report.source_entries)}{of}, {took}{root}"
+
+
+def _counts(report: Report) -> str:
+    verbs = ("create", "change", "move", "delete", "touch only the metadata of")
+    past = ("created", "changed", "moved", "deleted", "with new metadata only")
+    numbers = (report.created, report.changed, report.moved, report.deleted, report.metadata)
+    if report.dry_run:
+        parts = [f"{verb} {number:,}" for verb, number in zip(verbs, numbers) if number]
+    else:
+        parts = [f"{number:,} {word}" for word, number in zip(past, numbers) if number]
+    return ", ".join(parts)
+
+
+def _failed(report: Report) -> str:
+    count = len(report.failures)
+    return f"; {count:,} {'file' if count == 1 else 'files'} not done" if count else ""
+
+
+def _roots(report: Report) -> str:
+    if report.match is None:
+        return ""
+    if not report.match:
+        return "; not in sync"
+    return f"; in sync, root {report.source_root[:12]}" if report.source_root else "; in sync"
+
+
+def stats(report: Report) -> str:
+    """The block of ``--stats``."""
+    rows = [
+        ("Source", report.source),
+        ("Destination", report.destination),
+        ("Entries", f"{report.source_entries:,} ({in_units(report.bytes_scanned)})"),
+        ("Created", f"{report.created:,}"),
+        ("Changed", f"{report.changed:,}"),
+        ("Metadata only", f"{report.metadata:,}"),
+        ("Deleted", f"{report.deleted:,}"),
+        ("Unchanged", f"{report.unchanged:,}"),
+        ("Not done", f"{len(report.failures):,}"),
+        ("Content", _exact(report.bytes_transferred)),
+        ("Hashed", _exact(report.bytes_hashed)),
+        ("Sent", _exact(report.bytes_sent)),
+        ("Received", _exact(report.bytes_received)),
+        ("Source root", report.source_root or "not known"),
+        ("Destination root", report.destination_root or "not known"),
+        ("Roots", {True: "equal", False: "different", None: "not compared"}[report.match]),
+        ("Time", duration(report.duration)),
+    ]
+    return "".join(f"{name + ':':<18}{value}\n" for name, value in rows)
+
+
+def _exact(count: int) -> str:
+    return f"{in_units(count)} ({count:,} bytes)" if count >= 1000 else f"{count:,} bytes"

@@ -1,0 +1,58 @@
+"""Guards: what they refuse is refused before the first write, with the override named."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional
+
+from syncron_lib.core.options import DeleteCap
+from syncron_lib.core.plan import Plan
+from syncron_lib.errors import DeleteCapRefused, GuardRefused
+
+
+class Facts(NamedTuple):
+    """What the guards know beside the plan. Counts are of entries; names are for messages."""
+
+    source: str
+    destination: str
+    source_entries: int
+    destination_entries: int
+    destination_unmounted: bool
+
+
+def check(
+    plan: Plan,
+    facts: Facts,
+    *,
+    cap: Optional[DeleteCap],
+    allow_empty_source: bool,
+    allow_unmounted: bool,
+) -> None:
+    """Raise `GuardRefused` where carrying out the plan could lose what nobody meant to lose."""
+    if facts.destination_unmounted and not allow_unmounted:
+        raise GuardRefused(
+            f"The destination {facts.destination} held a tree on another file system at the last"
+            " run and is empty now: its disk is probably not mounted. Nothing was changed;"
+            " mount it, or say --allow-unmounted."
+        )
+    deleted = plan.deleted
+    if deleted and facts.source_entries == 0 and not allow_empty_source:
+        raise GuardRefused(
+            f"The source {facts.source} is empty, and with --delete all {deleted} entries of"
+            f" {facts.destination} would go. Nothing was changed; check the source, or say"
+            " --allow-empty-source."
+        )
+    allowed = _allowed(cap, facts.destination_entries)
+    if allowed is not None and deleted > allowed:
+        raise DeleteCapRefused(
+            f"The plan deletes {deleted} of {facts.destination_entries} entries in"
+            f" {facts.destination}, and --max-delete allows {allowed}. Nothing was changed;"
+            " look with --dry-run, or allow more."
+        )
+
+
+def _allowed(cap: Optional[DeleteCap], entries: int) -> Optional[int]:
+    if cap is None:
+        return None
+    if cap.count is not None:
+        return cap.count
+    return int(entries * (cap.percent or 0.0) / 100)

@@ -1,0 +1,110 @@
+"""Merkle digests of directories.
+
+A directory's digest covers its entries in name order: kind, name, digest, and the attributes
+that the run's `Profile` keeps. It says nothing of the directory's own attributes; those stand in
+its parent's row (and, for the root, in `root_digest`). So two trees have the same root digest
+exactly when a run with that profile has nothing to do between them.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Optional
+
+from syncron_lib.core import digest
+from syncron_lib.core.table import TYPE_MASK, Table, pack_column, pack_names
+
+
+class Profile(NamedTuple):
+    """Which attributes count. Digests of different profiles never mix.
+
+    ``users`` and ``groups`` map numeric ids of this side to those of the receiver (where a user
+    has another number there); ids not in the map stand for themselves.
+    """
+
+    permissions: bool
+    times: bool
+    owner: bool
+    group: bool
+    users: Mapping[int, int]
+    groups: Mapping[int, int]
+
+    def key(self) -> bytes:
+        """Identifies the profile in the state."""
+        flags = bytes((self.permissions, self.times, self.owner, self.group))
+        maps = (sorted(self.users.items()), sorted(self.groups.items()))
+        return flags + repr(maps).encode()
+
+
+class Attributes(NamedTuple):
+    """What an entry carries beside its content. ``mode`` is ``st_mode`` with its type."""
+
+    mode: int
+    mtime_ns: int
+    uid: int
+    gid: int
+
+
+def _mapped(column: Sequence[int], mapping: Mapping[int, int]) -> Sequence[int]:
+    return [mapping.get(number, number) for number in column] if mapping else column
+
+
+def _compared_mode(mode: int, permissions: bool) -> int:
+    kind = mode & TYPE_MASK
+    # A symlink's permission bits mean nothing and differ between systems.
+    return mode if permissions and kind != stat.S_IFLNK else kind
+
+
+def directory_digest(algorithm: digest.Algorithm, profile: Profile, table: Table) -> bytes:
+    """Digest of a directory whose rows are ``table``; all its digests must be known."""
+    modes = table.modes
+    if table.targets or not profile.permissions:
+        modes = [_compared_mode(mode, profile.permissions) for mode in modes]
+    devices = [
+        size
+        for mode, size in zip(table.modes, table.sizes)
+        if mode & TYPE_MASK in (stat.S_IFCHR, stat.S_IFBLK)
+    ]
+    # Each part has a length that follows from what precedes it: no two tables share an encoding.
+    parts = [
+        struct.pack("<I", len(table.names)),
+        pack_names(table.names),
+        pack_column("I", modes),
+        table.digests,
+        pack_names(table.targets),
+        pack_column("Q", devices),
+    ]
+    if profile.times:
+        parts.append(pack_column("q", table.mtimes))
+    if profile.owner:
+        parts.append(pack_column("I", _mapped(table.uids, profile.users)))
+    if profile.group:
+        parts.append(pack_column("I", _mapped(table.gids, profile.groups)))
+    return algorithm.of(b"".join(parts))[: digest.SIZE]
+
+
+def compared(profile: Profile, attributes: Attributes) -> tuple[int, ...]:
+    """The part of ``attributes`` that the profile compares, in the receiver's ids."""
+    return (
+        _compared_mode(attributes.mode, profile.permissions),
+        attributes.mtime_ns if profile.times else 0,
+        profile.users.get(attributes.uid, attributes.uid) if profile.owner else 0,
+        profile.groups.get(attributes.gid, attributes.gid) if profile.group else 0,
+    )
+
+
+def root_digest(
+    algorithm: digest.Algorithm,
+    profile: Profile,
+    top: bytes,
+    attributes: Optional[Attributes],
+) -> bytes:
+    """Root of a tree: the top directory's digest and, where they count, its own attributes.
+
+    ``attributes`` is None where the run is over some names of a directory only, whose own
+    attributes then do not belong to it.
+    """
+    own = b"" if attributes is None else struct.pack("<IqII", *compared(profile, attributes))
+    return algorithm.of(top + own)[: digest.SIZE]

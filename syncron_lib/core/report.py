@@ -1,0 +1,103 @@
+"""What a run did: values that the command line turns into text or JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, Optional
+
+from syncron_lib.errors import Exit
+
+
+class Cause(Enum):
+    """Why one file was not done. Decides between exit 23 and 24."""
+
+    ERROR = "error"
+    """The operating system refused (EACCES, EIO, ...), or the target changed under us."""
+    VANISHED = "vanished"
+    """The source file went away, or changed while it was read."""
+
+
+class Failure(NamedTuple):
+    """One file that was not done. ``side`` is ``"source"`` or ``"destination"``; ``what`` is a
+    short phrase such as ``"cannot read: Permission denied"``."""
+
+    path: bytes
+    side: str
+    what: str
+    cause: Cause
+
+
+class Action(Enum):
+    """What happens to one path of the destination."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    METADATA = "metadata"
+    DELETE = "delete"
+
+
+class Item(NamedTuple):
+    """One itemized change, as ``-i``, ``-n`` and ``--json`` show it.
+
+    ``flags`` is rsync's 11-character itemized string (``>f.st......``, ``cd+++++++++``,
+    ``*deleting  ``). ``target`` is a symlink's target. ``size`` is in bytes, of the new entry
+    (of the old one for a delete).
+    """
+
+    action: Action
+    flags: str
+    path: bytes
+    is_directory: bool
+    size: int
+    target: Optional[bytes] = None
+
+
+@dataclass
+class Report:
+    """One run's result; the fields that `--json` names in its summary, and the failures.
+
+    Counts are of entries (files, directories, symlinks, specials). ``bytes_sent`` and
+    ``bytes_received`` are as seen by this machine, on the wire, both remotes together in a
+    relay. ``match`` is None where roots were not compared (dry run).
+    """
+
+    source: str
+    destination: str
+    dry_run: bool = False
+    duration: float = 0.0
+    created: int = 0
+    changed: int = 0
+    moved: int = 0
+    deleted: int = 0
+    metadata: int = 0
+    unchanged: int = 0
+    source_entries: int = 0
+    source_bytes: int = 0
+    bytes_transferred: int = 0
+    """Content bytes of the files that were sent, before compression."""
+    bytes_scanned: int = 0
+    """Sum of the sizes of all files in the source tree."""
+    bytes_hashed: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    source_root: Optional[str] = None
+    """Hexadecimal Merkle root, None while unknown."""
+    destination_root: Optional[str] = None
+    match: Optional[bool] = None
+    conflicts: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    exit_code: Exit = Exit.OK
+
+
+class Phase(Enum):
+    """What a run is busy with; one progress bar each."""
+
+    CONNECT = "connecting"
+    SCAN = "scanning"
+    COMPARE = "comparing"
+    HASH = "hashing"
+    TRANSFER = "transferring"
+    DELETE = "deleting"
+    FINISH = "finishing"

@@ -1,0 +1,216 @@
+"""A directory as columns: what a scan finds, what the state keeps, what crosses the wire.
+
+A directory of a million-file tree has a dozen entries; an object for each entry would cost more
+than the entry's system calls. So a directory is a `Table`: one column an attribute, rows sorted
+by name. Columns are packed and unpacked by `struct` at C speed, and two packed tables are equal
+exactly when the directories are.
+
+Rows are told apart by the file type in ``modes`` (``st_mode``). A row whose mode is 0 is a
+*problem*: an entry that could not be read, with its ``errno`` in ``sizes``.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from syncron_lib.core import digest
+from syncron_lib.core.names import NAME_MAX
+
+TYPE_MASK = 0o170000
+PROBLEM = 0
+"""Mode of a row that stands for an entry that could not be read."""
+
+_TYPES = frozenset(
+    (
+        PROBLEM,
+        stat.S_IFREG,
+        stat.S_IFDIR,
+        stat.S_IFLNK,
+        stat.S_IFIFO,
+        stat.S_IFSOCK,
+        stat.S_IFCHR,
+        stat.S_IFBLK,
+    )
+)
+_UNUSABLE_NAMES = frozenset((b"", b".", b".."))
+_LENGTH = struct.Struct("<I")
+MAX_ROWS = 16_000_000
+"""Entries of one directory that a decoder accepts."""
+
+
+class Malformed(ValueError):
+    """Packed bytes that do not follow the format. Never caused by our own packing."""
+
+
+class Table(NamedTuple):
+    """One directory's entries. All columns have one item a row, except ``targets``.
+
+    ``modes``: ``st_mode`` with the type bits. ``sizes``: bytes of a file, device number of a
+    device, errno of a problem, else 0. ``mtimes``: nanoseconds since the epoch. ``digests``:
+    `digest.SIZE` bytes a row: content of a file, Merkle digest of a subdirectory, else
+    `digest.UNKNOWN`. ``targets``: one item a symlink, in row order.
+    """
+
+    names: Sequence[bytes]
+    modes: Sequence[int]
+    sizes: Sequence[int]
+    mtimes: Sequence[int]
+    uids: Sequence[int]
+    gids: Sequence[int]
+    digests: bytes
+    targets: Sequence[bytes]
+
+
+EMPTY = Table((), (), (), (), (), (), b"", ())
+
+
+class Reader:
+    """Takes fields off the front of a buffer, checking lengths before anything is allocated."""
+
+    __slots__ = ("data", "end", "position")
+
+    def __init__(self, data: bytes | bytearray | memoryview, position: int = 0) -> None:
+        self.data = memoryview(data)
+        self.position = position
+        self.end = len(self.data)
+
+    def take(self, count: int) -> memoryview:
+        """The next ``count`` bytes."""
+        start = self.position
+        if count > self.end - start:
+            raise Malformed("a field is longer than its frame")
+        self.position = start + count
+        return self.data[start : self.position]
+
+    def length(self) -> int:
+        """A 32-bit length that the rest of the buffer can hold."""
+        (value,) = _LENGTH.unpack(self.take(4))
+        if value > self.end - self.position:
+            raise Malformed("a length is larger than its frame")
+        return int(value)
+
+    def blob(self) -> bytes:
+        """A length-prefixed byte string."""
+        return bytes(self.take(self.length()))
+
+    def finish(self) -> None:
+        """Refuse trailing bytes."""
+        if self.position != self.end:
+            raise Malformed("bytes after the end of a message")
+
+
+def pack_blob(data: bytes) -> bytes:
+    """``data`` with its length in front."""
+    return _LENGTH.pack(len(data)) + data
+
+
+def pack_column(code: str, column: Sequence[int]) -> bytes:
+    """Integers as little-endian ``code`` (a `struct` letter), without a count."""
+    return struct.pack(f"<{len(column)}{code}", *column)
+
+
+def unpack_column(code: str, count: int, reader: Reader) -> tuple[int, ...]:
+    """``count`` integers of `struct` letter ``code``."""
+    form = f"<{count}{code}"
+    return struct.unpack(form, reader.take(struct.calcsize(form)))
+
+
+def pack_names(names: Sequence[bytes]) -> bytes:
+    """Names (or symlink targets) joined by NUL, which none of them holds, with the length."""
+    return pack_blob(b"\0".join(names))
+
+
+def _unpack_strings(reader: Reader, count: int) -> list[bytes]:
+    joined = reader.blob()
+    if count == 0:
+        if joined:
+            raise Malformed("strings in an empty list")
+        return []
+    if joined.count(b"\0") != count - 1:
+        raise Malformed("the number of strings is not what was announced")
+    return joined.split(b"\0")
+
+
+def unpack_names(reader: Reader, count: int) -> list[bytes]:
+    """``count`` names, each valid, in strictly ascending order."""
+    names = _unpack_strings(reader, count)
+    if not names:
+        return names
+    if not _UNUSABLE_NAMES.isdisjoint(names) or max(map(len, names)) > NAME_MAX:
+        raise Malformed("a name that no directory can hold")
+    if any(b"/" in name for name in names):
+        raise Malformed("a name with a slash in it")
+    previous = b""
+    for name in names:
+        if name <= previous:
+            raise Malformed("names out of order, or twice")
+        previous = name
+    return names
+
+
+def without(table: Table, names: set[bytes]) -> Table:
+    """The table less the rows with these names."""
+    if names.isdisjoint(table.names):
+        return table
+    return chosen(table, [row for row, name in enumerate(table.names) if name not in names])
+
+
+def chosen(table: Table, rows: Sequence[int]) -> Table:
+    """The table of some rows, given in ascending order."""
+    links = (row for row, mode in enumerate(table.modes) if mode & TYPE_MASK == stat.S_IFLNK)
+    targets = dict(zip(links, table.targets))
+    digests = table.digests
+    return Table(
+        [table.names[row] for row in rows],
+        [table.modes[row] for row in rows],
+        [table.sizes[row] for row in rows],
+        [table.mtimes[row] for row in rows],
+        [table.uids[row] for row in rows],
+        [table.gids[row] for row in rows],
+        b"".join([digests[row * digest.SIZE : (row + 1) * digest.SIZE] for row in rows]),
+        [targets[row] for row in rows if row in targets],
+    )
+
+
+def pack(table: Table) -> bytes:
+    """The wire form; see ``docs/protocol.md``, "Tables"."""
+    return b"".join(
+        (
+            _LENGTH.pack(len(table.names)),
+            pack_names(table.names),
+            pack_column("I", table.modes),
+            pack_column("Q", table.sizes),
+            pack_column("q", table.mtimes),
+            pack_column("I", table.uids),
+            pack_column("I", table.gids),
+            table.digests,
+            pack_names(table.targets),
+        )
+    )
+
+
+def unpack(reader: Reader) -> Table:
+    """The inverse of `pack`; raises `Malformed` for anything that `pack` cannot have made."""
+    (count,) = _LENGTH.unpack(reader.take(4))
+    # A row takes 44 bytes beside its name, so a count that the frame cannot hold is refused here.
+    if count > MAX_ROWS or count * 44 > reader.end - reader.position:
+        raise Malformed("more rows than the frame can hold")
+    names = unpack_names(reader, count)
+    modes = unpack_column("I", count, reader)
+    sizes = unpack_column("Q", count, reader)
+    mtimes = unpack_column("q", count, reader)
+    uids = unpack_column("I", count, reader)
+    gids = unpack_column("I", count, reader)
+    digests = bytes(reader.take(count * digest.SIZE))
+    types = [mode & TYPE_MASK for mode in modes]
+    if not _TYPES.issuperset(types) or (modes and max(modes) > 0o177777):
+        raise Malformed("a mode that names no kind of file")
+    if sizes and max(sizes) >= 1 << 63:
+        raise Malformed("a size that no file can have")
+    targets = _unpack_strings(reader, types.count(stat.S_IFLNK))
+    if targets and (not all(targets) or max(map(len, targets)) > 65536):
+        raise Malformed("a symlink target that no file system can hold")
+    return Table(names, modes, sizes, mtimes, uids, gids, digests, targets)

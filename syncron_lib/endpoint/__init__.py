@@ -1,0 +1,1 @@
+"""One root on one machine behind one small interface, wherever it is."""

@@ -1,0 +1,38 @@
+"""The interface of an endpoint: one root on one machine. The session never knows which kind."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any, Protocol, Union
+
+from syncron_lib.protocol.messages import Hello, Message
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+
+class RawPack:
+    """A pack on its way through the client, which looks at its head only."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: Buffer) -> None:
+        self.payload = payload
+
+
+class Endpoint(Protocol):
+    """Takes requests and answers each; many may be in flight, answered in order.
+
+    A request is a message of `protocol.messages` or a `RawPack` to be stored; a reply is a
+    message, or a `RawPack` for `Next`. A future fails with a `SyncronError` if the request ends
+    the run.
+    """
+
+    @property
+    def hello(self) -> Hello:
+        """The greeting of the program at this end."""
+
+    def submit(self, request: Message | RawPack) -> Future[Any]:
+        """Send a request; its reply comes with the future."""
+
+    def close(self) -> None:
+        """End the conversation, whatever state it is in. Never raises, never blocks for long."""

@@ -1,0 +1,147 @@
+"""Frames over a byte stream, with a pulse: nothing waits longer than the time-out.
+
+Both ends use the same channel. A thread of its own receives; another sends a heartbeat when
+nothing else was sent for a while, and aborts the stream when nothing was heard for the time-out.
+Aborting wakes whatever is blocked in a send or a receive.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Optional
+
+from syncron_lib.endpoint.base import Buffer
+from syncron_lib.errors import ConnectionLost, SyncronError, TimedOut
+from syncron_lib.protocol.frames import HEADER, Header, pack_header, unpack_header
+from syncron_lib.protocol.messages import BY_KIND, Heartbeat
+from syncron_lib.transport.stream import ByteStream
+
+_JOINED = 64 << 10
+"""Bytes up to which the parts of a frame are joined: one write is dearer than the copy saved."""
+_HEARTBEAT = BY_KIND[Heartbeat].number
+_SHORTEST_PULSE = 0.1
+
+
+class Channel:
+    """Sends and receives frames; one thread may receive, any may send."""
+
+    def __init__(self, stream: ByteStream, whom: str, timeout: float) -> None:
+        """``whom``: the other side, for messages. ``timeout``: seconds, 0 for none."""
+        self._stream = stream
+        self._whom = whom
+        self._timeout = timeout
+        self._sending = threading.Lock()
+        self._heard = self._sent = time.monotonic()
+        self._ended = threading.Event()
+        self._failure: Optional[SyncronError] = None
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._pulse: Optional[threading.Thread] = None
+
+    def start_pulse(self, timeout: Optional[float] = None) -> None:
+        """Begin to send heartbeats and to watch for the other side's."""
+        if timeout is not None:
+            self._timeout = timeout
+        if self._timeout > 0 and self._pulse is None:
+            self._heard = time.monotonic()
+            self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
+            self._pulse.start()
+
+    def _beat(self) -> None:
+        interval = max(_SHORTEST_PULSE, min(self._timeout / 4, 10.0))
+        while not self._ended.wait(interval / 2):
+            now = time.monotonic()
+            if now - self._heard > self._timeout:
+                self.fail(
+                    TimedOut(
+                        f"Nothing was heard from {self._whom} for {self._timeout:g} s;"
+                        " check the connection, or allow more with --timeout."
+                    )
+                )
+                return
+            # A send in progress is a sign of life itself, or is stuck and will be ended above.
+            if now - self._sent > interval and self._sending.acquire(blocking=False):
+                try:
+                    self._send_locked(_HEARTBEAT, 0, ())
+                except SyncronError as error:
+                    self.fail(error)
+                    return
+                finally:
+                    self._sending.release()
+
+    def fail(self, error: SyncronError) -> None:
+        """End the channel with ``error``; the first one counts."""
+        if self._failure is None:
+            self._failure = error
+        self._ended.set()
+        self._stream.abort()
+
+    def _translated(self, error: SyncronError) -> SyncronError:
+        return self._failure or error
+
+    def send(self, kind: int, request: int, parts: Sequence[Buffer]) -> None:
+        """Send one frame. Raises what ended the channel."""
+        with self._sending:
+            if self._failure is not None:
+                raise self._failure
+            try:
+                self._send_locked(kind, request, parts)
+            except SyncronError as error:
+                raise self._translated(error) from None
+
+    def _send_locked(self, kind: int, request: int, parts: Sequence[Buffer]) -> None:
+        length = sum(map(len, parts))
+        header = pack_header(length, kind, request)
+        self.bytes_sent += HEADER.size + length
+        if length <= _JOINED:
+            self._stream.send(b"".join((header, *parts)))
+        else:
+            small: list[Buffer] = [header]
+            for part in parts:
+                if len(part) <= _JOINED:
+                    small.append(part)
+                    continue
+                if small:
+                    self._stream.send(b"".join(small))
+                    small = []
+                self._stream.send(part)
+            if small:
+                self._stream.send(b"".join(small))
+        self._sent = time.monotonic()
+
+    def receive(self) -> Optional[tuple[Header, bytearray]]:
+        """The next frame that is no heartbeat; None where the other side has ended in order."""
+        head = bytearray(HEADER.size)
+        while True:
+            if not self._fill(memoryview(head), at_start=True):
+                return None
+            header = unpack_header(head)
+            payload = bytearray(header.length)
+            if header.length:
+                self._fill(memoryview(payload), at_start=False)
+            self.bytes_received += HEADER.size + header.length
+            if header.kind != _HEARTBEAT:
+                return header, payload
+
+    def _fill(self, view: memoryview, at_start: bool) -> bool:
+        """Receive until ``view`` is full; False where the stream ended before its first byte."""
+        position, end = 0, len(view)
+        try:
+            while position < end:
+                count = self._stream.receive_into(view[position:])
+                if not count:
+                    if at_start and position == 0 and self._failure is None:
+                        return False
+                    raise ConnectionLost(f"The connection to {self._whom} ended in mid-frame.")
+                self._heard = time.monotonic()
+                position += count
+        except SyncronError as error:
+            raise self._translated(error) from None
+        return True
+
+    def close(self) -> None:
+        """Stop the pulse and close the stream."""
+        self._ended.set()
+        self._stream.close()

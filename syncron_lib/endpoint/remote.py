@@ -1,0 +1,177 @@
+"""An endpoint behind a byte stream: requests out, replies in, many in flight."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Optional
+
+from syncron_lib.core.names import shown
+from syncron_lib.endpoint.base import RawPack
+from syncron_lib.endpoint.channel import Channel
+from syncron_lib.endpoint.local import greeting
+from syncron_lib.errors import (
+    ConnectionLost,
+    Exit,
+    PeerViolation,
+    SyncronError,
+    VersionMismatch,
+)
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.messages import PACK, STORE, VERSION, Hello, Message, Sender
+from syncron_lib.transport.stream import ByteStream
+
+OnProgress = Callable[[messages.Progress], None]
+
+
+def _ignore(_progress: messages.Progress) -> None:
+    """For who wants no progress."""
+
+
+class RemoteEndpoint:
+    """Speaks with a helper. Replies come in the order of the requests."""
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        whom: str,
+        timeout: float,
+        explain: Callable[[], str] = str,
+    ) -> None:
+        """Send our greeting and await theirs. ``explain``: how the helper ended, as the end of a
+        sentence, asked for when the stream ends early. Raises VersionMismatch, ConnectionLost."""
+        self._whom = whom
+        self._explain = explain
+        self._channel = Channel(stream, whom, timeout)
+        self._waiting: deque[tuple[int, bool, Future[Any]]] = deque()
+        self._lock = threading.Lock()
+        self._next_request = 1
+        self._failure: Optional[SyncronError] = None
+        self.on_progress: OnProgress = _ignore
+        try:
+            self._send(greeting(int(timeout * 1000)), 0)
+            self._channel.start_pulse()
+            self.hello = self._greeting()
+        except BaseException:
+            self._channel.close()
+            raise
+        self._receiver = threading.Thread(target=self._receive, name="receive", daemon=True)
+        self._receiver.start()
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of frames sent so far."""
+        return self._channel.bytes_sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of frames received so far."""
+        return self._channel.bytes_received
+
+    def _send(self, message: Message, request: int) -> None:
+        kind, payload = messages.encode(message)
+        self._channel.send(kind, request, (payload,))
+
+    def _greeting(self) -> Hello:
+        frame = self._channel.receive()
+        if frame is None:
+            raise self._early_end()
+        header, payload = frame
+        if header.kind == messages.BY_KIND[messages.Failed].number:
+            raise self._failed(messages.decode(header.kind, payload, Sender.HELPER))
+        hello = messages.decode(header.kind, payload, Sender.HELPER)
+        if not isinstance(hello, Hello):
+            raise PeerViolation(f"{self._whom} sent something else than a greeting.")
+        if not hello.oldest <= VERSION <= hello.newest:
+            raise VersionMismatch(
+                f"{self._whom} runs {shown(hello.program.encode())}, which speaks protocol versions"
+                f" {hello.oldest} to {hello.newest}; this one speaks {VERSION}."
+                " Install the same version on both sides, or let the helper be shipped."
+            )
+        return hello
+
+    def submit(self, request: Message | RawPack) -> Future[Any]:
+        """Send ``request``; its reply comes with the future."""
+        future: Future[Any] = Future()
+        if isinstance(request, RawPack):
+            kind, payload = STORE, request.payload
+        else:
+            kind, payload = messages.encode(request)
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            number = self._next_request
+            self._next_request = number % 0xFFFFFFFF + 1
+            self._waiting.append((number, isinstance(request, messages.Next), future))
+            self._channel.send(kind, number, (payload,))
+        return future
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                frame = self._channel.receive()
+                if frame is None:
+                    raise self._early_end()
+                self._take(*frame)
+        except SyncronError as error:
+            self._fail(error)
+        except Exception as error:  # a defect must not leave the run waiting for ever
+            self._fail(PeerViolation(f"{self._whom} sent what could not be understood ({error})."))
+
+    def _take(self, header: Any, payload: bytearray) -> None:
+        if header.request == 0:
+            message = messages.decode(header.kind, payload, Sender.HELPER)
+            if isinstance(message, messages.Progress):
+                self.on_progress(message)
+                return
+            if isinstance(message, messages.Failed):
+                raise self._failed(message)
+            raise PeerViolation(f"{self._whom} sent a reply to nothing.")
+        if not self._waiting or self._waiting[0][0] != header.request:
+            raise PeerViolation(f"{self._whom} answered what was not asked.")
+        _, wants_pack, future = self._waiting[0]
+        reply: Any
+        if header.kind == PACK:
+            if not wants_pack:
+                raise PeerViolation(f"{self._whom} sent content that was not asked for.")
+            reply = RawPack(payload)
+        else:
+            reply = messages.decode(header.kind, payload, Sender.HELPER)
+            if isinstance(reply, messages.Failed):
+                raise self._failed(reply)
+        self._waiting.popleft()
+        future.set_result(reply)
+
+    def _failed(self, message: messages.Failed) -> SyncronError:
+        """The error that ended the helper; its text is the peer's, and shown escaped."""
+        try:
+            code = Exit(message.exit_code)
+        except ValueError:
+            code = Exit.PEER
+        text = shown(message.message.encode("utf-8", "replace"))
+        return SyncronError(f"{self._whom}: {text}", exit_code=code)
+
+    def _early_end(self) -> ConnectionLost:
+        how = self._explain()
+        return ConnectionLost(
+            f"The connection to {self._whom} was lost: the helper {how or 'went away'};"
+            " run the same command again, it goes on where it was."
+        )
+
+    def _fail(self, error: SyncronError) -> None:
+        self._channel.fail(error)
+        with self._lock:
+            self._failure = error
+            waiting, self._waiting = self._waiting, deque()
+        for _, _, future in waiting:
+            if not future.done():
+                future.set_exception(error)
+
+    def close(self) -> None:
+        """End the conversation."""
+        with self._lock:
+            if self._failure is None:
+                self._failure = ConnectionLost(f"The connection to {self._whom} is closed.")
+        self._channel.close()

@@ -1,0 +1,1 @@
+"""The only code that touches a tree: scanning, reading, publishing, state, locks."""

@@ -1,0 +1,114 @@
+"""Owner, permissions and times, set on what is held and never through a symlink."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from syncron_lib.core.merkle import Attributes, Profile
+from syncron_lib.core.table import TYPE_MASK
+
+PERMISSIONS = 0o7777
+
+
+class Applied(NamedTuple):
+    """Which attributes a run gives to what it writes, and how ids are mapped.
+
+    ``umask``: the process's own, for new entries where permissions are not kept. The process
+    itself runs with umask 0, so that what is created has the mode that it is created with.
+    """
+
+    permissions: bool
+    times: bool
+    owner: bool
+    group: bool
+    users: Mapping[int, int]
+    groups: Mapping[int, int]
+    umask: int
+
+    def owner_of(self, attributes: Attributes) -> tuple[int, int]:
+        """(uid, gid) for `os.chown`; -1 for what is not kept."""
+        return (
+            self.users.get(attributes.uid, attributes.uid) if self.owner else -1,
+            self.groups.get(attributes.gid, attributes.gid) if self.group else -1,
+        )
+
+    def mode_of(self, attributes: Attributes) -> int:
+        """Permission bits of a new entry."""
+        bits = attributes.mode & PERMISSIONS
+        return bits if self.permissions else bits & 0o777 & ~self.umask
+
+
+def applied(
+    profile: Profile, users: Mapping[int, int], groups: Mapping[int, int], umask: int
+) -> Applied:
+    """What a run with ``profile`` applies at its receiver."""
+    return Applied(
+        profile.permissions, profile.times, profile.owner, profile.group, users, groups, umask
+    )
+
+
+def set_on_new(fd: int, attributes: Attributes, keep: Applied, now_ns: int) -> None:
+    """Finish a file or directory that we created and hold open; permissions are set too."""
+    uid, gid = keep.owner_of(attributes)
+    if uid != -1 or gid != -1:
+        st = os.fstat(fd)
+        if (uid not in (-1, st.st_uid)) or (gid not in (-1, st.st_gid)):
+            os.fchown(fd, uid, gid)
+    os.fchmod(fd, keep.mode_of(attributes))
+    if keep.times:
+        os.utime(fd, ns=(now_ns, attributes.mtime_ns))
+
+
+def set_on_unopenable(
+    directory_fd: int, name: bytes, attributes: Attributes, keep: Applied, now_ns: int
+) -> None:
+    """The same for a symlink, fifo, socket or device that we created in ``directory_fd``."""
+    uid, gid = keep.owner_of(attributes)
+    if uid != -1 or gid != -1:
+        os.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
+    if keep.times:
+        os.utime(name, ns=(now_ns, attributes.mtime_ns), dir_fd=directory_fd, follow_symlinks=False)
+
+
+def change(
+    directory_fd: int, name: bytes, attributes: Attributes, keep: Applied, now_ns: int
+) -> None:
+    """Give an existing entry new attributes; its kind is ``attributes.mode``'s.
+
+    Raises OSError; ENOTDIR or ELOOP where the entry is of another kind by now.
+    """
+    uid, gid = keep.owner_of(attributes)
+    is_link = stat.S_ISLNK(attributes.mode)
+    held = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd)
+    try:
+        st = os.fstat(held)
+        if st.st_mode & TYPE_MASK != attributes.mode & TYPE_MASK:
+            raise NotADirectoryError(20, "it is of another kind by now")
+        if (uid not in (-1, st.st_uid)) or (gid not in (-1, st.st_gid)):
+            os.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
+        if keep.permissions and not is_link:
+            bits = attributes.mode & PERMISSIONS
+            # The magic link leads to what we hold, not to whatever has the name by now.
+            os.chmod(b"/proc/self/fd/%d" % held, bits)
+        if keep.times:
+            os.utime(
+                name, ns=(now_ns, attributes.mtime_ns), dir_fd=directory_fd, follow_symlinks=False
+            )
+    finally:
+        os.close(held)
+
+
+def change_directory(fd: int, attributes: Attributes, keep: Applied, now_ns: int) -> None:
+    """Give the directory open at ``fd`` its attributes."""
+    uid, gid = keep.owner_of(attributes)
+    if uid != -1 or gid != -1:
+        st = os.fstat(fd)
+        if (uid not in (-1, st.st_uid)) or (gid not in (-1, st.st_gid)):
+            os.fchown(fd, uid, gid)
+    if keep.permissions:
+        os.fchmod(fd, attributes.mode & PERMISSIONS)
+    if keep.times:
+        os.utime(fd, ns=(now_ns, attributes.mtime_ns))

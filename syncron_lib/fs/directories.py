@@ -1,0 +1,100 @@
+"""Held directory descriptors: every access to a tree goes through one.
+
+A directory below the root is opened component by component, each with ``O_NOFOLLOW |
+O_DIRECTORY`` relative to its parent's descriptor, so that no symlink inside the tree is ever
+walked through, whoever puts it there and whenever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from collections import OrderedDict
+
+OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HELD = 200
+"""Descriptors kept open at once. Soft limits are 1024 and more (256 on macOS)."""
+
+
+def raise_descriptor_limit() -> None:
+    """Raise this process's soft limit of open files to the hard one, as far as allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Directories:
+    """Descriptors of the directories below one root, the most recently used kept open.
+
+    Descriptors that `open` returns are borrowed: valid until some 200 other directories have
+    been opened, never to be closed by the caller.
+    """
+
+    def __init__(self, root_fd: int) -> None:
+        self.root_fd = root_fd
+        self._held: OrderedDict[bytes, int] = OrderedDict()
+
+    def open(self, path: bytes) -> int:
+        """Descriptor of the directory at ``path``. Raises OSError (ENOTDIR or ELOOP where a
+        component is no directory or has become a symlink)."""
+        held = self._held
+        if not path:
+            return self.root_fd
+        fd = held.get(path)
+        if fd is not None:
+            held.move_to_end(path)
+            return fd
+        # Climb to the nearest ancestor that is held, then open downwards.
+        missing = [path]
+        ancestor = path
+        while True:
+            cut = ancestor.rfind(b"/")
+            if cut < 0:
+                fd = self.root_fd
+                break
+            ancestor = ancestor[:cut]
+            fd = held.get(ancestor)
+            if fd is not None:
+                held.move_to_end(ancestor)
+                break
+            missing.append(ancestor)
+        for step in reversed(missing):
+            fd = os.open(step[step.rfind(b"/") + 1 :], OPEN_DIRECTORY, dir_fd=fd)
+            held[step] = fd
+            if len(held) > _HELD:
+                _, oldest = held.popitem(last=False)
+                os.close(oldest)
+        return fd
+
+    def open_writable(self, path: bytes) -> int:
+        """The same for a directory about to be changed, made writable if it is its owner's to
+        do; the run puts its mode back at the end, with the directory's other attributes."""
+        fd = self.open(path)
+        if os.geteuid() != 0:
+            mode = os.fstat(fd).st_mode
+            if mode & 0o300 != 0o300:
+                os.fchmod(fd, mode & 0o7777 | 0o700)
+        return fd
+
+    def forget(self, path: bytes) -> None:
+        """Close what is held at ``path`` and below, because it is renamed or removed."""
+        held = self._held
+        fd = held.pop(path, None)
+        if fd is not None:
+            os.close(fd)
+        below = path + b"/"
+        for key in [key for key in held if key.startswith(below)]:
+            os.close(held.pop(key))
+
+    def close(self) -> None:
+        """Close all descriptors but the root's."""
+        while self._held:
+            _, fd = self._held.popitem()
+            os.close(fd)
+
+
+def open_directory_at(path: bytes) -> int:
+    """Descriptor of a root. The way *to* a root may hold symlinks: the user named it."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,0 +1,144 @@
+"""Reading files to know their content: never through a symlink, never a special file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import NamedTuple, Optional
+
+from syncron_lib.core import digest
+from syncron_lib.core.names import split
+from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.stats import StatRow, Stats, is_settled, row
+from syncron_lib.fs.tree import Node, Tree
+
+OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""``O_NONBLOCK`` so that a fifo that took the file's place cannot hold us."""
+
+BLOCK = 1 << 20
+"""Bytes read at once: a second megabyte gains nothing, and both fit the caches."""
+
+
+class Changed(Exception):
+    """A file is not, or did not stay, as it was scanned."""
+
+
+class Found(NamedTuple):
+    """Where a path of the tree is in its node."""
+
+    node: Node
+    row: int
+    stats: StatRow
+
+
+class Finder:
+    """Finds entries of a tree by path; quick for runs of paths in one directory."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._node: Optional[Node] = None
+        self._columns: Optional[Stats] = None
+
+    def find(self, path: bytes) -> Optional[Found]:
+        """The entry at ``path`` (not the root), None if the scan did not see it."""
+        parent, name = split(path)
+        node = self._tree.nodes.get(parent)
+        if node is None or not node.stats:
+            return None
+        if node is not self._node or self._columns is None:
+            self._node, self._columns = node, node.columns()
+        columns = self._columns
+        index = bisect_left(columns.names, name)
+        if index == len(columns.names) or columns.names[index] != name:
+            return None
+        return Found(node, index, tuple(column[index] for column in columns))  # type: ignore[arg-type]
+
+    def clear(self) -> None:
+        """Forget what was unpacked, because nodes changed."""
+        self._node = self._columns = None
+
+
+def open_scanned(directory_fd: int, name: bytes, scanned: StatRow) -> int:
+    """Open a regular file that must still be as scanned; its descriptor.
+
+    ``name`` is the name on disk. Raises Changed, or OSError.
+    """
+    try:
+        fd = os.open(name, OPEN_FILE, dir_fd=directory_fd)
+    except FileNotFoundError:
+        raise Changed("vanished") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Changed("changed its kind") from None
+        raise
+    try:
+        if row(scanned[0], os.fstat(fd)) != scanned:
+            raise Changed("changed since it was scanned")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+class FileHasher:
+    """Computes digests of scanned files and notes them in their nodes."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        directories: Directories,
+        algorithm: digest.Algorithm,
+        on_bytes: Callable[[int], None],
+        real_name: Callable[[bytes], bytes],
+    ) -> None:
+        self._finder = Finder(tree)
+        self._directories = directories
+        self._algorithm = algorithm
+        self._on_bytes = on_bytes
+        self._real_name = real_name
+        self._buffer = bytearray(BLOCK)
+        self.size = 0
+        """Bytes read so far."""
+
+    def hash(self, path: bytes) -> bytes:
+        """Digest of the file at ``path``. Raises Changed or OSError."""
+        found = self._finder.find(path)
+        if found is None or not stat.S_ISREG(found.stats[1]):
+            raise Changed("was not scanned as a file")
+        began = time.time_ns()
+        directory = self._directories.open(found.node.path)
+        fd = open_scanned(directory, self._real_name(path), found.stats)
+        try:
+            value = self._read(fd)
+            after = row(found.stats[0], os.fstat(fd))
+        finally:
+            os.close(fd)
+        if after != found.stats:
+            raise Changed("changed while it was read")
+        settled = is_settled(found.stats[3], found.stats[4], began)
+        found.node.set_digest(found.row, value, settled)
+        return value
+
+    def _read(self, fd: int) -> bytes:
+        buffer = self._buffer
+        view = memoryview(buffer)
+        count = os.readv(fd, (buffer,))
+        if count < len(buffer):
+            # Nearly every file ends here; a second read tells the end from a short read.
+            more = os.readv(fd, (view[count:],))
+            if more == 0:
+                self.size += count
+                self._on_bytes(count)
+                return self._algorithm.of(view[:count])
+            count += more
+        hasher = self._algorithm.new()
+        while count:
+            hasher.update(view[:count])
+            self.size += count
+            self._on_bytes(count)
+            count = os.readv(fd, (buffer,))
+        return hasher.digest()[: digest.SIZE]

@@ -1,0 +1,195 @@
+"""What a run wrote to its tree, and how the tree in memory follows what is on disk.
+
+At the end every directory that was touched is listed once more. An entry keeps its digest where
+its stat is as scanned, gets the digest that was written where size and time are as written, and
+is unknown otherwise: whoever edits the destination during a run costs a hash, never a wrong
+answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from syncron_lib.core import digest
+from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.names import join, split
+from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.fs import stats
+from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.scan import read_entries
+from syncron_lib.fs.stats import StatRow, is_settled_as_written
+from syncron_lib.fs.tree import Node, Tree
+
+
+class Written(NamedTuple):
+    """One entry as it was published. ``size`` is 0 for what is no file."""
+
+    size: int
+    mtime_ns: int
+    digest: bytes
+
+
+class Ledger:
+    """Changes to one tree, to be brought into its nodes."""
+
+    def __init__(self, tree: Tree, directories: Directories) -> None:
+        self.tree = tree
+        self._directories = directories
+        self._written: dict[bytes, dict[bytes, Written]] = {}
+        self._new: set[bytes] = set()
+        self._children: dict[bytes, list[bytes]] = {}
+        """Names of new directories by their parent's path."""
+        self._removed: set[bytes] = set()
+        self.directory_attributes: dict[bytes, Attributes] = {}
+        """Attributes that directories are given at the very end."""
+
+    def wrote(self, parent: bytes, name: bytes, written: Written) -> None:
+        """``name`` was published in the directory ``parent``."""
+        self._written.setdefault(parent, {})[name] = written
+
+    def touched(self, path: bytes) -> None:
+        """Something in the directory ``path`` is no longer as scanned."""
+        self._written.setdefault(path, {})
+
+    def removed(self, path: bytes, is_directory: bool) -> None:
+        """The entry at ``path`` is gone."""
+        self.touched(split(path)[0])
+        if is_directory:
+            self._removed.add(path)
+
+    def add_directory(
+        self, path: bytes, fd: int, attributes: Attributes, written: dict[bytes, Written]
+    ) -> None:
+        """A new directory, open at ``fd``, was published with ``written`` in it."""
+        parent, name = split(path)
+        node = Node(path, None, 0)
+        rows = read_entries(fd, 0, {})
+        _fill(node, rows, {}, written, fd)
+        self.tree.nodes[path] = node
+        self.tree.ordered = False
+        self._new.add(path)
+        self._children.setdefault(parent, []).append(name)
+        self._removed.discard(path)
+        self.touched(parent)
+        self.directory_attributes[path] = attributes
+
+    def update(self) -> list[bytes]:
+        """Bring the nodes up to date; the paths of directories that are gone."""
+        tree = self.tree
+        gone = tree.remove(self._removed) if self._removed else []
+        relist = set(self._written)
+        # A directory that was touched has new times, which stand in its parent's row.
+        for path in (*self._written, *self.directory_attributes):
+            if path:
+                relist.add(split(path)[0])
+        for path in relist:
+            node = tree.nodes.get(path)
+            if node is not None:
+                self._relist(node)
+        tree.total()
+        return [path for path in gone if path not in tree.nodes]
+
+    def _relist(self, node: Node) -> None:
+        path = node.path
+        columns = node.columns()
+        scanned = dict(zip(columns.names, zip(*columns)))
+        written = self._written.get(path, {})
+        try:
+            fd = self._directories.open(path)
+            if path in self._new:
+                # Its small files were listed when it was published; the rest came since.
+                since = {*self._children.get(path, ()), *written}
+                rows = [*scanned.values(), *_rows_of(fd, since.difference(scanned))]
+                rows.sort()
+            else:
+                rows = [
+                    row
+                    for row in read_entries(fd, 0, {})
+                    if row[0] in scanned or row[0] in written or join(path, row[0]) in self._new
+                ]
+        except OSError as error:
+            node.problem = error.errno or 1
+            node.merkle = digest.UNKNOWN
+            node.stored = False
+            return
+        _fill(node, rows, scanned, written, fd)
+        for index, row in enumerate(rows):
+            if row[1] & TYPE_MASK == stat.S_IFDIR:
+                child = self.tree.nodes.get(join(path, row[0]))
+                if child is not None:
+                    child.parent = node
+                    child.row = index
+                    child.attributes = Attributes(row[1], row[3], row[6], row[7])
+        if not path:
+            st = os.fstat(fd)
+            node.attributes = Attributes(st.st_mode, st.st_mtime_ns, st.st_uid, st.st_gid)
+
+
+def _rows_of(fd: int, names: Iterable[bytes]) -> Iterator[StatRow]:
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            yield stats.row(name, os.stat(name, dir_fd=fd, follow_symlinks=False))
+
+
+def _fill(
+    node: Node,
+    rows: list[StatRow],
+    scanned: dict[bytes, StatRow],
+    written: dict[bytes, Written],
+    fd: int,
+) -> None:
+    """Give ``node`` new rows, with the digests that are still or newly known."""
+    old_digests = bytes(node.digests)
+    old_row = {name: index for index, name in enumerate(scanned)}
+    old_targets = iter(node.target_list())
+    targets_before = {
+        name: next(old_targets) for name, row in scanned.items() if stat.S_ISLNK(row[1])
+    }
+    old_unsettled = node.unsettled or ()
+    unsettled: set[int] = set()
+    digests = []
+    targets = []
+    kept: list[StatRow] = []
+    size = 0
+    for row in rows:
+        name, mode = row[0], row[1]
+        value = digest.UNKNOWN
+        kind = mode & TYPE_MASK
+        same = scanned.get(name) == row
+        if kind == stat.S_IFREG:
+            size += row[2]
+            new = written.get(name)
+            if new is not None and (new.size, new.mtime_ns) == (row[2], row[3]):
+                value = new.digest
+                if not is_settled_as_written(row[3], row[4]):
+                    unsettled.add(len(kept))
+            elif same:
+                index = old_row[name]
+                value = old_digests[index * digest.SIZE : (index + 1) * digest.SIZE]
+                if index in old_unsettled:
+                    unsettled.add(len(kept))
+        elif kind == stat.S_IFDIR and name in old_row:
+            index = old_row[name]
+            value = old_digests[index * digest.SIZE : (index + 1) * digest.SIZE]
+        elif kind == stat.S_IFLNK:
+            if same and name in targets_before:
+                targets.append(targets_before[name])
+            else:
+                try:
+                    targets.append(os.readlink(name, dir_fd=fd))
+                except OSError:
+                    continue
+        kept.append(row)
+        digests.append(value)
+    node.stats = stats.pack(kept)
+    node.digests = b"".join(digests)
+    node.targets = b"\0".join(targets)
+    node.unsettled = unsettled or None
+    node.own_entries = len(kept)
+    node.own_size = size
+    node.merkle = digest.UNKNOWN
+    node.stored = False

@@ -1,0 +1,573 @@
+"""Receiving content: staged, checked, published.
+
+Publishing rules: a file is whole and its digest checked before it has its name; its target must
+still be what was scanned; nothing is published that was not expected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterable
+from typing import NamedTuple, Optional
+
+from syncron_lib.core import digest
+from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.names import join, shown, split
+from syncron_lib.core.table import TYPE_MASK, Table
+from syncron_lib.errors import FileFatal, PeerViolation
+from syncron_lib.fs import attributes, stats
+from syncron_lib.fs.attributes import Applied
+from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
+from syncron_lib.fs.hashing import BLOCK, Finder
+from syncron_lib.fs.ledger import Ledger, Written
+from syncron_lib.fs.removal import Removal
+from syncron_lib.fs.staging import CREATE_FILE, Leftover, Staging
+from syncron_lib.protocol.messages import Arrived, Expected, Problem
+from syncron_lib.protocol.pack import Group, Groups, Piece
+
+_FATAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+"""After one of these no further file can succeed."""
+
+_S_IFREG = stat.S_IFREG
+
+
+class _Staged(NamedTuple):
+    """A new directory while it is filled."""
+
+    path: bytes
+    name: bytes
+    fd: int
+    attributes: Attributes
+    written: dict[bytes, Written]
+
+
+class _Large(NamedTuple):
+    """A large file while it arrives."""
+
+    path: bytes
+    name: bytes
+    fd: int
+    size: int
+    hasher: digest.Hasher
+
+
+class Receiver:
+    """The writing end of one run on one root."""
+
+    def __init__(
+        self,
+        directories: Directories,
+        ledger: Ledger,
+        staging: Staging,
+        removal: Removal,
+        algorithm: digest.Algorithm,
+        keep: Applied,
+    ) -> None:
+        self._directories = directories
+        self._ledger = ledger
+        self._finder = Finder(ledger.tree)
+        self._staging = staging
+        self._removal = removal
+        self._algorithm = algorithm
+        self._keep = keep
+        self._files: dict[bytes, bool] = {}
+        """Expected single entries, and whether one of another kind may make way."""
+        self._trees: dict[bytes, bool] = {}
+        self._created: set[bytes] = set()
+        self._failed_trees: set[bytes] = set()
+        self._staged: Optional[_Staged] = None
+        self._large: Optional[_Large] = None
+        self._arrived: dict[bytes, tuple[Leftover, Arrived]] = {}
+        self._skipped: set[bytes] = set()
+        """Large files that could not be begun; the rest of their pieces is passed over."""
+        self._problems: list[Problem] = []
+        self._published = 0
+
+    # --- what will come ---------------------------------------------------------------------
+
+    def leftovers(self) -> list[Arrived]:
+        """Content that an interrupted run staged, hashed, to be offered to the source."""
+        for left in self._staging.leftovers():
+            with contextlib.suppress(OSError):
+                fd = self._open_leftover(left)
+                try:
+                    length, value = self._hash(fd)
+                finally:
+                    os.close(fd)
+                if length:
+                    arrived = Arrived(left.path, left.size, left.mtime_ns, length, value)
+                    self._arrived[left.path] = (left, arrived)
+        return [arrived for _, arrived in self._arrived.values()]
+
+    def _open_leftover(self, left: Leftover, flags: int = os.O_RDONLY) -> int:
+        flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        if not left.directory:
+            return os.open(left.name, flags, dir_fd=self._staging.fd)
+        directory = os.open(left.directory, OPEN_DIRECTORY, dir_fd=self._staging.fd)
+        try:
+            return os.open(left.name, flags, dir_fd=directory)
+        finally:
+            os.close(directory)
+
+    def _hash(self, fd: int) -> tuple[int, bytes]:
+        hasher = self._algorithm.new()
+        length = 0
+        buffer = bytearray(BLOCK)
+        while count := os.readv(fd, (buffer,)):
+            hasher.update(memoryview(buffer)[:count])
+            length += count
+        return length, hasher.digest()[: digest.SIZE]
+
+    def expect(self, items: Iterable[Expected]) -> None:
+        """Allow content for these paths, and no others."""
+        for item in items:
+            if item.tree:
+                self._trees[item.path] = item.replace
+            elif item.path:
+                self._files[item.path] = item.replace
+
+    # --- packs --------------------------------------------------------------------------------
+
+    def store(self, pack: Groups | Piece) -> tuple[int, list[Problem]]:
+        """Take a pack; how many entries were published, and which were not.
+
+        Raises FileFatal where nothing further can succeed, PeerViolation where the pack holds
+        what was not asked for.
+        """
+        try:
+            if isinstance(pack, Piece):
+                self._piece(pack)
+            else:
+                position = 0
+                body = memoryview(pack.body)
+                for group in pack.groups:
+                    position = self._group(group, body, position)
+                if position != len(body):
+                    raise PeerViolation("The other side sent content that belongs to no file.")
+        except OSError as error:
+            if error.errno in _FATAL:
+                self._give_up(error)
+            raise
+        published, self._published = self._published, 0
+        problems, self._problems = self._problems, []
+        return published, problems
+
+    def _give_up(self, error: OSError) -> None:
+        self.abandon()
+        self._staging.clear()
+        raise FileFatal(
+            f"The destination cannot be written to any more: {error.strerror};"
+            " make room and run the same command again."
+        ) from None
+
+    def _problem(self, path: bytes, what: str) -> None:
+        self._problems.append(Problem(path, what, False))
+
+    def _failed(self, path: bytes, error: OSError) -> None:
+        """Note one entry that could not be written; what stops everything is raised on."""
+        if error.errno in _FATAL:
+            raise error
+        self._problem(path, f"cannot be written: {error.strerror}")
+
+    def _group(self, group: Group, body: memoryview, position: int) -> int:
+        table = group.table
+        if group.new:
+            staged = self._staged_directory(group)
+            if staged is not None:
+                position = self._fill(staged, group, body, position)
+                if group.last:
+                    self._publish_directory(staged)
+                return position
+        for row, (name, mode) in enumerate(zip(table.names, table.modes)):
+            path = join(group.path, name)
+            data = None
+            if mode & TYPE_MASK == _S_IFREG and not group.kept:
+                size = table.sizes[row]
+                data = body[position : position + size]
+                if len(data) != size:
+                    raise PeerViolation("The other side sent a file shorter than announced.")
+                position += size
+            if group.new:  # its directory could not be staged
+                continue
+            replace = self._files.pop(path, None)
+            if replace is None:
+                raise PeerViolation(
+                    f"The other side sent {shown(path)}, which it was not asked for."
+                )
+            try:
+                self._entry(path, table, row, data, replace)
+            except OSError as error:
+                self._failed(path, error)
+        return position
+
+    # --- new directories ----------------------------------------------------------------------
+
+    def _staged_directory(self, group: Group) -> Optional[_Staged]:
+        """The staged directory for a group's path, begun if this is its first group."""
+        staged = self._staged
+        if staged is not None:
+            if staged.path == group.path:
+                return staged
+            raise PeerViolation("The other side began a directory before ending another.")
+        path = group.path
+        if path in self._failed_trees:
+            return None
+        parent = split(path)[0] if path else b""
+        if path not in self._trees and not (path and parent in self._created):
+            raise PeerViolation(f"The other side sent {shown(path)}, which it was not asked for.")
+        if path in self._created or not path:
+            raise PeerViolation(f"The other side sent the directory {shown(path)} twice.")
+        self._created.add(path)
+        name = b""
+        try:
+            name = self._staging.new_directory(path)
+            fd = os.open(name, OPEN_DIRECTORY, dir_fd=self._staging.fd)
+            self._inherit_group(parent, fd)
+        except OSError as error:
+            self._failed_trees.add(path)
+            self._failed(path, error)
+            return None
+        self._staged = _Staged(path, name, fd, group.attributes, {})
+        return self._staged
+
+    def _inherit_group(self, parent: bytes, fd: int) -> None:
+        """Where groups are not kept, new entries of a setgid directory take its group."""
+        if self._keep.group:
+            return
+        with contextlib.suppress(OSError):
+            st = os.fstat(self._directories.open(parent))
+            if st.st_mode & stat.S_ISGID:
+                os.fchown(fd, -1, st.st_gid)
+                os.fchmod(fd, 0o2700)
+
+    def _fill(self, staged: _Staged, group: Group, body: memoryview, position: int) -> int:
+        """Create a group's entries in a staged directory. Hot: most files of a first copy."""
+        directory = staged.fd
+        written = staged.written
+        keep = self._keep
+        permissions, times = keep.permissions, keep.times
+        chowns = keep.owner or keep.group
+        of = self._algorithm.of
+        open_, write, close, utime = os.open, os.write, os.close, os.utime
+        now = time.time_ns()
+        table = group.table
+        targets = iter(table.targets)
+        digests = table.digests
+        own = os.geteuid(), os.fstat(directory).st_gid
+        start = 0
+        for name, mode, size, mtime, uid, gid in zip(
+            table.names, table.modes, table.sizes, table.mtimes, table.uids, table.gids
+        ):
+            value = digests[start : start + 16]
+            start += 16
+            try:
+                if mode & TYPE_MASK != _S_IFREG:
+                    self._make_special(
+                        directory, name, Attributes(mode, mtime, uid, gid), size, targets, now
+                    )
+                    written[name] = Written(0, mtime, digest.UNKNOWN)
+                    self._published += 1
+                    continue
+                if group.kept:
+                    fd = self._take_leftover(join(group.path, name), size, value, directory, name)
+                    data = None
+                else:
+                    data = body[position : position + size]
+                    position += size
+                    if len(data) != size:
+                        raise PeerViolation("The other side sent a file shorter than announced.")
+                    if of(data) != value:
+                        raise _wrong_content(join(group.path, name))
+                    fd = open_(
+                        name,
+                        CREATE_FILE,
+                        (mode & 0o777) if permissions else 0o600,
+                        dir_fd=directory,
+                    )
+                try:
+                    if data is not None:
+                        count = write(fd, data)
+                        while count < size:
+                            count += write(fd, data[count:])
+                    if (
+                        (chowns
+                        and (keep.users.get(uid, uid), keep.groups.get(gid, gid)) != own)
+                        or not permissions
+                        or mode & 0o7000
+                        or data is None
+                    ):
+                        attributes.set_on_new(fd, Attributes(mode, mtime, uid, gid), keep, now)
+                    elif times:
+                        utime(fd, ns=(now, mtime))
+                finally:
+                    close(fd)
+                written[name] = Written(size, mtime, value)
+                self._published += 1
+            except OSError as error:
+                self._failed(join(group.path, name), error)
+        return position
+
+    def _publish_directory(self, staged: _Staged) -> None:
+        path = staged.path
+        self._staged = None
+        parent, name = split(path)
+        try:
+            parent_fd = self._directories.open_writable(parent)
+            self._make_way(path, parent_fd, name, self._trees.get(path, False))
+            os.rename(staged.name, name, src_dir_fd=self._staging.fd, dst_dir_fd=parent_fd)
+            # Its own attributes come last of all: it must stay writable until then.
+            os.fchmod(staged.fd, self._keep.mode_of(staged.attributes) | 0o700)
+            self._ledger.add_directory(path, staged.fd, staged.attributes, staged.written)
+            self._published += 1
+        except OSError as error:
+            self._failed(path, error)
+        finally:
+            os.close(staged.fd)
+
+    # --- single entries -----------------------------------------------------------------------
+
+    def _entry(
+        self, path: bytes, table: Table, row: int, data: Optional[memoryview], replace: bool
+    ) -> None:
+        """Publish one entry of a directory that is there already."""
+        attributes_ = Attributes(
+            table.modes[row], table.mtimes[row], table.uids[row], table.gids[row]
+        )
+        value = table.digests[row * digest.SIZE : (row + 1) * digest.SIZE]
+        size = table.sizes[row]
+        parent, name = split(path)
+        temporary = self._staging.name_for_small()
+        staging = self._staging.fd
+        now = time.time_ns()
+        is_file = attributes_.mode & TYPE_MASK == _S_IFREG
+        try:
+            if is_file:
+                if data is None:
+                    fd = self._take_leftover(path, size, value, staging, temporary)
+                else:
+                    if self._algorithm.of(data) != value:
+                        raise _wrong_content(path)
+                    fd = os.open(temporary, CREATE_FILE, 0o600, dir_fd=staging)
+                try:
+                    if data is not None:
+                        _write_all(fd, data)
+                    self._finish_file(fd, path, attributes_, now)
+                finally:
+                    os.close(fd)
+            else:
+                links = [i for i, mode in enumerate(table.modes) if stat.S_ISLNK(mode)]
+                target = [table.targets[links.index(row)]] if row in links else []
+                self._make_special(staging, temporary, attributes_, size, iter(target), now)
+            written = Written(size if is_file else 0, attributes_.mtime_ns, value)
+            self._publish(path, temporary, replace, written)
+        except OSError:
+            self._staging.remove(temporary)
+            raise
+
+    def _finish_file(self, fd: int, path: bytes, attributes_: Attributes, now: int) -> None:
+        """Attributes of a file about to be published; without kept permissions, an existing
+        target's stay."""
+        keep = self._keep
+        scanned = self._finder.find(path)
+        if not keep.permissions and scanned is not None and stat.S_ISREG(scanned.stats[1]):
+            attributes_ = attributes_._replace(mode=scanned.stats[1])
+            keep = keep._replace(permissions=True)
+        attributes.set_on_new(fd, attributes_, keep, now)
+
+    def _make_special(
+        self,
+        directory: int,
+        name: bytes,
+        attributes_: Attributes,
+        device: int,
+        targets: Iterable[bytes],
+        now: int,
+    ) -> None:
+        """Make a symlink, fifo, socket or device."""
+        kind = attributes_.mode & TYPE_MASK
+        if kind == stat.S_IFLNK:
+            os.symlink(next(iter(targets)), name, dir_fd=directory)
+        elif kind in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
+            bits = self._keep.mode_of(attributes_)
+            is_device = kind in (stat.S_IFCHR, stat.S_IFBLK)
+            os.mknod(name, kind | bits, device if is_device else 0, dir_fd=directory)
+        else:
+            raise PeerViolation("The other side sent an entry of no known kind.")
+        attributes.set_on_unopenable(directory, name, attributes_, self._keep, now)
+
+    def _take_leftover(
+        self, path: bytes, size: int, value: bytes, directory: int, name: bytes
+    ) -> int:
+        """Move what an interrupted run staged for ``path`` to ``name``; its descriptor."""
+        entry = self._arrived.pop(path, None)
+        if entry is None or (entry[1].length, entry[1].digest) != (size, value):
+            raise PeerViolation(
+                f"The other side counts on content of {shown(path)} that is not here."
+            )
+        left = entry[0]
+        source = self._staging.fd
+        fd = self._open_leftover(left)
+        try:
+            if left.directory:
+                source = os.open(left.directory, OPEN_DIRECTORY, dir_fd=self._staging.fd)
+            try:
+                os.rename(left.name, name, src_dir_fd=source, dst_dir_fd=directory)
+            finally:
+                if left.directory:
+                    os.close(source)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    # --- publishing ---------------------------------------------------------------------------
+
+    def _make_way(self, path: bytes, parent_fd: int, name: bytes, replace: bool) -> None:
+        """See that nothing, or something that may go, is at ``path``; raises OSError if not."""
+        found = self._finder.find(path)
+        try:
+            current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if found is None:
+            raise FileExistsError(errno.EEXIST, "it was made at the destination during the run")
+        if not replace:
+            raise FileExistsError(errno.EEXIST, "an entry of another kind is in its place")
+        if stat.S_ISDIR(current.st_mode):
+            self._removal.remove(path)
+        elif stats.row(name, current) != found.stats:
+            raise FileExistsError(errno.EEXIST, "it was changed at the destination during the run")
+        else:
+            os.unlink(name, dir_fd=parent_fd)
+
+    def _publish(self, path: bytes, temporary: bytes, replace: bool, written: Written) -> None:
+        """Give a finished temporary its name."""
+        parent, name = split(path)
+        parent_fd = self._directories.open_writable(parent)
+        staging = self._staging.fd
+        found = self._finder.find(path)
+        if (found is not None and found.stats[1] & TYPE_MASK == stat.S_IFDIR) or replace:
+            self._make_way(path, parent_fd, name, replace)
+            found = None
+        if found is None:
+            try:
+                # A link fails where a rename would replace what appeared meanwhile.
+                os.link(
+                    temporary,
+                    name,
+                    src_dir_fd=staging,
+                    dst_dir_fd=parent_fd,
+                    follow_symlinks=False,
+                )
+                os.unlink(temporary, dir_fd=staging)
+            except FileExistsError:
+                raise FileExistsError(
+                    errno.EEXIST, "it was made at the destination during the run"
+                ) from None
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
+                    raise
+                # RACE: a file system without hard links; what appears just now is replaced.
+                os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
+        else:
+            current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+            if stats.row(name, current) != found.stats:
+                raise FileExistsError(
+                    errno.EEXIST, "it was changed at the destination during the run"
+                )
+            # RACE: an edit between this stat and the rename is lost; microseconds apart.
+            os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
+        self._ledger.wrote(parent, name, written)
+        self._published += 1
+
+    # --- large files --------------------------------------------------------------------------
+
+    def _piece(self, piece: Piece) -> None:
+        large = self._large
+        if large is None:
+            large = self._begin_large(piece)
+            if large is None:
+                return
+        if large.path != piece.path or large.size != piece.size:
+            raise PeerViolation("The other side mixed pieces of two files.")
+        if os.lseek(large.fd, 0, os.SEEK_CUR) != piece.offset:
+            raise PeerViolation(f"The other side sent a piece of {shown(piece.path)} out of place.")
+        _write_all(large.fd, memoryview(piece.body))
+        large.hasher.update(piece.body)
+        if piece.last:
+            self._end_large(large, piece)
+
+    def _begin_large(self, piece: Piece) -> Optional[_Large]:
+        path = piece.path
+        if path not in self._files and split(path)[0] not in self._created:
+            raise PeerViolation(f"The other side sent {shown(path)}, which it was not asked for.")
+        if path in self._skipped:
+            if piece.last:
+                self._skipped.discard(path)
+            return None
+        hasher = self._algorithm.new()
+        entry = self._arrived.pop(path, None) if piece.offset else None
+        if piece.offset and (entry is None or entry[1].length != piece.offset):
+            raise PeerViolation(f"The other side goes on with {shown(path)}, which is not here.")
+        try:
+            if entry is not None:
+                name = entry[0].name
+                fd = self._open_leftover(entry[0], os.O_RDWR)
+                buffer = bytearray(BLOCK)
+                while count := os.readv(fd, (buffer,)):
+                    hasher.update(memoryview(buffer)[:count])
+            else:
+                name = self._staging.name_for_large(path, piece.size, piece.attributes.mtime_ns)
+                fd = os.open(name, CREATE_FILE, 0o600, dir_fd=self._staging.fd)
+        except OSError as error:
+            self._failed(path, error)
+            if not piece.last:
+                self._skipped.add(path)
+            return None
+        self._large = _Large(path, name, fd, piece.size, hasher)
+        return self._large
+
+    def _end_large(self, large: _Large, piece: Piece) -> None:
+        self._large = None
+        path = large.path
+        replace = self._files.pop(path, False)
+        try:
+            if piece.failed:
+                return
+            value = large.hasher.digest()[: digest.SIZE]
+            if value != piece.digest or os.fstat(large.fd).st_size != large.size:
+                self._staging.remove(large.name)
+                raise _wrong_content(path)
+            self._finish_file(large.fd, path, piece.attributes, time.time_ns())
+            written = Written(large.size, piece.attributes.mtime_ns, value)
+            self._publish(path, large.name, replace, written)
+        except OSError as error:
+            self._staging.remove(large.name)
+            self._failed(path, error)
+        finally:
+            os.close(large.fd)
+
+    def abandon(self) -> None:
+        """Let go of what is half done; it stays staged for the next run."""
+        if self._staged is not None:
+            os.close(self._staged.fd)
+            self._staged = None
+        if self._large is not None:
+            os.close(self._large.fd)
+            self._large = None
+
+
+def _wrong_content(path: bytes) -> PeerViolation:
+    return PeerViolation(
+        f"The content of {shown(path)} is not what its digest says; nothing of it was kept."
+    )
+
+
+def _write_all(fd: int, data: memoryview) -> None:
+    count = os.write(fd, data)
+    while count < len(data):
+        count += os.write(fd, data[count:])

@@ -1,0 +1,252 @@
+"""One root: opened, locked, scanned, sealed, remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Optional
+
+from syncron_lib.core import digest
+from syncron_lib.core.merkle import Profile
+from syncron_lib.core.names import shown
+from syncron_lib.core.options import RuleOptions
+from syncron_lib.core.rules import RuleSet
+from syncron_lib.errors import FileFatal, RootError
+from syncron_lib.fs import ignorefiles, lock, seal
+from syncron_lib.fs.directories import Directories, open_directory_at
+from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
+from syncron_lib.fs.scan import OnProgress, Scanner, Subject
+from syncron_lib.fs.state import State, file_stem, state_directory
+from syncron_lib.fs.tree import Node, Tree
+
+
+class Place(NamedTuple):
+    """What stands at a path. ``kind``: ``st_mode`` type bits, 0 where there is nothing."""
+
+    path: bytes
+    kind: int
+    parent_missing: bool
+
+
+def look(path: bytes) -> Place:
+    """Resolve a root as the user wrote it: relative to the home directory, ``~`` expanded."""
+    if not path.startswith(b"/"):
+        home = os.path.expanduser(b"~")
+        if not os.path.isabs(home):
+            home = b"/"
+        expanded = os.path.expanduser(path) if path.startswith(b"~") else path
+        path = os.path.join(home, expanded)
+    real = os.path.realpath(path)
+    try:
+        kind = stat.S_IFMT(os.stat(real).st_mode)
+    except FileNotFoundError:
+        return Place(real, 0, not os.path.isdir(os.path.dirname(real)))
+    except OSError as error:
+        raise RootError(
+            f"{shown(path)} cannot be looked at ({error.strerror}); check the path."
+        ) from None
+    return Place(real, kind, False)
+
+
+class Choice(NamedTuple):
+    """What of a root a run is over; as in `protocol.messages.Open`."""
+
+    only: Optional[bytes]
+    alias: Optional[bytes]
+    rules: RuleOptions
+    trust_state: bool
+    reading: bool
+    """The root is a source."""
+
+
+class Root:
+    """An open root. A missing destination is open too, and empty."""
+
+    def __init__(self, place: Place, choice: Choice, environment: Mapping[str, str]) -> None:
+        self.path = place.path
+        self.choice = choice
+        self.missing = place.kind == 0
+        self._state_directory = state_directory(environment)
+        self.state: Optional[State] = None
+        self._stem = os.path.join(self._state_directory, file_stem(place.path, choice.only or b""))
+        # A run over a single file is quicker without: one file is hashed, no tree is.
+        if choice.only is None:
+            self.state = State(self._stem + b".db")
+        self.rules = RuleSet.compile(choice.rules)
+        self.directories: Optional[Directories] = None
+        if not self.missing:
+            self._open()
+        self.tree = Tree()
+        self.ignore_files: Sequence[IgnoreFile] = ()
+        self.users: set[int] = set()
+        self.groups: set[int] = set()
+        self._gone: list[bytes] = []
+        self._profile_key = b""
+        self.unmounted = self._is_unmounted()
+
+    def _open(self) -> None:
+        try:
+            self.directories = Directories(open_directory_at(self.path))
+        except OSError as error:
+            raise FileFatal(
+                f"The root {shown(self.path)} cannot be opened ({error.strerror});"
+                " check its permissions."
+            ) from None
+
+    def lock(self, holder: str, alone: bool, wait: float) -> None:
+        """Take the lock; see `fs.lock`. A missing root is locked once it is made."""
+        if self.directories is not None:
+            note = self._stem + b".holder"
+            lock.acquire(self.directories.root_fd, self.path, note, holder, alone, wait)
+
+    def create(self, parents: bool) -> None:
+        """Make a missing destination (0700 until the end of the run gives it its mode)."""
+        try:
+            if parents:
+                os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            os.mkdir(self.path, 0o700)
+        except OSError as error:
+            raise FileFatal(
+                f"The destination {shown(self.path)} cannot be made ({error.strerror})."
+            ) from None
+        self._open()
+        self.missing = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether the run is over the whole root, whose own attributes then belong to it."""
+        return self.choice.only is None
+
+    def real_name(self, path: bytes) -> bytes:
+        """The name on disk of an entry of the tree (its last component)."""
+        name = path[path.rfind(b"/") + 1 :]
+        return self.choice.only or name if name == path and self.choice.alias else name
+
+    # --- scanning -----------------------------------------------------------------------------
+
+    def scan(self, given: Optional[Sequence[IgnoreFile]], on_progress: OnProgress) -> None:
+        """Scan the tree. ``given``: the source's ignore files, for a destination."""
+        self._gone = []
+        if self.directories is None:
+            self.tree = _empty_tree()
+            self.ignore_files = given or ()
+            return
+        remembered = () if self.state is None else self._remembered("ignore_files")
+        reader = IgnoreFiles(remembered)
+        subject = Subject(
+            self.directories,
+            self.rules,
+            self.choice.rules.one_file_system,
+            self.choice.only,
+            self.choice.alias,
+            None if given is None else _by_directory(given),
+        )
+        scanner = Scanner(subject, self.state, reader, on_progress)
+        try:
+            self.tree = scanner.scan()
+        except OSError as error:
+            raise FileFatal(
+                f"The root {shown(self.path)} cannot be read ({error.strerror});"
+                " check its permissions."
+            ) from None
+        self._gone = scanner.vanished_rows
+        own = self.tree.root.attributes
+        self.users = scanner.users | {own.uid}
+        self.groups = scanner.groups | {own.gid}
+        self.ignore_files = reader.found if given is None else given
+        if not self.choice.trust_state:
+            seal.forget_digests(self.tree)
+
+    def remembered_source_files(self) -> Sequence[IgnoreFile]:
+        """The ignore files that the source had at the last run into this root."""
+        return () if self.state is None else self._remembered("source_ignore_files")
+
+    def _remembered(self, key: str) -> Sequence[IgnoreFile]:
+        return ignorefiles.unpack(self.state.get(key)) if self.state is not None else ()
+
+    def seal(self, algorithm: digest.Algorithm, profile: Profile) -> bytes:
+        """Compute the Merkle digests; the root's, or `digest.UNKNOWN`."""
+        key = algorithm.name.encode() + b" " + profile.key()
+        if self._profile_key != key:
+            before = self._profile_key or (b"" if self.state is None else self.state.get("profile"))
+            if before.split(b" ")[0] != algorithm.name.encode():
+                seal.forget_digests(self.tree)
+            elif before != key:
+                seal.forget_merkle(self.tree)
+            self._profile_key = key
+        return seal.seal(self.tree, algorithm, profile, self.whole)
+
+    # --- remembering --------------------------------------------------------------------------
+
+    def save(self, gone: Sequence[bytes] = ()) -> Optional[str]:
+        """Keep what is known for the next run; a warning where that failed."""
+        state = self.state
+        if state is None or self.directories is None:
+            return None
+        key = "ignore_files" if self.choice.reading else "source_ignore_files"
+        values = {
+            "profile": self._profile_key,
+            "root": self.path,
+            "file_system": self._file_system(),
+            "entries": b"%d" % self.tree.root.entries,
+            key: ignorefiles.pack(self.ignore_files),
+        }
+        try:
+            state.save(seal.rows_to_keep(self.tree), (*self._gone, *gone), values)
+        except sqlite3.Error as error:
+            return (
+                f"The state of {shown(self.path)} could not be saved ({error});"
+                " the next run will read more than it need."
+            )
+        self._gone = []
+        return None
+
+    def _file_system(self) -> bytes:
+        """Identifies the file system of the root across mounts and boots, as far as it can."""
+        assert self.directories is not None
+        found = os.fstatvfs(self.directories.root_fd)
+        return b"%x" % getattr(found, "f_fsid", 0)
+
+    def _is_unmounted(self) -> bool:
+        """Whether this root held a tree at the last run, and now another file system is here,
+        with nothing on it: a disk that is not mounted."""
+        if self.state is None or self.choice.reading:
+            return False
+        before = self.state.get("file_system")
+        if not before or self.state.get("entries") in (b"", b"0"):
+            return False
+        if self.directories is None:
+            parent = os.path.dirname(self.path)
+            with contextlib.suppress(OSError):
+                return b"%x" % os.statvfs(parent).f_fsid != before
+            return True
+        if self._file_system() == before:
+            return False
+        with os.scandir(self.directories.root_fd) as listing:
+            return next(listing, None) is None
+
+    def close(self) -> None:
+        """Let go of everything, the lock included."""
+        if self.directories is not None:
+            self.directories.close()
+            os.close(self.directories.root_fd)
+            self.directories = None
+        if self.state is not None:
+            self.state.close()
+            self.state = None
+
+
+def _by_directory(files: Sequence[IgnoreFile]) -> dict[bytes, dict[bytes, bytes]]:
+    found: dict[bytes, dict[bytes, bytes]] = {}
+    for file in files:
+        found.setdefault(file.directory, {})[file.name] = file.content
+    return found
+
+
+def _empty_tree() -> Tree:
+    tree = Tree()
+    tree.add(Node(b"", None, 0))
+    return tree

@@ -1,0 +1,146 @@
+"""Merkle digests of a scanned tree, computed from below and only where something changed."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator
+
+from syncron_lib.core import digest
+from syncron_lib.core.merkle import Profile, directory_digest, root_digest
+from syncron_lib.core.names import join, split
+from syncron_lib.core.table import PROBLEM, TYPE_MASK, without
+from syncron_lib.fs.state import Row
+from syncron_lib.fs.tree import Node, Tree
+
+
+def forget_digests(tree: Tree) -> None:
+    """Forget all digests: the state's were made by another algorithm, or must not be believed."""
+    for node in tree.nodes.values():
+        node.digests = bytes(len(node.digests))
+        node.merkle = digest.UNKNOWN
+        node.merkle = digest.UNKNOWN
+        node.stored = False
+
+
+def forget_merkle(tree: Tree) -> None:
+    """Forget directory digests only: the state's were made for another profile."""
+    for node in tree.nodes.values():
+        node.merkle = digest.UNKNOWN
+        node.stored = False
+
+
+def seal(tree: Tree, algorithm: digest.Algorithm, profile: Profile, whole: bool) -> bytes:
+    """Bring every directory's digest up to date; the root's, or `digest.UNKNOWN`.
+
+    ``whole``: the root directory's own attributes belong to the tree.
+    """
+    for node in tree.upwards():
+        if node.merkle == digest.UNKNOWN and not node.problem and is_known(node):
+            node.merkle = directory_digest(algorithm, profile, node.table())
+            node.stored = False
+        parent = node.parent
+        if parent is not None:
+            start = node.row * digest.SIZE
+            if parent.digests[start : start + digest.SIZE] != node.merkle:
+                _put(parent, start, node.merkle)
+    root = tree.root
+    if root.merkle == digest.UNKNOWN:
+        return digest.UNKNOWN
+    return root_digest(algorithm, profile, root.merkle, root.attributes if whole else None)
+
+
+def seal_without(
+    tree: Tree,
+    algorithm: digest.Algorithm,
+    profile: Profile,
+    whole: bool,
+    extras: Iterable[bytes],
+) -> bytes:
+    """The root's digest as it would be without the entries at ``extras``. Changes no node."""
+    left_out: dict[bytes, set[bytes]] = {}
+    for path in extras:
+        parent, name = split(path)
+        left_out.setdefault(parent, set()).add(name)
+    changed: dict[bytes, bytes] = {}
+    for node in tree.upwards():
+        names = left_out.get(node.path)
+        if names is None and node.path not in changed:
+            continue
+        table = without(node.table(), names or set())
+        digests = bytearray(table.digests)
+        known = not node.problem
+        for row, (name, mode) in enumerate(zip(table.names, table.modes)):
+            start = row * digest.SIZE
+            kind = mode & TYPE_MASK
+            if kind == stat.S_IFDIR:
+                value = changed.get(join(node.path, name))
+                if value is not None:
+                    digests[start : start + digest.SIZE] = value
+            if kind in (stat.S_IFREG, stat.S_IFDIR, PROBLEM):
+                known = known and digests[start : start + digest.SIZE] != digest.UNKNOWN
+        table = table._replace(digests=bytes(digests))
+        value = directory_digest(algorithm, profile, table) if known else digest.UNKNOWN
+        changed[node.path] = value
+        if node.parent is not None:
+            changed.setdefault(node.parent.path, digest.UNKNOWN)
+    top = changed.get(b"", tree.root.merkle)
+    if top == digest.UNKNOWN:
+        return digest.UNKNOWN
+    return root_digest(algorithm, profile, top, tree.root.attributes if whole else None)
+
+
+def _put(node: Node, start: int, value: bytes) -> None:
+    if not isinstance(node.digests, bytearray):
+        node.digests = bytearray(node.digests)
+    node.digests[start : start + digest.SIZE] = value
+    node.merkle = digest.UNKNOWN
+    node.stored = False
+
+
+def is_known(node: Node) -> bool:
+    """Whether every file and directory in ``node`` has a known digest."""
+    data = bytes(node.digests)
+    if digest.UNKNOWN not in data:
+        return True
+    return not any(True for _ in unknown_rows(node, (stat.S_IFREG, stat.S_IFDIR, PROBLEM)))
+
+
+def unknown_rows(node: Node, kinds: tuple[int, ...]) -> Iterator[int]:
+    """Rows of the given file types without a digest."""
+    if not node.stats:
+        return
+    data = bytes(node.digests)
+    for row, mode in enumerate(node.columns().modes):
+        start = row * digest.SIZE
+        if data[start : start + digest.SIZE] == digest.UNKNOWN and mode & TYPE_MASK in kinds:
+            yield row
+
+
+def rows_to_keep(tree: Tree) -> Iterator[Row]:
+    """State rows of all nodes that are not stored as they are.
+
+    A digest that is not settled is left out, and with it the digests of all directories above:
+    the next run asks again.
+    """
+    tainted: set[bytes] = set()
+    for node in tree.upwards():
+        if node.unsettled or node.path in tainted:
+            if node.parent is not None:
+                tainted.add(node.parent.path)
+            merkle = digest.UNKNOWN
+        elif node.stored:
+            continue
+        else:
+            merkle = node.merkle
+        if node.problem:
+            continue
+        yield Row(
+            node.path,
+            node.stats,
+            node.lasting_digests(),
+            node.targets,
+            node.excluded,
+            node.scope,
+            merkle,
+        )
+        node.stored = not node.unsettled and node.path not in tainted

@@ -1,0 +1,416 @@
+"""Sending: what was selected, read once, hashed while it is read, and packed."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Optional, Union
+
+from syncron_lib.core import digest
+from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.names import join, split
+from syncron_lib.core.table import EMPTY, PROBLEM, TYPE_MASK, Table, chosen
+from syncron_lib.fs import stats
+from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.hashing import OPEN_FILE, Changed, open_scanned
+from syncron_lib.fs.stats import StatRow, Stats, is_settled
+from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.protocol.messages import Arrived, Problem, Selected
+from syncron_lib.protocol.pack import Buffer, Group, Groups, Packer, Piece
+
+PACK_SIZE = 1 << 20
+"""Bytes of content in one pack: large enough that a frame's cost does not count, small enough
+that several in flight fit any window."""
+PACK_ROWS = 4000
+"""Entries in one pack, for trees of empty files."""
+LARGE = 512 << 10
+"""Files of this size and more travel in pieces."""
+_TRIES = 3
+"""How often a small file that changes while it is read is read again."""
+
+_S_IFREG = stat.S_IFREG
+
+
+class _Part(NamedTuple):
+    """Rows of one directory to be sent: all (``rows`` None), or some. ``new``: see `Group`."""
+
+    node: Node
+    rows: Optional[list[int]]
+    new: bool
+
+
+class Sender:
+    """The reading end of one run on one root: an iterator over packs."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        directories: Directories,
+        algorithm: digest.Algorithm,
+        real_name: Callable[[bytes], bytes],
+    ) -> None:
+        self._tree = tree
+        self._directories = directories
+        self._algorithm = algorithm
+        self._real_name = real_name
+        self._selected: list[Selected] = []
+        self._arrived: dict[bytes, Arrived] = {}
+        self._packer = Packer()
+        self._level = 0
+        self._packs: Optional[Iterator[list[Buffer]]] = None
+        self._buffer = bytearray(PACK_SIZE + LARGE)
+        self._view = memoryview(self._buffer)
+        self._groups: list[Group] = []
+        self._problems: list[Problem] = []
+        self._rows = 0
+        self._filled = 0
+        self.size = 0
+        """Bytes read so far; every one of them was hashed."""
+
+    def select(self, items: Iterable[Selected], arrived: Iterable[Arrived]) -> None:
+        """Add to what will be sent, and to what the destination has of it."""
+        self._selected.extend(items)
+        self._arrived.update((item.path, item) for item in arrived)
+
+    def next(self, level: int) -> list[Buffer]:
+        """The next pack, encoded; its parts are valid until the next call."""
+        self._level = level
+        if self._packs is None:
+            self._packs = self._all()
+        return next(self._packs, None) or self._packer.end()
+
+    def _all(self) -> Iterator[list[Buffer]]:
+        large: list[tuple[Node, int]] = []
+        for part in self._parts():
+            yield from self._part(part, large)
+        if self._groups or self._problems:
+            yield self._flush()
+        for node, row in large:
+            yield from self._large(node, row)
+        if self._problems:
+            yield self._flush()
+
+    def _parts(self) -> Iterator[_Part]:
+        """What was selected, directory by directory; a new directory before those below it."""
+        nodes = self._tree.nodes
+        pending: list[tuple[Node, list[bytes]]] = []
+        for item in self._selected:
+            if item.tree:
+                if pending:
+                    yield from self._single(pending)
+                    pending = []
+                top = nodes.get(item.path)
+                stack = [top] if top is not None else []
+                while stack:
+                    node = stack.pop()
+                    yield _Part(node, None, True)
+                    below = self._subdirectories(node)
+                    below.reverse()
+                    stack.extend(below)
+                continue
+            parent, name = split(item.path)
+            node_or_none = nodes.get(parent)
+            if node_or_none is None:
+                continue
+            if not pending or pending[-1][0] is not node_or_none:
+                pending.append((node_or_none, []))
+            pending[-1][1].append(name)
+        yield from self._single(pending)
+
+    def _single(self, pending: list[tuple[Node, list[bytes]]]) -> Iterator[_Part]:
+        for node, names in pending:
+            index = {name: row for row, name in enumerate(node.columns().names)}
+            rows = sorted(index[name] for name in names if name in index)
+            yield _Part(node, rows, False)
+
+    def _subdirectories(self, node: Node) -> list[Node]:
+        if not node.stats:
+            return []
+        columns = node.columns()
+        found = []
+        for name, mode in zip(columns.names, columns.modes):
+            if mode & TYPE_MASK == stat.S_IFDIR:
+                child = self._tree.nodes.get(join(node.path, name))
+                if child is not None:
+                    found.append(child)
+        return found
+
+    def _part(self, part: _Part, large: list[tuple[Node, int]]) -> Iterator[list[Buffer]]:
+        """Pack one directory's entries. Hot: once for every file that is sent."""
+        node = part.node
+        columns = node.columns()
+        path = node.path
+        try:
+            if node.problem:
+                raise OSError(node.problem, os.strerror(node.problem))
+            directory = self._directories.open(path)
+        except OSError as error:
+            self._problem(path, _reason(error), vanished=isinstance(error, FileNotFoundError))
+            if part.new:  # what was seen below it still needs a place
+                self._groups.append(Group(path, True, True, False, node.attributes, EMPTY))
+            return
+        digests = bytearray(node.digests)
+        unsettled = set(node.unsettled or ())
+        began = time.time_ns()
+        sent: list[int] = []
+        kept: list[int] = []
+        view = self._view
+        of = self._algorithm.of
+        open_, readv, fstat, close = os.open, os.readv, os.fstat, os.close
+        rows = range(len(columns.names)) if part.rows is None else part.rows
+        replaced: dict[int, StatRow] = {}
+        for row in rows:
+            mode = columns.modes[row]
+            if mode & TYPE_MASK != _S_IFREG:
+                if mode == PROBLEM:
+                    name = columns.names[row]
+                    what = f"cannot be read: {os.strerror(columns.sizes[row])}"
+                    self._problem(join(path, name), what, vanished=False)
+                elif mode & TYPE_MASK != stat.S_IFDIR:
+                    sent.append(row)
+                    self._rows += 1
+                continue
+            size = columns.sizes[row]
+            if size >= LARGE:
+                large.append((node, row))
+                continue
+            if self._filled + size > PACK_SIZE or self._rows >= PACK_ROWS:
+                yield self._cut(part, columns, digests, sent, kept, replaced, last=False)
+                sent, kept, replaced = [], [], {}
+                directory = self._directories.open(path)
+            name = columns.names[row]
+            filled = self._filled
+            target = view[filled : filled + size]
+            try:
+                fd = open_(name if path else self._real_name(name), OPEN_FILE, dir_fd=directory)
+                try:
+                    count = readv(fd, (target,)) if size else 0
+                    st = fstat(fd)
+                finally:
+                    close(fd)
+                if (
+                    count != size
+                    or st.st_ctime_ns != columns.ctimes[row]
+                    or st.st_ino != columns.inodes[row]
+                    or st.st_size != size
+                    or st.st_mtime_ns != columns.mtimes[row]
+                ):
+                    replaced[row] = fresh = self._again(directory, name, path)
+                    size = fresh[2]
+                    target = view[filled : filled + size]
+            except Changed as error:
+                self._problem(join(path, name), str(error), vanished=True)
+                continue
+            except OSError as error:
+                vanished = isinstance(error, FileNotFoundError)
+                what = "vanished" if vanished else f"cannot be read: {error.strerror}"
+                self._problem(join(path, name), what, vanished=vanished)
+                continue
+            value = of(target)
+            self.size += size
+            start = row * 16
+            digests[start : start + 16] = value
+            if row in replaced or not is_settled(columns.mtimes[row], columns.ctimes[row], began):
+                unsettled.add(row)
+            if self._arrived and self._has_arrived(join(path, name), columns, row, value):
+                kept.append(row)
+            else:
+                self._filled = filled + size
+                sent.append(row)
+            self._rows += 1
+        node.digests = digests
+        node.unsettled = unsettled or None
+        node.merkle = digest.UNKNOWN
+        node.stored = False
+        self._group(part, columns, digests, sent, kept, replaced, last=True)
+        if replaced:
+            _replace_rows(node, columns, replaced)
+
+    def _again(self, directory: int, name: bytes, path: bytes) -> StatRow:
+        """Read a file that is not as scanned into the pack, consistently; its new stat row."""
+        for _ in range(_TRIES):
+            real = name if path else self._real_name(name)
+            try:
+                fd = os.open(real, OPEN_FILE, dir_fd=directory)
+            except FileNotFoundError:
+                raise Changed("vanished") from None
+            try:
+                before = stats.row(name, os.fstat(fd))
+                if before[1] & TYPE_MASK != _S_IFREG or before[2] >= LARGE:
+                    raise Changed("changed its kind since it was scanned")
+                space = self._view[self._filled : self._filled + before[2]]
+                count = os.readv(fd, (space,)) if before[2] else 0
+                if count == before[2] and stats.row(name, os.fstat(fd)) == before:
+                    return before
+            finally:
+                os.close(fd)
+        raise Changed("changed while it was read")
+
+    def _has_arrived(self, path: bytes, columns: Stats, row: int, value: bytes) -> bool:
+        there = self._arrived.get(path)
+        return there is not None and (there.length, there.digest) == (columns.sizes[row], value)
+
+    def _problem(self, path: bytes, what: str, vanished: bool) -> None:
+        self._problems.append(Problem(path, what, vanished))
+
+    # --- putting packs together ---------------------------------------------------------------
+
+    def _cut(
+        self,
+        part: _Part,
+        columns: Stats,
+        digests: bytearray,
+        sent: list[int],
+        kept: list[int],
+        replaced: dict[int, StatRow],
+        last: bool,
+    ) -> list[Buffer]:
+        self._group(part, columns, digests, sent, kept, replaced, last)
+        return self._flush()
+
+    def _group(
+        self,
+        part: _Part,
+        columns: Stats,
+        digests: bytearray,
+        sent: list[int],
+        kept: list[int],
+        replaced: dict[int, StatRow],
+        last: bool,
+    ) -> None:
+        """Add the rows so far as a group (two, where some need no content)."""
+        if kept:
+            table = _table(part.node, columns, digests, kept, {})
+            self._groups.append(
+                Group(part.node.path, part.new, False, True, part.node.attributes, table)
+            )
+        if sent or part.new:
+            table = _table(part.node, columns, digests, sent, replaced)
+            self._groups.append(
+                Group(part.node.path, part.new, last, False, part.node.attributes, table)
+            )
+
+    def _flush(self) -> list[Buffer]:
+        groups, self._groups = self._groups, []
+        problems, self._problems = self._problems, []
+        body = self._view[: self._filled]
+        self._filled = self._rows = 0
+        return self._packer.groups(Groups(groups, problems, body), self._level)
+
+    # --- large files --------------------------------------------------------------------------
+
+    def _large(self, node: Node, row: int) -> Iterator[list[Buffer]]:
+        columns = node.columns()
+        scanned: StatRow = tuple(column[row] for column in columns)  # type: ignore[assignment]
+        name, mode, size, mtime, ctime, _, uid, gid = scanned
+        path = join(node.path, name)
+        own = Attributes(mode, mtime, uid, gid)
+        began = time.time_ns()
+        try:
+            directory = self._directories.open(node.path)
+            fd = open_scanned(directory, name if node.path else self._real_name(name), scanned)
+        except (Changed, OSError) as error:
+            vanished = isinstance(error, (Changed, FileNotFoundError))
+            self._problem(path, _reason(error), vanished=vanished)
+            return
+        offset = 0
+        try:
+            hasher = self._algorithm.new()
+            offset = self._resume(fd, path, scanned, hasher)
+            view = self._view
+            while True:
+                count = (
+                    os.readv(fd, (view[: min(PACK_SIZE, size - offset)],)) if offset < size else 0
+                )
+                whole = offset + count == size
+                body = view[:count]
+                hasher.update(body)
+                self.size += count
+                failed = (not whole and count == 0) or (
+                    whole and stats.row(name, os.fstat(fd)) != scanned
+                )
+                last = whole or failed
+                value = hasher.digest()[: digest.SIZE] if last else digest.UNKNOWN
+                if last and not failed:
+                    settled = is_settled(mtime, ctime, began)
+                    node.set_digest(row, value, settled)
+                if failed:
+                    self._problem(path, "changed while it was read", vanished=True)
+                piece = Piece(path, own, size, offset, last, failed, value, body)
+                yield self._packer.piece(piece, self._level)
+                offset += count
+                if last:
+                    return
+        except OSError as error:
+            self._problem(path, _reason(error), vanished=False)
+            failed_piece = Piece(path, own, size, offset, True, True, digest.UNKNOWN, b"")
+            yield self._packer.piece(failed_piece, 0)
+        finally:
+            os.close(fd)
+
+    def _resume(self, fd: int, path: bytes, scanned: StatRow, hasher: digest.Hasher) -> int:
+        """Where to go on in a file of which the destination has a beginning; 0 where it has not.
+        ``fd`` and ``hasher`` are left at that place."""
+        there = self._arrived.get(path)
+        size, mtime = scanned[2], scanned[3]
+        if there is None or (there.size, there.mtime_ns) != (size, mtime) or there.length > size:
+            return 0
+        trial = self._algorithm.new()
+        left = there.length
+        while left:
+            count = os.readv(fd, (self._view[: min(PACK_SIZE, left)],))
+            if not count:
+                break
+            trial.update(self._view[:count])
+            left -= count
+        os.lseek(fd, 0, os.SEEK_SET)
+        if left or trial.digest()[: digest.SIZE] != there.digest:
+            return 0
+        left = there.length
+        while left:
+            count = os.readv(fd, (self._view[: min(PACK_SIZE, left)],))
+            if not count:
+                raise OSError(5, "shorter than a moment ago")
+            hasher.update(self._view[:count])
+            left -= count
+        return there.length
+
+
+def _reason(error: Union[Changed, OSError]) -> str:
+    if isinstance(error, Changed):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "vanished"
+    return f"cannot be read: {error.strerror}"
+
+
+def _table(
+    node: Node,
+    columns: Stats,
+    digests: bytearray,
+    rows: list[int],
+    replaced: dict[int, StatRow],
+) -> Table:
+    """The chosen rows as a table, with newer stats where files were read anew."""
+    if replaced:
+        rows_now = [replaced.get(row, values) for row, values in enumerate(zip(*columns))]
+        columns = Stats(*zip(*rows_now))
+    whole = Table(
+        columns.names,
+        columns.modes,
+        columns.sizes,
+        columns.mtimes,
+        columns.uids,
+        columns.gids,
+        bytes(digests),
+        node.target_list(),
+    )
+    return whole if len(rows) == len(columns.names) else chosen(whole, rows)
+
+
+def _replace_rows(node: Node, columns: Stats, replaced: dict[int, StatRow]) -> None:
+    """Files that were read anew: the tree holds them as they were read."""
+    rows = [replaced.get(row, values) for row, values in enumerate(zip(*columns))]
+    node.stats = stats.pack(rows)

@@ -1,0 +1,198 @@
+"""``.syncron/`` under a destination's root: where files are whole before they are published.
+
+It lies in the tree's own file system, so that publishing is a rename. Whole new directories are
+staged here and renamed once; changed files and pieces of large ones have a temporary each. What
+an interrupted run left is offered to the next one (`Leftover`) and removed when that is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import NamedTuple, Optional
+
+from syncron_lib.core.names import PRIVATE, is_valid_path, shown
+from syncron_lib.errors import FileFatal
+from syncron_lib.fs.directories import OPEN_DIRECTORY
+
+_INDEX = b"index"
+CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Leftover(NamedTuple):
+    """A file that an interrupted run staged. ``directory``: the staged directory that holds it,
+    or ``b""`` for `staging` itself; ``path``: where in the tree it was to go; ``size`` and
+    ``mtime_ns``: of the source's file, where they are known (a large file's), else its own."""
+
+    directory: bytes
+    name: bytes
+    path: bytes
+    size: int
+    mtime_ns: int
+
+
+class Staging:
+    """The staging directory of one root, made when first needed.
+
+    Its index file says for each staged name what it is for: records of NUL-terminated fields,
+    ``name, kind, path, size, mtime``, appended before the name is made.
+    """
+
+    def __init__(self, root_fd: int) -> None:
+        self._root_fd = root_fd
+        self._fd: Optional[int] = None
+        self._index_fd: Optional[int] = None
+        self._count = 0
+
+    @property
+    def fd(self) -> int:
+        """Descriptor of the staging directory."""
+        if self._fd is None:
+            self._open()
+        return self._fd  # type: ignore[return-value]
+
+    def _open(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(PRIVATE, 0o700, dir_fd=self._root_fd)
+        try:
+            fd = os.open(PRIVATE, OPEN_DIRECTORY, dir_fd=self._root_fd)
+        except OSError as error:
+            raise FileFatal(
+                f"The staging directory {shown(PRIVATE)} in the destination cannot be opened"
+                f" ({error.strerror}); remove what has that name there."
+            ) from None
+        st = os.fstat(fd)
+        if st.st_uid != os.geteuid() and os.geteuid() != 0:
+            os.close(fd)
+            raise FileFatal(
+                f"The staging directory {shown(PRIVATE)} in the destination belongs to another"
+                " user, whose interrupted run left it; have it removed."
+            )
+        # Whoever could write here could swap files between the check and the rename.
+        if st.st_uid != os.geteuid():
+            os.fchown(fd, os.geteuid(), -1)
+        if stat.S_IMODE(st.st_mode) & 0o7077:
+            os.fchmod(fd, 0o700)
+        self._fd = fd
+
+    def leftovers(self) -> list[Leftover]:
+        """What an interrupted run staged; nothing, and nothing made, if there is no staging."""
+        try:
+            os.stat(PRIVATE, dir_fd=self._root_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return []
+        records = self._records()
+        self._count = 1 + max((int(name[1:]) for name in records if name[1:].isdigit()), default=0)
+        for entry in os.listdir(self.fd):
+            if entry.startswith("t"):  # of no use to anyone
+                self.remove(os.fsencode(entry))
+        left = []
+        for name, (kind, path, size, mtime_ns) in records.items():
+            if kind == b"file":
+                if _is_file(self.fd, name) is not None:
+                    left.append(Leftover(b"", name, path, size, mtime_ns))
+                continue
+            with contextlib.suppress(OSError):
+                fd = os.open(name, OPEN_DIRECTORY, dir_fd=self.fd)
+                try:
+                    for entry in os.listdir(fd):
+                        entry_name = os.fsencode(entry)
+                        st = _is_file(fd, entry_name)
+                        if st is not None:
+                            place = path + b"/" + entry_name
+                            left.append(
+                                Leftover(name, entry_name, place, st.st_size, st.st_mtime_ns)
+                            )
+                finally:
+                    os.close(fd)
+        return left
+
+    def _records(self) -> dict[bytes, tuple[bytes, bytes, int, int]]:
+        try:
+            fd = os.open(_INDEX, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        except OSError:
+            return {}
+        with os.fdopen(fd, "rb") as file:
+            fields = file.read().split(b"\0")
+        records = {}
+        for start in range(0, len(fields) - 5, 5):
+            name, kind, path, size, mtime = fields[start : start + 5]
+            if name[:1] == b"n" and is_valid_path(path) and path:
+                with contextlib.suppress(ValueError):
+                    records[name] = (kind, path, int(size), int(mtime))
+        return records
+
+    def _reserve(self, kind: bytes, path: bytes, size: int, mtime_ns: int) -> bytes:
+        """A name for ``path``, written to the index before anything is made under it."""
+        name = b"n%d" % self._count
+        self._count += 1
+        if self._index_fd is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._index_fd = os.open(_INDEX, flags, 0o600, dir_fd=self.fd)
+        os.write(self._index_fd, b"%s\0%s\0%s\0%d\0%d\0" % (name, kind, path, size, mtime_ns))
+        return name
+
+    def new_directory(self, path: bytes) -> bytes:
+        """Make a directory to stage ``path`` in; its name."""
+        name = self._reserve(b"tree", path, 0, 0)
+        os.mkdir(name, 0o700, dir_fd=self.fd)
+        return name
+
+    def name_for_large(self, path: bytes, size: int, mtime_ns: int) -> bytes:
+        """A name for the temporary of a large file, found again by the next run."""
+        return self._reserve(b"file", path, size, mtime_ns)
+
+    def name_for_small(self) -> bytes:
+        """A name for a temporary that is not worth finding again."""
+        name = b"t%d" % self._count
+        self._count += 1
+        return name
+
+    def remove(self, name: bytes) -> None:
+        """Remove a temporary, if it is there."""
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=self.fd)
+
+    def clear(self) -> None:
+        """Remove the staging directory and all in it; what resists is left for the next run."""
+        if self._fd is None:
+            try:
+                os.stat(PRIVATE, dir_fd=self._root_fd, follow_symlinks=False)
+            except FileNotFoundError:
+                return
+        _remove_below(self.fd)
+        self.close()
+        with contextlib.suppress(OSError):
+            os.rmdir(PRIVATE, dir_fd=self._root_fd)
+
+    def close(self) -> None:
+        """Let go of the descriptors; what is staged stays."""
+        for fd in (self._fd, self._index_fd):
+            if fd is not None:
+                os.close(fd)
+        self._fd = self._index_fd = None
+
+
+def _is_file(directory_fd: int, name: bytes) -> Optional[os.stat_result]:
+    try:
+        st = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+    except OSError:
+        return None
+    return st if stat.S_ISREG(st.st_mode) else None
+
+
+def _remove_below(fd: int) -> None:
+    """Empty a staging directory. Staged directories hold no directories."""
+    for entry in os.listdir(fd):
+        with contextlib.suppress(OSError):
+            try:
+                os.unlink(entry, dir_fd=fd)
+            except (IsADirectoryError, PermissionError):
+                below = os.open(entry, OPEN_DIRECTORY, dir_fd=fd)
+                try:
+                    for name in os.listdir(below):
+                        os.unlink(name, dir_fd=below)
+                finally:
+                    os.close(below)
+                os.rmdir(entry, dir_fd=fd)

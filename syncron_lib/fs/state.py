@@ -1,0 +1,227 @@
+"""What is remembered of a root between runs: one SQLite file a root, one row a directory.
+
+State is a cache: lost or damaged it costs time, never a file. A damaged file is set aside and
+begun anew; one written by a newer version is left alone and ends the run.
+
+A row's key is the directory's path with NUL for the slash: sorted by it, rows come in the order
+of a depth-first walk, so that a scan reads them as one stream beside its own walk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from syncron_lib.core.names import shown
+from syncron_lib.errors import StateUnusable
+
+VERSION = 1
+"""``user_version`` of the files that this code writes."""
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE directory (
+    key BLOB PRIMARY KEY, stats BLOB NOT NULL, digests BLOB NOT NULL, targets BLOB NOT NULL,
+    excluded BLOB NOT NULL, scope BLOB NOT NULL, merkle BLOB NOT NULL, checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class Row(NamedTuple):
+    """One directory as it was scanned last; `fs.scan` knows what the columns hold.
+
+    ``digests``: only of entries that were settled. ``merkle``: the directory's digest under the
+    profile that `State.profile` names, zeros where it was not known.
+    """
+
+    path: bytes
+    stats: bytes
+    digests: bytes
+    targets: bytes
+    excluded: bytes
+    scope: bytes
+    merkle: bytes
+
+    def checksum(self) -> int:
+        """CRC over all columns: a damaged page must not pass for an answer."""
+        crc = 0
+        for column in self:
+            crc = zlib.crc32(column, crc)
+        return crc
+
+
+def _is_about_access(error: sqlite3.DatabaseError) -> bool:
+    """Whether SQLite could not get at the file, as against disliking what is in it."""
+    words = ("unable to open", "readonly", "full", "locked", "I/O")
+    return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in words)
+
+
+def state_directory(environment: Mapping[str, str]) -> bytes:
+    """``$XDG_STATE_HOME/syncron``, by the XDG base directory rules; created 0700 if missing.
+
+    Raises StateUnusable where there is no such place or it cannot be made.
+    """
+    base = environment.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(base):  # the specification says to ignore relative ones
+        home = os.path.expanduser("~")
+        if not os.path.isabs(home):
+            raise StateUnusable(
+                "There is no home directory to keep state in; set HOME or XDG_STATE_HOME."
+            )
+        base = os.path.join(home, ".local", "state")
+    directory = os.fsencode(os.path.join(base, "syncron"))
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StateUnusable(
+            f"The state directory {shown(directory)} cannot be made ({error.strerror});"
+            " make it writable or set XDG_STATE_HOME."
+        ) from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise StateUnusable(
+            f"The state directory {shown(directory)} cannot be written to;"
+            " make it writable or set XDG_STATE_HOME."
+        )
+    return directory
+
+
+def file_stem(root: bytes, scope: bytes = b"") -> bytes:
+    """Name, without ending, of the files that belong to a root. ``root``: its real path;
+    ``scope``: the one entry of it that a run is over, if it is."""
+    return hashlib.sha256(root + b"\0" + scope).hexdigest()[:32].encode()
+
+
+class State:
+    """The open state of one root."""
+
+    def __init__(self, path: bytes) -> None:
+        """Open or create the file at ``path``; `StateUnusable` if it is newer or not writable."""
+        self.path = path
+        self.warnings: list[str] = []
+        try:
+            self._db = self._opened()
+        except sqlite3.DatabaseError as error:
+            if _is_about_access(error):
+                raise self._unusable(error) from None
+            self._set_aside()
+            try:
+                self._db = self._opened()
+            except sqlite3.DatabaseError as error:
+                raise self._unusable(error) from None
+
+    def _unusable(self, error: sqlite3.Error) -> StateUnusable:
+        return StateUnusable(
+            f"The state file {shown(self.path)} cannot be used ({error});"
+            " see that its directory can be written to and has space."
+        )
+
+    def _opened(self) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            os.fsdecode(self.path), isolation_level=None, check_same_thread=False, timeout=10
+        )
+        try:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise StateUnusable(
+                    f"The state file {shown(self.path)} was written by a newer syncron"
+                    f" (state version {version}, this one knows {VERSION}); use that version,"
+                    " or remove the file: nothing but time is lost."
+                )
+            # Losing state in a power cut costs a rescan; waiting for the disk costs every run.
+            db.execute("PRAGMA synchronous=OFF")
+            if version == 0:
+                db.execute("PRAGMA page_size=16384")
+                db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+            db.execute("SELECT value FROM meta LIMIT 1").fetchone()
+            db.execute("SELECT checksum FROM directory LIMIT 1").fetchone()
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _set_aside(self) -> None:
+        """Keep a damaged file for whoever wants to look, and begin anew."""
+        with contextlib.suppress(AttributeError):
+            self._db.close()
+        aside = self.path + b".damaged"
+        with contextlib.suppress(OSError):
+            os.replace(self.path, aside)
+        for ending in (b"-journal", b"-wal", b"-shm"):
+            with contextlib.suppress(OSError):
+                os.unlink(self.path + ending)
+        self.warnings.append(
+            f"The state of this root was damaged; it is kept as {shown(aside)} and built anew."
+        )
+
+    def reset(self) -> None:
+        """Set the file aside because reading it failed half-way, and begin anew."""
+        self._set_aside()
+        try:
+            self._db = self._opened()
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from None
+
+    def get(self, key: str) -> bytes:
+        """A remembered value; ``b""`` where there is none."""
+        try:
+            row = self._db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        except sqlite3.DatabaseError:
+            self.reset()
+            return b""
+        return bytes(row[0]) if row and isinstance(row[0], (bytes, memoryview)) else b""
+
+    def rows(self) -> Iterator[Row]:
+        """All rows in depth-first order. Raises sqlite3.DatabaseError where the file is damaged;
+        rows whose checksum is wrong are left out."""
+        cursor = self._db.execute(
+            "SELECT key, stats, digests, targets, excluded, scope, merkle, checksum"
+            " FROM directory ORDER BY key"
+        )
+        cursor.arraysize = 256
+        while True:
+            batch = cursor.fetchmany()
+            if not batch:
+                return
+            for key, *columns, checksum in batch:
+                try:
+                    row = Row(key.replace(b"\0", b"/"), *columns)
+                    if row.checksum() == checksum:
+                        yield row
+                except (TypeError, AttributeError):  # a damaged cell of another type
+                    continue
+
+    def save(
+        self, changed: Iterable[Row], gone: Iterable[bytes], values: Mapping[str, bytes]
+    ) -> None:
+        """Write rows, remove rows (by path), set values; all or nothing.
+
+        Raises sqlite3.DatabaseError (full disk, read-only); what was kept before stays.
+        """
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.executemany(
+                "DELETE FROM directory WHERE key=?",
+                ((path.replace(b"/", b"\0"),) for path in gone),
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO directory VALUES (?,?,?,?,?,?,?,?)",
+                ((row.path.replace(b"/", b"\0"), *row[1:], row.checksum()) for row in changed),
+            )
+            values_and_time = {"saved": str(int(time.time())).encode(), **values}
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?,?)", values_and_time.items())
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()

@@ -1,0 +1,124 @@
+"""A scanned directory's packed stat columns: what the next scan compares its own with."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from syncron_lib.core.table import (
+    TYPE_MASK,
+    Reader,
+    pack_column,
+    pack_names,
+    unpack_column,
+    unpack_names,
+)
+
+StatRow = tuple[bytes, int, int, int, int, int, int, int]
+"""(name, mode, size, mtime_ns, ctime_ns, inode, uid, gid); a plain tuple, because a scan makes
+one for every entry there is. ``size`` as in `core.table.Table.sizes`."""
+
+_COUNT = struct.Struct("<I")
+_TIME_MIN, _TIME_MAX = -(1 << 63), (1 << 63) - 1
+
+
+class Stats(NamedTuple):
+    """`StatRow`s as columns."""
+
+    names: Sequence[bytes]
+    modes: Sequence[int]
+    sizes: Sequence[int]
+    mtimes: Sequence[int]
+    ctimes: Sequence[int]
+    inodes: Sequence[int]
+    uids: Sequence[int]
+    gids: Sequence[int]
+
+
+NO_STATS = Stats((), (), (), (), (), (), (), ())
+_CODES = "IQqqQII"
+
+
+def pack(rows: list[StatRow]) -> bytes:
+    """Pack rows sorted by name."""
+    if not rows:
+        return b""
+    names, *columns = zip(*rows)
+    try:
+        packed = [pack_column(code, column) for code, column in zip(_CODES, columns)]
+    except struct.error:  # a time beyond the year 2262, which 64 bits of nanoseconds cannot hold
+        columns[2] = tuple(min(max(time, _TIME_MIN), _TIME_MAX) for time in columns[2])
+        columns[3] = tuple(min(max(time, _TIME_MIN), _TIME_MAX) for time in columns[3])
+        packed = [pack_column(code, column) for code, column in zip(_CODES, columns)]
+    return b"".join((_COUNT.pack(len(rows)), pack_names(names), *packed))
+
+
+def unpack(data: bytes) -> Stats:
+    """The inverse of `pack`; raises `core.table.Malformed` on damage."""
+    if not data:
+        return NO_STATS
+    reader = Reader(data)
+    (count,) = _COUNT.unpack(reader.take(4))
+    names = unpack_names(reader, count)
+    return Stats(names, *(unpack_column(code, count, reader) for code in _CODES))
+
+
+def row(name: bytes, st: os.stat_result) -> StatRow:
+    """The row of one entry."""
+    kind = st.st_mode & TYPE_MASK
+    if kind == stat.S_IFREG:
+        size = st.st_size
+    elif kind in (stat.S_IFCHR, stat.S_IFBLK):
+        size = st.st_rdev
+    else:
+        size = 0
+    return (
+        name,
+        st.st_mode,
+        size,
+        st.st_mtime_ns,
+        st.st_ctime_ns,
+        st.st_ino,
+        st.st_uid,
+        st.st_gid,
+    )
+
+
+def problem_row(name: bytes, errno: int) -> StatRow:
+    """The row of an entry that could not be looked at."""
+    return (name, 0, errno, 0, 0, 0, 0, 0)
+
+
+def grain(ctime_ns: int) -> int:
+    """Nanoseconds by which two changes must be apart for ``ctime`` to tell them apart.
+
+    ``ctime`` cannot be set by anyone, so whole seconds in it mean a file system that stores no
+    more (FAT: two seconds). Elsewhere the kernel's tick decides: 10 ms at the coarsest (HZ=100);
+    the rest is margin for a clock that is stepped.
+    """
+    return 2_000_000_000 if ctime_ns % 1_000_000_000 == 0 else 50_000_000
+
+
+def is_settled(mtime_ns: int, ctime_ns: int, read_at_ns: int) -> bool:
+    """Whether a digest may be believed as long as the stat stays as it is.
+
+    INVARIANT: a change after ``read_at_ns`` (the clock when reading began) would show in
+    ``ctime``, because ``ctime`` was older than that by more than the clock's grain. A recent
+    ``mtime`` counts too, for file systems that keep no true ``ctime``; one in the future does
+    not, or such a file would be read again in every run.
+    """
+    margin = grain(ctime_ns)
+    return ctime_ns + margin < read_at_ns and abs(read_at_ns - mtime_ns) > margin
+
+
+def is_settled_as_written(mtime_ns: int, ctime_ns: int) -> bool:
+    """The same for a file that we wrote ourselves and published with an older ``mtime``.
+
+    Nobody could reach it before it was published, at ``ctime``. Whoever edits it within the same
+    tick of the clock moves its ``mtime`` there too, away from the source's.
+    """
+    # RACE: an edit in the very tick of publishing that also puts ``mtime`` back is not seen.
+    return abs(ctime_ns - mtime_ns) > grain(ctime_ns)

@@ -1,0 +1,1 @@
+"""The far end's main loop: an endpoint served over a byte stream."""

@@ -1,0 +1,133 @@
+"""Serving an endpoint over a byte stream: the whole of what runs on the other machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from syncron_lib.endpoint.base import RawPack
+from syncron_lib.endpoint.channel import Channel
+from syncron_lib.endpoint.local import LocalEndpoint, greeting
+from syncron_lib.errors import Exit, PeerViolation, SyncronError
+from syncron_lib.fs.directories import raise_descriptor_limit
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.frames import Header
+from syncron_lib.protocol.messages import PACK, STORE, Sender
+from syncron_lib.transport import marker
+from syncron_lib.transport.pipes import FdStream
+from syncron_lib.transport.stream import ByteStream
+
+_UNGREETED_TIMEOUT = 60.0
+"""Seconds that a helper waits for its client's greeting."""
+_QUEUED = 64
+"""Frames received ahead of their handling. The client keeps fewer requests than this in flight,
+so that the receiving thread always gets back to reading heartbeats."""
+
+_Frame = Optional[tuple[Header, bytearray]]
+
+
+class _Service:
+    """One conversation."""
+
+    def __init__(self, stream: ByteStream, environment: Mapping[str, str], umask: int) -> None:
+        self._channel = Channel(stream, "the client", _UNGREETED_TIMEOUT)
+        self._endpoint = LocalEndpoint(environment, umask, self._report)
+        self._frames: queue.Queue[_Frame | SyncronError] = queue.Queue(_QUEUED)
+
+    def _report(self, progress: messages.Progress) -> None:
+        kind, payload = messages.encode(progress)
+        self._channel.send(kind, 0, (payload,))
+
+    def run(self) -> Exit:
+        """Serve until the client ends. The exit code is the helper's own."""
+        request = 0
+        try:
+            self._greet()
+            receiver = threading.Thread(target=self._receive, name="receive", daemon=True)
+            receiver.start()
+            while True:
+                frame = self._frames.get()
+                if frame is None:
+                    return Exit.OK
+                if isinstance(frame, SyncronError):
+                    return frame.exit_code
+                header, payload = frame
+                request = header.request
+                self._answer(request, self._endpoint.handle(_request(header, payload)))
+        except SyncronError as error:
+            self._fail(request, error)
+            return error.exit_code
+        finally:
+            self._endpoint.close()
+
+    def _greet(self) -> None:
+        self._channel.start_pulse()
+        kind, payload = messages.encode(greeting())
+        self._channel.send(kind, 0, (payload,))
+        frame = self._channel.receive()
+        hello = None if frame is None else messages.decode(frame[0].kind, frame[1], Sender.CLIENT)
+        if not isinstance(hello, messages.Hello):
+            raise PeerViolation("The client sent something else than a greeting.")
+        self._channel.start_pulse(hello.timeout_ms / 1000)
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                frame = self._channel.receive()
+                self._frames.put(frame)
+                if frame is None:
+                    return
+        except SyncronError as error:
+            self._frames.put(error)
+
+    def _answer(self, request: int, reply: Any) -> None:
+        if isinstance(reply, list):
+            self._channel.send(PACK, request, reply)
+        else:
+            kind, payload = messages.encode(reply)
+            self._channel.send(kind, request, (payload,))
+
+    def _fail(self, request: int, error: SyncronError) -> None:
+        """Tell the client why, if it still listens."""
+        kind, payload = messages.encode(messages.Failed(error.exit_code, error.message))
+        with contextlib.suppress(SyncronError):
+            self._channel.send(kind, request, (payload,))
+
+
+def _request(header: Header, payload: bytearray) -> Any:
+    if header.kind == STORE:
+        return RawPack(payload)
+    return messages.decode(header.kind, payload, Sender.CLIENT)
+
+
+def serve(stream: ByteStream, environment: Optional[Mapping[str, str]] = None) -> int:
+    """Serve one client over ``stream``; the exit code for the process."""
+    raise_descriptor_limit()
+    # What is created gets exactly the mode it is created with; the user's mask is passed on.
+    umask = os.umask(0)
+    try:
+        return int(
+            _Service(stream, os.environ if environment is None else environment, umask).run()
+        )
+    finally:
+        with contextlib.suppress(SyncronError, OSError):
+            stream.close()
+
+
+def main(_arguments: Sequence[str] = ()) -> int:
+    """``syncron --serve``: serve on standard input and output."""
+    # A terminal's Ctrl-C is for the client, which ends us in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    marker.announce(os.environ)
+    return serve(FdStream(0, 1))
+
+
+def main_shipped() -> int:
+    """The entry of a helper that was shipped; the first stage has announced it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return serve(FdStream(0, 1))

@@ -1,0 +1,175 @@
+"""Field types that messages are made of, each able to write itself and to read itself back.
+
+Readers check every length before they allocate and raise `core.table.Malformed`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Generic, Optional, Protocol, TypeVar
+
+from syncron_lib.core import digest, table
+from syncron_lib.core.names import is_valid_name, is_valid_path
+from syncron_lib.core.table import Malformed, Reader, pack_blob
+
+T = TypeVar("T")
+T_co = TypeVar("T_co")
+
+
+class Field(Protocol[T]):
+    """How one field of a message crosses the wire."""
+
+    def write(self, out: list[bytes], value: T) -> None:
+        """Append the encoded ``value`` to ``out``."""
+
+    def read(self, reader: Reader) -> T:
+        """Take one value off ``reader``."""
+
+
+class _Number:
+    def __init__(self, code: str) -> None:
+        self._struct = struct.Struct("<" + code)
+
+    def write(self, out: list[bytes], value: int) -> None:
+        out.append(self._struct.pack(value))
+
+    def read(self, reader: Reader) -> int:
+        (value,) = self._struct.unpack(reader.take(self._struct.size))
+        return int(value)
+
+
+class _Bool:
+    def write(self, out: list[bytes], value: bool) -> None:
+        out.append(b"\1" if value else b"\0")
+
+    def read(self, reader: Reader) -> bool:
+        byte = reader.take(1)[0]
+        if byte > 1:
+            raise Malformed("a truth value that is neither 0 nor 1")
+        return byte == 1
+
+
+class _Blob:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    def write(self, out: list[bytes], value: bytes) -> None:
+        out.append(pack_blob(value))
+
+    def read(self, reader: Reader) -> bytes:
+        value = reader.blob()
+        if len(value) > self._limit:
+            raise Malformed("a string over its limit")
+        return value
+
+
+class _Text:
+    def __init__(self, limit: int) -> None:
+        self._blob = _Blob(limit)
+        self._limit = limit
+
+    def write(self, out: list[bytes], value: str) -> None:
+        data = value.encode("utf-8", "replace")[: self._limit]
+        self._blob.write(out, data.decode("utf-8", "ignore").encode())
+
+    def read(self, reader: Reader) -> str:
+        return self._blob.read(reader).decode("utf-8", "replace")
+
+
+class _Path(_Blob):
+    """A path inside the tree; anything that could lead out of it is refused here."""
+
+    def read(self, reader: Reader) -> bytes:
+        value = super().read(reader)
+        if not is_valid_path(value):
+            raise Malformed("a path that leads out of the tree")
+        return value
+
+
+class _Name(_Blob):
+    def read(self, reader: Reader) -> bytes:
+        value = super().read(reader)
+        if not is_valid_name(value):
+            raise Malformed("a name that no directory can hold")
+        return value
+
+
+class _Digest:
+    def write(self, out: list[bytes], value: bytes) -> None:
+        if len(value) != digest.SIZE:
+            raise ValueError("a digest of the wrong size")
+        out.append(value)
+
+    def read(self, reader: Reader) -> bytes:
+        return bytes(reader.take(digest.SIZE))
+
+
+class _Table:
+    def write(self, out: list[bytes], value: table.Table) -> None:
+        out.append(table.pack(value))
+
+    def read(self, reader: Reader) -> table.Table:
+        return table.unpack(reader)
+
+
+class ListOf(Generic[T]):
+    """A counted list; the count is believed only as far as the frame could hold it."""
+
+    def __init__(self, item: Field[T]) -> None:
+        self._item = item
+
+    def write(self, out: list[bytes], value: Sequence[T]) -> None:
+        out.append(struct.pack("<I", len(value)))
+        for item in value:
+            self._item.write(out, item)
+
+    def read(self, reader: Reader) -> Sequence[T]:
+        count = reader.length()  # an item takes a byte at least
+        return [self._item.read(reader) for _ in range(count)]
+
+
+class Maybe(Generic[T]):
+    """A value or None."""
+
+    def __init__(self, item: Field[T]) -> None:
+        self._item = item
+
+    def write(self, out: list[bytes], value: Optional[T]) -> None:
+        BOOL.write(out, value is not None)
+        if value is not None:
+            self._item.write(out, value)
+
+    def read(self, reader: Reader) -> Optional[T]:
+        return self._item.read(reader) if BOOL.read(reader) else None
+
+
+class Record:
+    """A named tuple, field by field."""
+
+    def __init__(self, kind: Any, *fields: Field[Any]) -> None:
+        if len(fields) != len(kind._fields):
+            raise TypeError(f"{kind!r} needs one field type for each of its fields")
+        self._kind = kind
+        self._fields = fields
+
+    def write(self, out: list[bytes], value: Any) -> None:
+        for field, part in zip(self._fields, value):
+            field.write(out, part)
+
+    def read(self, reader: Reader) -> Any:
+        return self._kind._make([field.read(reader) for field in self._fields])
+
+
+U8 = _Number("B")
+U32 = _Number("I")
+U64 = _Number("Q")
+I64 = _Number("q")
+BOOL = _Bool()
+BLOB = _Blob(8 << 20)
+TEXT = _Text(64 << 10)
+PATH = _Path(1 << 20)
+"""1 MiB: a tree 4,000 directories deep with names of 255 bytes."""
+NAME = _Name(255)
+DIGEST = _Digest()
+TABLE = _Table()

@@ -1,0 +1,60 @@
+"""Which request may come when, and to which role: the conversation as a table."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.messages import STORE, Role
+
+
+class Phase(IntEnum):
+    """How far the conversation about one root has come."""
+
+    CLOSED = 0
+    OPEN = 1
+    SCANNED = 2
+    SEALED = 3
+    WRITING = 4
+
+
+class Turn(NamedTuple):
+    """When a request may come: from ``earliest`` to ``latest``, to ``role`` (None: to both)."""
+
+    earliest: Phase
+    latest: Phase
+    role: Role | None
+
+
+_SOURCE, _DESTINATION = Role.SOURCE, Role.DESTINATION
+
+TURNS: dict[Any, Turn] = {
+    messages.Open: Turn(Phase.CLOSED, Phase.CLOSED, None),
+    # Sent in one flight with Open; of a root that could not be opened it scans nothing.
+    messages.Scan: Turn(Phase.CLOSED, Phase.OPEN, None),
+    messages.GetIgnoreFiles: Turn(Phase.SCANNED, Phase.SEALED, _SOURCE),
+    messages.UseIgnoreFiles: Turn(Phase.SCANNED, Phase.SCANNED, _DESTINATION),
+    messages.MapIds: Turn(Phase.OPEN, Phase.SEALED, _DESTINATION),
+    messages.Seal: Turn(Phase.SCANNED, Phase.SEALED, None),
+    messages.List: Turn(Phase.SEALED, Phase.SEALED, None),
+    messages.Hash: Turn(Phase.SEALED, Phase.SEALED, None),
+    messages.Select: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
+    messages.Next: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
+    messages.Begin: Turn(Phase.SEALED, Phase.SEALED, _DESTINATION),
+    messages.Expect: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    STORE: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.Adjust: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.Delete: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.Finish: Turn(Phase.SEALED, Phase.WRITING, None),
+    messages.Close: Turn(Phase.CLOSED, Phase.WRITING, None),
+}
+"""Every request, and `STORE` for the raw one."""
+
+
+def may_come(kind: Any, phase: Phase, role: Role | None) -> bool:
+    """Whether a request of ``kind`` is in order now."""
+    turn = TURNS.get(kind)
+    if turn is None or not turn.earliest <= phase <= turn.latest:
+        return False
+    return turn.role is None or turn.role == role

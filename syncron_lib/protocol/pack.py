@@ -1,0 +1,247 @@
+"""Packs: content on its way from a source to a destination.
+
+A pack is one of three things: *groups* (small files of some directories, many in one frame, with
+one body), a *piece* of one large file, or the *end* of what was selected. Small files cost one
+row in a table and their bytes in the body; nothing is sent back for each.
+
+Layout: ``u8 kind | u8 compression | u32 files | u64 content bytes | u32 header length | u32 raw
+length``, then header and body together (``raw length`` bytes, compressed if so marked).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple, Union
+
+from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.names import is_valid_path
+from syncron_lib.core.table import Malformed, Reader, Table, pack_blob, unpack
+from syncron_lib.core.table import pack as pack_table
+from syncron_lib.errors import PeerViolation
+from syncron_lib.protocol.messages import Problem
+
+try:
+    import zstandard
+except ImportError:  # a remote that has only the standard library
+    zstandard = None  # type: ignore[assignment]
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+HEAD = struct.Struct("<BBIQII")
+_GROUP = struct.Struct("<BIqII")
+_PIECE = struct.Struct("<IqIIQQB16s")
+_COUNT = struct.Struct("<I")
+
+MAX_RAW = 32 << 20
+"""Bytes that header and body may have after decompression: checked before it is tried."""
+
+
+class PackKind(IntEnum):
+    """What a pack holds."""
+
+    GROUPS = 0
+    PIECE = 1
+    END = 2
+
+
+class Head(NamedTuple):
+    """What the client reads of a pack that it passes on. ``content``: bytes of files, as they
+    are at the source; ``files``: files completed by this pack."""
+
+    kind: int
+    compression: int
+    files: int
+    content: int
+    header_length: int
+    raw_length: int
+
+
+class Group(NamedTuple):
+    """Entries of one directory.
+
+    ``new``: the directory is made by this run and staged; ``last``: its last group. ``kept``:
+    files whose content the destination said it has (`Arrived`); they have no bytes in the body.
+    ``attributes``: the directory's own, used where it is new.
+    """
+
+    path: bytes
+    new: bool
+    last: bool
+    kept: bool
+    attributes: Attributes
+    table: Table
+
+
+class Groups(NamedTuple):
+    """Small files. ``body``: contents of all regular files of all groups that are not kept, in
+    order."""
+
+    groups: Sequence[Group]
+    problems: Sequence[Problem]
+    body: Buffer
+
+
+class Piece(NamedTuple):
+    """Bytes of a large file from ``offset`` on. ``digest`` is of the whole file, known in the
+    last piece. A file that could not be read to its end has ``size`` 0 in a last piece with
+    ``failed``: what came of it is kept for the next run, and not published."""
+
+    path: bytes
+    attributes: Attributes
+    size: int
+    offset: int
+    last: bool
+    failed: bool
+    digest: bytes
+    body: Buffer
+
+
+class End(NamedTuple):
+    """All that was selected has been sent."""
+
+
+Pack = Union[Groups, Piece, End]
+
+
+def can_compress() -> bool:
+    """Whether this interpreter has zstandard."""
+    return zstandard is not None
+
+
+class Packer:
+    """Encodes packs, compressing those that shrink. Keeps its compressor between packs."""
+
+    def __init__(self) -> None:
+        self._compressors: dict[int, zstandard.ZstdCompressor] = {}
+
+    def groups(self, pack: Groups, level: int) -> list[Buffer]:
+        """Encode; the parts are to be sent one after the other."""
+        header = [_COUNT.pack(len(pack.groups))]
+        files = 0
+        for group in pack.groups:
+            flags = group.new | group.last << 1 | group.kept << 2
+            header.append(pack_blob(group.path))
+            header.append(_GROUP.pack(flags, *group.attributes))
+            header.append(pack_table(group.table))
+            files += len(group.table.names)
+        header.append(_COUNT.pack(len(pack.problems)))
+        for problem in pack.problems:
+            header.append(pack_blob(problem.path))
+            header.append(pack_blob(problem.what.encode("utf-8", "replace")[:4096]))
+            header.append(b"\1" if problem.vanished else b"\0")
+        return self._seal(PackKind.GROUPS, files, b"".join(header), pack.body, level)
+
+    def piece(self, pack: Piece, level: int) -> list[Buffer]:
+        """Encode one piece."""
+        flags = pack.last | pack.failed << 1
+        fixed = _PIECE.pack(*pack.attributes, pack.size, pack.offset, flags, pack.digest)
+        done = 1 if pack.last and not pack.failed else 0
+        return self._seal(PackKind.PIECE, done, pack_blob(pack.path) + fixed, pack.body, level)
+
+    def end(self) -> list[Buffer]:
+        """Encode the end."""
+        return [HEAD.pack(PackKind.END, 0, 0, 0, 0, 0)]
+
+    def _seal(
+        self, kind: PackKind, files: int, header: bytes, body: Buffer, level: int
+    ) -> list[Buffer]:
+        raw_length = len(header) + len(body)
+        if level and zstandard is not None and raw_length > 256:
+            compressor = self._compressors.get(level)
+            if compressor is None:
+                compressor = self._compressors[level] = zstandard.ZstdCompressor(level=level)
+            packed = compressor.compress(b"".join((header, body)))
+            # Less than a twentieth saved is not worth the other side's work.
+            if len(packed) < raw_length - raw_length // 20:
+                return [HEAD.pack(kind, 1, files, len(body), len(header), raw_length), packed]
+        return [HEAD.pack(kind, 0, files, len(body), len(header), raw_length), header, body]
+
+
+def read_head(payload: Buffer) -> Head:
+    """The head of an encoded pack; raises `PeerViolation` where it cannot be one."""
+    if len(payload) < HEAD.size:
+        raise PeerViolation("The other side sent a pack that is too short.")
+    head = Head(*HEAD.unpack_from(payload))
+    if head.kind > PackKind.END or head.compression > 1 or head.header_length > head.raw_length:
+        raise PeerViolation("The other side sent a pack of an unknown kind.")
+    if head.raw_length > MAX_RAW:
+        raise PeerViolation("The other side sent a pack over the size limit.")
+    return head
+
+
+def unpack_pack(payload: Buffer) -> Pack:
+    """Decode a pack; anything that `Packer` cannot have made raises `PeerViolation`."""
+    head = read_head(payload)
+    try:
+        return _unpack(head, memoryview(payload)[HEAD.size :])
+    except Malformed as error:
+        raise PeerViolation(f"The other side sent a malformed pack: {error}.") from None
+
+
+def _unpack(head: Head, data: memoryview) -> Pack:
+    if head.compression:
+        data = memoryview(_decompress(data, head.raw_length))
+    if len(data) != head.raw_length:
+        raise Malformed("its length is not what was announced")
+    reader = Reader(data[: head.header_length])
+    body = data[head.header_length :]
+    if head.kind == PackKind.GROUPS:
+        groups = [_read_group(reader) for _ in range(reader.length())]
+        problems = [_read_problem(reader) for _ in range(reader.length())]
+        reader.finish()
+        return Groups(groups, problems, body)
+    if head.kind == PackKind.PIECE:
+        piece = _read_piece(reader, body)
+        reader.finish()
+        return piece
+    reader.finish()
+    return End()
+
+
+def _read_path(reader: Reader) -> bytes:
+    path = reader.blob()
+    if not is_valid_path(path):
+        raise Malformed("a path that leads out of the tree")
+    return path
+
+
+def _read_group(reader: Reader) -> Group:
+    path = _read_path(reader)
+    flags, mode, mtime_ns, uid, gid = _GROUP.unpack(reader.take(_GROUP.size))
+    attributes = Attributes(mode, mtime_ns, uid, gid)
+    return Group(
+        path, bool(flags & 1), bool(flags & 2), bool(flags & 4), attributes, unpack(reader)
+    )
+
+
+def _read_problem(reader: Reader) -> Problem:
+    path = _read_path(reader)
+    what = reader.blob().decode("utf-8", "replace")
+    return Problem(path, what, reader.take(1)[0] == 1)
+
+
+def _read_piece(reader: Reader, body: memoryview) -> Piece:
+    path = _read_path(reader)
+    if not path:
+        raise Malformed("a file that is the root")
+    fields = _PIECE.unpack(reader.take(_PIECE.size))
+    mode, mtime_ns, uid, gid, size, offset, flags, digest = fields
+    if size >= 1 << 63 or offset > size or len(body) > size - offset:
+        raise Malformed("a piece that lies outside of its file")
+    attributes = Attributes(mode, mtime_ns, uid, gid)
+    return Piece(path, attributes, size, offset, bool(flags & 1), bool(flags & 2), digest, body)
+
+
+def _decompress(data: memoryview, raw_length: int) -> bytes:
+    if zstandard is None:
+        raise Malformed("it is compressed in a way that this side does not have")
+    try:
+        # The frame's own idea of its size is the peer's word; ours bounds the allocation.
+        parameters = zstandard.get_frame_parameters(data)
+        if parameters.content_size != raw_length:
+            raise Malformed("its decompressed size is not what was announced")
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_length)
+    except zstandard.ZstdError as error:
+        raise Malformed(f"it does not decompress ({error})") from None

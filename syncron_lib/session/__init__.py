@@ -1,0 +1,1 @@
+"""One run, from two open endpoints to the report."""

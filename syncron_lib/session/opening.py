@@ -1,0 +1,323 @@
+"""Opening the two ends of a run: who is asked for what, and when.
+
+Local helpers are started first and begin to scan while remote ones are still being connected.
+Whether a source is a file or a directory decides what the destination's root is; where the
+source is remote, a local destination is scanned on the guess that it is a directory.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from syncron_lib.core.location import Local, Location
+from syncron_lib.core.names import join, shown
+from syncron_lib.core.options import RunOptions
+from syncron_lib.core.report import Phase
+from syncron_lib.endpoint.remote import RemoteEndpoint
+from syncron_lib.errors import RootError
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
+from syncron_lib.session.asking import reply_of
+from syncron_lib.session.observer import Observer
+from syncron_lib.session.pool import Pool
+
+
+class Ends(NamedTuple):
+    """Both ends of a run, scanned. ``whole``: the run is over whole roots, not one file."""
+
+    source: RemoteEndpoint
+    destination: RemoteEndpoint
+    source_scanned: Scanned
+    destination_opened: Opened
+    destination_scanned: Scanned
+    destination_shown: str
+    whole: bool
+
+
+class _Asked(NamedTuple):
+    """A root whose `Open` and `Scan` are on their way."""
+
+    endpoint: RemoteEndpoint
+    request: messages.Open
+    opened: Future[Any]
+    scanned: Future[Any]
+
+
+class _Opener:
+    def __init__(self, pool: Pool, options: RunOptions, observer: Observer) -> None:
+        self._pool = pool
+        self.options = options
+        self._observer = observer
+        self._scanned: dict[int, tuple[int, int]] = {}
+
+    def connect(self, locations: tuple[Location, Location]) -> list[RemoteEndpoint]:
+        """Endpoints of both sides, connected at once."""
+        remote = [not isinstance(location, Local) for location in locations]
+        if all(remote) and locations[0] != locations[1]:
+            with ThreadPoolExecutor(2) as threads:
+                futures = [
+                    threads.submit(self._pool.endpoint, location, side)
+                    for side, location in enumerate(locations)
+                ]
+                return [future.result() for future in futures]
+        return [self._pool.endpoint(location, side) for side, location in enumerate(locations)]
+
+    def request(
+        self,
+        location: Location,
+        role: Role,
+        only: bytes | None = None,
+        alias: bytes | None = None,
+        path: bytes | None = None,
+    ) -> messages.Open:
+        options = self.options
+        rules = options.rules
+        destination = role is Role.DESTINATION
+        if path is None:
+            path = location.path
+        if isinstance(location, Local):
+            path = os.path.join(os.getcwdb(), path)
+        return messages.Open(
+            path,
+            role,
+            only,
+            alias,
+            rules.patterns,
+            rules.gitignore,
+            # Which mount points are left out is the source's decision alone.
+            rules.one_file_system and not destination,
+            not options.verify,
+            destination and not options.dry_run,
+            options.mkpath,
+            int(options.lock_wait * 1000),
+            _holder(),
+        )
+
+    def ask(self, endpoint: RemoteEndpoint, request: messages.Open) -> _Asked:
+        """Send `Open` and `Scan` in one flight."""
+        side = request.role
+
+        def on_progress(progress: messages.Progress) -> None:
+            if progress.scanning:
+                self._scanned[side] = (progress.done, progress.size)
+                entries = sum(done for done, _ in self._scanned.values())
+                size = sum(size for _, size in self._scanned.values())
+                self._observer.progress(Phase.SCAN, entries, None, size)
+            else:
+                self._observer.progress(Phase.HASH, progress.size, None, progress.size)
+
+        endpoint.on_progress = on_progress
+        opened = endpoint.submit(request)
+        return _Asked(endpoint, request, opened, endpoint.submit(messages.Scan()))
+
+
+def _holder() -> str:
+    """Who runs this, for whoever finds the root locked."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"user {os.geteuid()}"
+    started = time.strftime("%H:%M:%S")
+    return (
+        f"started by {user} on {socket.gethostname()} (client process {os.getpid()}) at {started}"
+    )
+
+
+def open_one(
+    pool: Pool, location: Location, options: RunOptions, observer: Observer
+) -> tuple[RemoteEndpoint, Opened]:
+    """Open and scan a single root, to look at it."""
+    opener = _Opener(pool, options, observer)
+    endpoint = pool.endpoint(location, 0)
+    asked = opener.ask(endpoint, opener.request(location, Role.SOURCE))
+    opened = reply_of(asked.opened, Opened)
+    _require_source(opened, location)
+    reply_of(asked.scanned, Scanned)
+    return endpoint, opened
+
+
+def _require_source(opened: Opened, location: Location) -> None:
+    if opened.kind == RootKind.MISSING:
+        raise RootError(
+            f"The source {location.shown()} does not exist. Nothing was changed; check the path."
+        )
+    if opened.kind == RootKind.OTHER:
+        raise RootError(
+            f"The source {location.shown()} is neither a directory nor a file."
+            " Nothing was changed; name the directory that holds it."
+        )
+
+
+def open_both(
+    pool: Pool,
+    source: Location,
+    destination: Location,
+    options: RunOptions,
+    observer: Observer,
+    into: bool,
+) -> Ends:
+    """Open and scan both ends. ``into``: the source goes into the destination, which is a
+    directory, under its own name."""
+    opener = _Opener(pool, options, observer)
+    observer.phase(Phase.CONNECT)
+    sides = (source, destination)
+    early: dict[int, _Asked] = {}
+    # Fork before there are threads; and let local scans run while the network is waited for.
+    for side, role in ((0, Role.SOURCE), (1, Role.DESTINATION)):
+        location = sides[side]
+        if isinstance(location, Local):
+            endpoint = pool.endpoint(location, side)
+            if role is Role.SOURCE or _is_tree(source):
+                request = opener.request(location, role)
+                if role is Role.DESTINATION and into:
+                    request = request._replace(path=_into(request.path, source))
+                early[side] = opener.ask(endpoint, request)
+    source_endpoint, destination_endpoint = opener.connect(sides)
+    observer.phase(Phase.SCAN)
+    asked_source = early.get(0) or opener.ask(source_endpoint, opener.request(source, Role.SOURCE))
+    asked_destination = early.get(1)
+    if asked_destination is None and _is_tree(source):
+        request = opener.request(destination, Role.DESTINATION)
+        if into:
+            request = request._replace(path=_into(request.path, source))
+        asked_destination = opener.ask(destination_endpoint, request)
+    source_opened = reply_of(asked_source.opened, Opened)
+    _require_source(source_opened, source)
+    if source_opened.kind == RootKind.FILE:
+        if asked_destination is not None and 1 in early:
+            # The guess was wrong: do not wait for the scan of a directory nobody asked about.
+            pool.discard(destination, 1)
+            destination_endpoint = pool.endpoint(destination, 1)
+        reply_of(asked_source.scanned, Scanned)
+        return _open_file(
+            opener, source, destination, source_endpoint, destination_endpoint, source_opened, into
+        )
+    if asked_destination is None:
+        request = opener.request(destination, Role.DESTINATION)
+        if into:
+            request = request._replace(path=_into(request.path, source))
+        asked_destination = opener.ask(destination_endpoint, request)
+    name = join(destination.path, os.path.basename(source.path.rstrip(b"/"))) if into else b""
+    shown_destination = replace(destination, path=name).shown() if into else destination.shown()
+    opened = reply_of(asked_destination.opened, Opened)
+    _require_destination(opened, shown_destination, options, into)
+    _require_apart(source, destination, source_opened, opened)
+    return _scanned(asked_source, asked_destination, opened, shown_destination, whole=True)
+
+
+def _is_tree(source: Location) -> bool:
+    """Whether the source is, or is likely to be, a directory."""
+    return not (isinstance(source, Local) and os.path.isfile(source.path))
+
+
+def _into(path: bytes, source: Location) -> bytes:
+    return os.path.join(path, os.path.basename(source.path.rstrip(b"/")))
+
+
+def _require_destination(opened: Opened, destination: str, options: RunOptions, into: bool) -> None:
+    if opened.kind in (RootKind.FILE, RootKind.OTHER):
+        raise RootError(
+            f"The destination {destination} is not a directory, but the source is."
+            " Nothing was changed; name a directory."
+        )
+    if opened.kind == RootKind.MISSING and opened.parent_missing:
+        if not options.mkpath and not into:
+            raise RootError(
+                f"The destination {destination} cannot be made, because the directory above it"
+                " does not exist. Nothing was changed; make it, or say --mkpath."
+            )
+
+
+def _require_apart(source: Location, destination: Location, mine: Opened, theirs: Opened) -> None:
+    """Refuse a tree copied into itself, where that can be seen."""
+    if not (isinstance(source, Local) and isinstance(destination, Local)):
+        return
+    if theirs.path == mine.path:
+        raise RootError(
+            f"Source and destination are the same directory, {shown(mine.path)}."
+            " Nothing was changed."
+        )
+    for outer, inner in ((mine.path, theirs.path), (theirs.path, mine.path)):
+        if inner.startswith(outer.rstrip(b"/") + b"/"):
+            raise RootError(
+                f"{shown(inner)} lies inside {shown(outer)}, and a tree cannot be copied into"
+                " itself. Nothing was changed; name a directory outside."
+            )
+
+
+def _scanned(
+    source: _Asked, destination: _Asked, opened: Opened, shown_destination: str, whole: bool
+) -> Ends:
+    """Await both scans; where the source's ignore files are not the ones that the destination
+    remembered, tell it."""
+    source_scanned = reply_of(source.scanned, Scanned)
+    destination_scanned = reply_of(destination.scanned, Scanned)
+    if source_scanned.ignore_digest != destination_scanned.ignore_digest:
+        files = reply_of(
+            source.endpoint.submit(messages.GetIgnoreFiles()), messages.IgnoreFiles
+        ).files
+        destination_scanned = reply_of(
+            destination.endpoint.submit(messages.UseIgnoreFiles(files)), Scanned
+        )
+    return Ends(
+        source.endpoint,
+        destination.endpoint,
+        source_scanned,
+        opened,
+        destination_scanned,
+        shown_destination,
+        whole,
+    )
+
+
+def _open_file(
+    opener: _Opener,
+    source: Location,
+    destination: Location,
+    source_endpoint: RemoteEndpoint,
+    destination_endpoint: RemoteEndpoint,
+    source_opened: Opened,
+    into: bool,
+) -> Ends:
+    """A single file: to a file, or into a directory that is there or is written with a slash."""
+    parent, name = os.path.split(source_opened.path)
+    slash = destination.path.endswith(b"/")
+    looked = reply_of(
+        destination_endpoint.submit(
+            opener.request(destination, Role.SOURCE)._replace(only=name, gitignore=False)
+        ),
+        Opened,
+    )
+    reply_of(destination_endpoint.submit(messages.Close()), messages.Done)
+    if looked.kind == RootKind.DIRECTORY or slash or into:
+        directory, wanted = destination.path, os.path.basename(source.path.rstrip(b"/")) or name
+    else:
+        directory, wanted = os.path.split(destination.path)
+    if looked.kind == RootKind.OTHER:
+        raise RootError(
+            f"The destination {destination.shown()} is neither a directory nor a file."
+            " Nothing was changed."
+        )
+    asked_source = opener.ask(
+        source_endpoint,
+        opener.request(source, Role.SOURCE, name, wanted, path=parent),
+    )
+    asked_destination = opener.ask(
+        destination_endpoint,
+        opener.request(destination, Role.DESTINATION, wanted, path=directory),
+    )
+    place = replace(destination, path=join(directory.rstrip(b"/"), wanted)).shown()
+    reply_of(asked_source.opened, Opened)
+    opened = reply_of(asked_destination.opened, Opened)
+    if opened.kind in (RootKind.FILE, RootKind.OTHER):
+        raise RootError(
+            f"The place for {place} is not in a directory. Nothing was changed; check the path."
+        )
+    _require_destination(opened, place, opener.options, into)
+    return _scanned(asked_source, asked_destination, opened, place, whole=False)

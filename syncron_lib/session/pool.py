@@ -1,0 +1,103 @@
+"""Endpoints of a run: made when first needed, kept for the next run of the same command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+
+from syncron_lib.core.location import Local, Location, Remote
+from syncron_lib.core.names import shown
+from syncron_lib.endpoint.remote import RemoteEndpoint
+from syncron_lib.errors import SyncronError, VersionMismatch
+from syncron_lib.helper.main import serve
+from syncron_lib.transport.pipes import SocketStream
+from syncron_lib.transport.settings import ConnectOptions
+
+
+class Pool:
+    """Helpers started so far. A local root has a helper too, a process of its own: so a local
+    scan and the writing of files run beside this process's SSH, on another core."""
+
+    def __init__(self, connect: ConnectOptions, timeout: float) -> None:
+        self._connect = connect
+        self._timeout = timeout
+        self._endpoints: dict[tuple[Remote | None, int], RemoteEndpoint] = {}
+
+    def endpoint(self, location: Location, side: int) -> RemoteEndpoint:
+        """The endpoint for a location; ``side`` tells a run's two apart, even on one machine."""
+        account = (
+            None
+            if isinstance(location, Local)
+            else Remote(location.host, location.user, location.port, b"")
+        )
+        key = (account, side)
+        endpoint = self._endpoints.get(key)
+        if endpoint is None:
+            endpoint = self._start_local() if account is None else self._start_remote(account)
+            self._endpoints[key] = endpoint
+        return endpoint
+
+    def _start_local(self) -> RemoteEndpoint:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            _be_local_helper(ours, theirs)
+        theirs.close()
+        # Our own child on this machine is watched by its process, not by a clock.
+        return RemoteEndpoint(SocketStream(ours, pid), "The local helper", 0)
+
+    def _start_remote(self, account: Remote) -> RemoteEndpoint:
+        from syncron_lib.transport.connect import connect
+
+        connection = connect(account, self._connect)
+        try:
+            return RemoteEndpoint(
+                connection.stream, connection.account, self._timeout, connection.exit_status_text
+            )
+        except VersionMismatch:
+            if connection.how != "installed" or self._connect.remote_syncron:
+                raise
+            self._connect.notice(
+                f"The syncron installed on {shown(connection.account.encode())} is of another"
+                " version; the helper is sent instead."
+            )
+        connection = connect(account, self._connect, ship=True)
+        return RemoteEndpoint(
+            connection.stream, connection.account, self._timeout, connection.exit_status_text
+        )
+
+    def discard(self, location: Location, side: int) -> None:
+        """End a local helper that is busy with what is no longer wanted."""
+        if isinstance(location, Local):
+            endpoint = self._endpoints.pop((None, side), None)
+            if endpoint is not None:
+                endpoint.close()
+
+    def bytes_on_the_wire(self) -> tuple[int, int]:
+        """(sent, received) over the network by all remote endpoints so far."""
+        remote = [end for (account, _), end in self._endpoints.items() if account is not None]
+        return sum(end.bytes_sent for end in remote), sum(end.bytes_received for end in remote)
+
+    def close(self) -> None:
+        """End all helpers."""
+        for endpoint in self._endpoints.values():
+            with contextlib.suppress(SyncronError):
+                endpoint.close()
+        self._endpoints.clear()
+
+
+def _be_local_helper(ours: socket.socket, theirs: socket.socket) -> None:
+    """The life of a forked local helper. Does not return."""
+    status = 1
+    try:
+        ours.close()
+        # The terminal's signals are for the client: it ends us by closing the stream.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        status = serve(SocketStream(theirs))
+    finally:
+        # Not sys.exit: the client's buffers and exit handlers are not ours to run.
+        os._exit(status)

@@ -1,0 +1,167 @@
+"""Carrying out a plan: content in packs, many in flight, then metadata, deletes last."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from syncron_lib.core.plan import Plan
+from syncron_lib.core.report import Failure
+from syncron_lib.endpoint.base import Endpoint, RawPack
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.messages import Arrived, Expected, IdPair, Selected
+from syncron_lib.protocol.pack import Head, PackKind, read_head
+from syncron_lib.session.asking import batches, failure_of, reply_of
+
+_ITEMS_A_REQUEST = 2000
+_PACKS_ASKED = 6
+"""Packs asked for ahead: their megabytes fill a link of 100 ms at 500 Mbit/s."""
+_PACKS_STORED = 12
+"""Packs sent to the destination and not yet acknowledged."""
+
+
+class Compression:
+    """Decides a level for the next pack by what the last ones showed.
+
+    Compression begins on: on a slow link the first megabytes count, and on a fast one a few
+    milliseconds are lost. It is turned off where packs do not shrink, or where content moves
+    faster than a compressor could feed it; and tried again from time to time.
+    """
+
+    _LEVEL = 1
+    _FAST = 150e6
+    """Bytes of content a second: a link and a destination that take this much plain are held up
+    by compressing, which costs a core some 400 MB/s at one end and 1 GB/s at the other."""
+    _RETRY = 64
+
+    def __init__(self, allowed: bool, forced: bool) -> None:
+        self._allowed = allowed
+        self._forced = forced
+        self._plain_for = 0
+        self._began = time.monotonic()
+        self._content = 0
+
+    def level(self) -> int:
+        """Level to ask the next pack in; 0 for none."""
+        if not self._allowed:
+            return 0
+        if self._forced:
+            return 3
+        if self._plain_for:
+            self._plain_for -= 1
+            return 0
+        return self._LEVEL
+
+    def saw(self, head: Head) -> None:
+        """A pack came through."""
+        if not self._allowed or self._forced:
+            return
+        self._content += head.content
+        now = time.monotonic()
+        if not head.compression and not self._plain_for and head.raw_length > 4096:
+            self._plain_for = self._RETRY
+        if now - self._began > 0.25:
+            if self._content / (now - self._began) > self._FAST:
+                self._plain_for = self._RETRY
+            self._began, self._content = now, 0
+
+
+class Transfer:
+    """One plan between two endpoints."""
+
+    def __init__(
+        self,
+        source: Endpoint,
+        destination: Endpoint,
+        on_failure: Callable[[Failure], None],
+        on_progress: Callable[[int], None],
+        compression: Compression,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._on_failure = on_failure
+        self._on_progress = on_progress
+        self._compression = compression
+        self.content = 0
+        """Bytes of files that were sent, before compression."""
+
+    def run(
+        self,
+        plan: Plan,
+        users: Sequence[IdPair],
+        groups: Sequence[IdPair],
+        before_deletes: Callable[[], None],
+    ) -> None:
+        """Carry ``plan`` out, but for the end (`messages.Finish`)."""
+        leftovers = reply_of(
+            self._destination.submit(messages.Begin(users, groups)), messages.Leftovers
+        )
+        self._announce(plan, leftovers.arrived)
+        if plan.creates or plan.changes:
+            self._stream()
+        self._adjust(plan)
+        before_deletes()
+        for batch in batches([remove.path for remove in plan.removes], _ITEMS_A_REQUEST):
+            self._stored(self._destination.submit(messages.Delete(batch)))
+
+    def _announce(self, plan: Plan, arrived: Sequence[Arrived]) -> None:
+        """Tell both sides what will move; entries that need no frame of their own first."""
+        expected = []
+        selected = []
+        for create in plan.creates:
+            tree = create.mode & 0o170000 == 0o040000
+            expected.append(Expected(create.path, tree, create.replaces > 0))
+            selected.append(Selected(create.path, tree))
+        for change in plan.changes:
+            expected.append(Expected(change.path, False, False))
+            selected.append(Selected(change.path, False))
+        waiting: list[Future[Any]] = []
+        for some in batches(expected, _ITEMS_A_REQUEST):
+            waiting.append(self._destination.submit(messages.Expect(some)))
+        for number, chosen in enumerate(batches(selected, _ITEMS_A_REQUEST)):
+            offered = arrived if number == 0 else ()
+            waiting.append(self._source.submit(messages.Select(chosen, offered)))
+        for future in waiting:
+            reply_of(future, messages.Done)
+
+    def _stream(self) -> None:
+        """Packs from the source to the destination until the source has no more."""
+        asked: deque[Future[Any]] = deque()
+        stored: deque[Future[Any]] = deque()
+        level = self._compression.level
+        while True:
+            while len(asked) < _PACKS_ASKED:
+                asked.append(self._source.submit(messages.Next(level())))
+            pack = reply_of(asked.popleft(), RawPack)
+            head = read_head(pack.payload)
+            if head.kind == PackKind.END:
+                break
+            self._compression.saw(head)
+            stored.append(self._destination.submit(pack))
+            while len(stored) > _PACKS_STORED or (stored and stored[0].done()):
+                self._stored(stored.popleft())
+            self.content += head.content
+            self._on_progress(self.content)
+        while stored:
+            self._stored(stored.popleft())
+
+    def _stored(self, future: Future[Any]) -> None:
+        stored = reply_of(future, messages.Stored)
+        for problem in stored.passed_on:
+            self._on_failure(failure_of(problem, "source"))
+        for problem in stored.problems:
+            self._on_failure(failure_of(problem, "destination"))
+
+    def _adjust(self, plan: Plan) -> None:
+        items = [messages.SetAttributes(adjust.path, *adjust.attributes) for adjust in plan.adjusts]
+        adjusted = {adjust.path for adjust in plan.adjusts}
+        items.extend(
+            messages.SetAttributes(path, *attributes)
+            for path, attributes in plan.touched.items()
+            if path not in adjusted
+        )
+        for batch in batches(items, _ITEMS_A_REQUEST):
+            self._stored(self._destination.submit(messages.Adjust(batch)))

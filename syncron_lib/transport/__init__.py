@@ -1,0 +1,1 @@
+"""Byte streams, and how the program at their other end is started."""

@@ -1,0 +1,112 @@
+"""From a remote location to a helper that is ready to be spoken with."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+
+from syncron_lib.core.location import Remote
+from syncron_lib.errors import SyncronError, TimedOut
+from syncron_lib.transport import archive
+from syncron_lib.transport.bootstrap import (
+    InstalledFailed,
+    Pushback,
+    RemoteStream,
+    Start,
+    signal_text,
+)
+from syncron_lib.transport.process import ProcessStream, rsh_arguments
+from syncron_lib.transport.settings import ConnectOptions
+from syncron_lib.transport.ssh import run_command
+from syncron_lib.transport.startcommand import Recipe, command_line
+from syncron_lib.transport.stream import ByteStream
+from syncron_lib.transport.timelimit import abort_after
+
+__all__ = ["ConnectOptions", "Connection", "connect"]
+
+_END_GRACE = 1.0
+"""Seconds to wait for the word on how the helper ended."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A helper that is running. The next byte of ``stream`` is the first of its first frame."""
+
+    stream: ByteStream
+    how: str
+    """``installed``, ``cached`` (shipped at an earlier run) or ``shipped``."""
+    account: str
+    """``user@host``, for messages."""
+    remote: RemoteStream
+
+    def stderr_tail(self) -> str:
+        """The last lines of the helper's standard error, escaped; empty if there were none."""
+        return self.remote.stderr_tail()
+
+    def exit_status_text(self) -> str:
+        """How the helper ended, as the end of a sentence: ``ended with status 1 (it said: …)``."""
+        status = self.remote.exit_status(_END_GRACE)
+        tail = self.stderr_tail()
+        said = f" (it said: {tail})" if tail else ""
+        if status is None:
+            return f"is out of reach{said}"
+        if status < 0 or status > 128:
+            return f"was killed{signal_text(status)}{said}"
+        return f"ended with status {status}{said}"
+
+
+def connect(
+    remote: Remote,
+    options: ConnectOptions,
+    *,
+    ship: bool = False,
+    packed: archive.Archive | None = None,
+) -> Connection:
+    """Connect to ``remote`` and start the helper there.
+
+    ``ship``: do not use an installed syncron (it turned out to be of another version).
+    ``packed``: what to ship instead of this installation's own helper.
+    Raises `SshFailed`, `HelperNotStarted`, `UncleanShell`, `TimedOut` or `ConnectionLost`; nothing
+    is left running.
+    """
+    recipe = Recipe(options.remote_python, options.remote_syncron, ship)
+    if packed is None:
+        packed = archive.build()
+    try:
+        return _attempt(remote, options, recipe, packed)
+    except InstalledFailed as error:
+        options.notice(f"{error.message} Sending the helper instead.")
+        return _attempt(remote, options, replace(recipe, ship=True), packed)
+
+
+def _attempt(
+    remote: Remote, options: ConnectOptions, recipe: Recipe, packed: archive.Archive
+) -> Connection:
+    marker = secrets.token_hex(8)
+    command = command_line(recipe, marker, packed)
+    port = remote.port if remote.port is not None else options.port
+    stream: RemoteStream
+    if options.rsh is not None:
+        arguments = rsh_arguments(
+            options.rsh, remote, command, port=port, identity=options.identity
+        )
+        stream = ProcessStream(arguments, options.notice)
+    else:
+        stream = run_command(remote.host, remote.user, port, command, options)
+    account = remote.account()
+    early = Pushback(stream)
+    try:
+        with abort_after(options.timeout, early.abort) as expired:
+            try:
+                how = Start(early, account, recipe, marker).run(packed)
+            except SyncronError as error:
+                if not expired.is_set():
+                    raise
+                raise TimedOut(
+                    f"The helper on {account} did not start within {options.timeout:g} s."
+                ) from error
+    except BaseException:
+        early.abort()
+        early.close()
+        raise
+    return Connection(early, how, account, stream)

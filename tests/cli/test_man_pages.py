@@ -1,0 +1,76 @@
+"""The man pages hold what the parser and the configuration hold, no more and no less."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from syncron_lib.cli.catalog import CONFIGURABLE
+from syncron_lib.cli.parser import build_parser
+from syncron_lib.errors import Exit
+
+ROOT = Path(__file__).parents[2]
+PAGE_1 = ROOT / "man/syncron.1"
+PAGE_5 = ROOT / "man/syncron.5"
+
+NOT_YET = {Exit.CONFLICTS}
+"""Exit codes whose feature does not exist yet."""
+
+
+def parser_options() -> set[str]:
+    """Every option that the parser has and does not refuse."""
+    return {
+        name
+        for action in build_parser()._actions
+        if type(action).__name__ != "_Refuse"
+        for name in action.option_strings
+    }
+
+
+def documented_options() -> set[str]:
+    """Every option that has, or stands in, an item of the list of options."""
+    text = PAGE_1.read_text()
+    section = text[text.index(".Sh OPTIONS") : text.index(".Sh PATTERNS")]
+    found: set[str] = set()
+    for line in section.splitlines():
+        if line.startswith((".It Fl", ".Fl Fl no-", ".Pq or Fl Fl no-")):
+            found.update(f"--{name}" for name in re.findall(r"Fl Fl ([a-z-]+)", line))
+            found.update(f"-{name}" for name in re.findall(r"Fl ([A-Za-z])\b", line))
+    return found - {"--no-"}
+
+
+def test_every_option_is_documented_and_no_other() -> None:
+    documented = documented_options()
+    positive = {name for name in parser_options() if not name.startswith("--no-")}
+    assert {name for name in documented if not name.startswith("--no-")} == positive
+    assert {name for name in documented if name.startswith("--no-")} <= parser_options()
+
+
+def test_every_switch_has_the_off_form_that_the_page_promises() -> None:
+    assert "Every option that is on or off has a form" in PAGE_1.read_text()
+    for option in CONFIGURABLE.values():
+        assert (f"--no-{option.long}" in parser_options()) == (option.kind.name == "SWITCH")
+
+
+def test_every_key_is_documented_and_no_other() -> None:
+    text = PAGE_5.read_text()
+    section = text[text.index(".Ss Options") : text.index(".Sh FILES")]
+    assert set(re.findall(r"\.Ic ([a-z-]+)", section)) == set(CONFIGURABLE)
+
+
+def test_every_exit_code_is_documented_and_no_other() -> None:
+    text = PAGE_1.read_text()
+    section = text[text.index(".Sh EXIT STATUS") : text.index(".Sh EXAMPLES")]
+    items = " ".join(line for line in section.splitlines() if line.startswith(".It"))
+    assert {int(number) for number in re.findall(r"\b\d+\b(?!\+)", items)} == set(Exit) - NOT_YET
+
+
+@pytest.mark.parametrize("page", [PAGE_1, PAGE_5], ids=lambda page: page.name)
+def test_mandoc_has_no_complaint(page: Path) -> None:
+    done = subprocess.run(
+        ["mandoc", "-Tlint", "-W", "warning", str(page)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "")

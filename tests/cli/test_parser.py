@@ -1,0 +1,184 @@
+"""The command line: what is understood, and what is refused by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from syncron_lib.cli.catalog import OPTIONS
+from syncron_lib.cli.foreign import FOREIGN
+from syncron_lib.cli.parser import Mode, help_text, parse, wants_json
+from syncron_lib.cli.settings import Settings
+from syncron_lib.core.options import DeleteCap, Keep, RunOptions
+from syncron_lib.errors import Exit, UsageError
+
+
+def settings(*words: str) -> Settings:
+    return parse([*words, "a", "b"], home="/home/u").settings
+
+
+def refusal(*words: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse(words, home="/home/u")
+    assert caught.value.exit_code == Exit.USAGE
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+def test_nothing_said_is_the_default() -> None:
+    assert settings().run_options() == RunOptions()
+    assert RunOptions().keep == Keep(permissions=True, times=True, owner=None, group=None)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-p"], {"perms": True}),
+        (["--no-perms"], {"perms": False}),
+        (["--no-p", "--no-t"], {"perms": False, "times": False}),
+        (["--no-perms", "--perms"], {"perms": True}),
+        (["-n"], {"dry_run": True}),
+        (["-n", "--no-dry-run"], {"dry_run": False}),
+        (["--delete", "--force", "--mkpath"], {"delete": True, "force": True, "mkpath": True}),
+        (["--max-delete=7"], {"max_delete": DeleteCap(count=7)}),
+        (["--max-delete", "2.5%"], {"max_delete": DeleteCap(percent=2.5)}),
+        (["-c", "-x"], {"checksum": True, "one_file_system": True}),
+        (["-z"], {"compress": "zstd"}),
+        (["--no-compress"], {"compress": "none"}),
+        (["-z", "--compress-choice=auto"], {"compress": "auto"}),
+        (["--timeout=0"], {"timeout": 0.0}),
+        (["--lock-wait", "1.5"], {"lock_wait": 1.5}),
+        (["--port=2222"], {"port": 2222}),
+        (["--identity=k1", "--identity", "~/k2"], {"identity": ("k1", "/home/u/k2")}),
+        (["-e", "ssh -p 22"], {"rsh": "ssh -p 22"}),
+        (["-e", "--weird"[2:]], {"rsh": "weird"}),
+        (["-vv", "-v"], {"verbose": 3}),
+        (["-qi", "--stats"], {"quiet": True, "itemize_changes": True, "stats": True}),
+        (["--no-progress"], {"progress": False}),
+        (["--json", "--verify"], {"json": True, "verify": True}),
+        (["--exclude", "- not a prefix"[2:]], {"patterns": (b"- not a prefix",)}),
+    ],
+)
+def test_options_become_settings(words: list[str], expected: dict[str, object]) -> None:
+    assert settings(*words) == Settings(**expected)  # type: ignore[arg-type]
+
+
+def test_archive_says_the_default_again() -> None:
+    kept = settings("--no-perms", "--no-owner", "-rltavn").run_options()
+    assert kept.keep == Keep()
+    assert kept.dry_run
+    assert settings("-a", "--no-o", "--no-g").run_options().keep == Keep(owner=False, group=False)
+    assert settings("-og").run_options().keep == Keep(owner=True, group=True)
+
+
+def test_patterns_keep_their_order_across_options(tmp_path: Path) -> None:
+    (tmp_path / "ex").write_bytes(b"# comment\n\nx1\n+ x2\n; comment\nx\xff3\r\n")
+    (tmp_path / "in").write_bytes(b"i1\n- i2")
+    found = settings(
+        "--include=one",
+        f"--exclude-from={tmp_path}/ex",
+        "--exclude",
+        "two",
+        f"--include-from={tmp_path}/in",
+        "--exclude=three",
+    )
+    assert found.patterns == (
+        b"+ one",
+        b"- x1",
+        b"+ x2",
+        b"- x\xff3",
+        b"- two",
+        b"+ i1",
+        b"- i2",
+        b"- three",
+    )
+
+
+def test_a_pattern_may_be_any_bytes() -> None:
+    assert settings("--exclude", os.fsdecode(b"caf\xe9")).patterns == (b"- caf\xe9",)
+
+
+def test_a_missing_pattern_file_is_named() -> None:
+    assert "/nowhere/ex: No such file" in refusal("--exclude-from=/nowhere/ex", "a", "b")
+
+
+def test_options_and_paths_may_be_mixed_and_a_double_dash_ends_the_options() -> None:
+    found = parse(["a", "-v", "b", "--delete", "--", "-c", "--"], home=None)
+    assert found.operands == ("a", "b", "-c", "--")
+    assert found.settings == Settings(verbose=1, delete=True)
+
+
+def test_modes() -> None:
+    assert parse(["--root", "d", "-c"], home=None).root == "d"
+    assert parse(["--root", "d"], home=None).mode is Mode.ROOT
+    assert parse(["--job", "x", "--job=y", "-n"], home=None).jobs == ("x", "y")
+    assert parse(["--demo"], home=None).mode is Mode.DEMO
+    assert parse(["-V"], home=None).mode is Mode.VERSION
+    assert parse(["--help"], home=None).mode is Mode.HELP
+    assert parse(["-h"], home=None).mode is Mode.HELP
+    assert parse(["a", "b", "--config", "f"], home=None).config == "f"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], "SRC and DST"),
+        (["a"], "'a'"),
+        (["a", ""], "empty"),
+        (["--frobnicate", "a", "b"], "--frobnicate"),
+        (["--frobnicate=3", "a", "b"], "--frobnicate"),
+        (["-avQ", "a", "b"], "-Q"),
+        (["--delet", "a", "b"], "did you mean --delete"),
+        (["--dry", "a", "b"], "--dry"),
+        (["--port=0", "a", "b"], "--port"),
+        (["--port=65536", "a", "b"], "--port"),
+        (["--max-delete=101%", "a", "b"], "--max-delete"),
+        (["--timeout=-1", "a", "b"], "--timeout"),
+        (["--timeout=nan", "a", "b"], "--timeout"),
+        (["--compress-choice=lz4", "a", "b"], "--compress-choice"),
+        (["--exclude=+ ", "a", "b"], "--exclude"),
+        (["--delete=yes", "a", "b"], "--delete takes no value"),
+        (["a", "b", "--port"], "--port needs a value"),
+        (["--job", "j", "a"], "--job"),
+        (["--root", "d", "a"], "--root"),
+        (["--root", "d", "--job", "j"], "--root"),
+        (["--root", "d", "--verify"], "--root"),
+        (["--root="], "--root"),
+        (["--verify", "a", "b", "c"], "--verify"),
+        (["-P", "a", "b"], "-P"),
+        (["-avX", "a", "b"], "-X (--xattrs)"),
+        (["-avh", "a", "b"], "-h (--human-readable)"),
+        (["-avH", "--delete", "a", "b"], "rsync's -H (--hard-links)"),
+        (["--bwlimit=100", "a", "b"], "rsync's --bwlimit"),
+        (["--delete-after", "a", "b"], "use --delete"),
+    ],
+)
+def test_refused_by_name(words: list[str], named: str) -> None:
+    assert named in refusal(*words)
+
+
+def test_every_option_of_rsync_is_known(rsync_options: set[str]) -> None:
+    ours = {f"--{each.long}" for each in OPTIONS} | {"--version", "--help"}
+    known = ours | {each.long for each in FOREIGN}
+    assert {each for each in rsync_options if each not in known} == set()
+
+
+def test_tilde_without_a_home_is_refused() -> None:
+    with pytest.raises(UsageError, match="set HOME"):
+        parse(["--identity=~/key", "a", "b"], home=None)
+
+
+def test_json_is_seen_in_a_command_line_that_is_not_understood() -> None:
+    assert wants_json(["--json", "--frobnicate"])
+    assert not wants_json(["--", "--json"])
+    assert not wants_json(["--json", "--no-json"])
+
+
+def test_help_fits_a_screen_and_names_every_option() -> None:
+    text = help_text()
+    assert max(map(len, text.splitlines())) <= 100
+    assert len(text.splitlines()) < 80
+    for each in OPTIONS:
+        assert f"--{each.long}" in text
