@@ -34,7 +34,7 @@ _SYSTEM_DIRECTORIES = "/usr/sbin:/usr/local/sbin:/sbin:/usr/libexec"
 
 def demonstrate(output: Output) -> int:
     """Run it all; the exit status is 0 where every run ended as it should."""
-    sshd, keygen = _program("sshd"), _program("ssh-keygen")
+    sshd, keygen = program("sshd"), program("ssh-keygen")
     with tempfile.TemporaryDirectory(prefix="syncron-demo-") as name:
         demo = _Demo(Path(name), output)
         with _server(sshd, keygen, Path(name)):
@@ -140,7 +140,8 @@ def _environment(home: Path) -> dict[str, str]:
     }
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """The absolute path of one of OpenSSH's programs, which may be where only root looks."""
     path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_DIRECTORIES}"
     found = shutil.which(name, path=path)
     if found is None:

@@ -146,7 +146,7 @@ class BarProgress:
             self._bar = None
 
     def _update(self, phase: Phase, done: int, total: int | None, size: int) -> None:
-        counts_bytes = phase in (Phase.HASH, Phase.TRANSFER) and total is not None
+        counts_bytes = phase in (Phase.HASH, Phase.TRANSFER)
         if self._bar is None:
             self._bar = self._new_bar(phase, counts_bytes, done)
         if counts_bytes:

@@ -175,6 +175,8 @@ def _amiss(report: Report) -> str | None:
     files = f"{count:,} {'file' if count == 1 else 'files'}"
     if report.dry_run and count:
         return f"{files} could not be looked at (see above); a real run would leave them out."
+    if report.exit_code == Exit.PARTIAL and not count:
+        return "finished, but the two trees are not equal; run it again to see what differs."
     if report.exit_code == Exit.PARTIAL:
         return f"finished, but {files} could not be done (see above); the rest was."
     if report.exit_code == Exit.VANISHED:

@@ -75,6 +75,8 @@ def summary(report: Report, *, verify: bool) -> str:
         of = f" ({in_units(report.bytes_scanned)})" if report.bytes_scanned else ""
         return f"Nothing to do for {entries(report.source_entries)}{of} {took}{_roots(report)}"
     wire = f"{in_units(report.bytes_sent)} sent, {in_units(report.bytes_received)} received"
+    if not report.bytes_sent and not report.bytes_received:  # both sides are on this machine
+        wire = f"{in_units(report.bytes_transferred)} copied"
     return f"{counts or 'Nothing done'}; {wire} {took}{_failed(report)}{_roots(report)}"
 
 
@@ -92,7 +94,7 @@ def _verify_summary(report: Report) -> str:
 
 def _counts(report: Report) -> str:
     verbs = ("create", "change", "move", "delete", "touch only the metadata of")
-    past = ("created", "changed", "moved", "deleted", "with new metadata only")
+    past = ("created", "changed", "moved", "deleted", "metadata only")
     numbers = (report.created, report.changed, report.moved, report.deleted, report.metadata)
     if report.dry_run:
         parts = [f"{verb} {number:,}" for verb, number in zip(verbs, numbers) if number]

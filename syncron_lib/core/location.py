@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Optional, Union
-from urllib.parse import unquote_to_bytes
 
 from syncron_lib.core.names import shown as shown_name
 from syncron_lib.errors import UsageError
 
 _SCHEME = "ssh://"
+
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _parse_url(argument: str) -> Remote:
         host, port_text = inner, rest[1:]
     elif ":" in host_and_port:
         host, _, port_text = host_and_port.partition(":")
-    raw = unquote_to_bytes(_bytes(slash + path))
+    raw = _ESCAPED.sub(lambda match: bytes((int(match.group(1), 16),)), _bytes(slash + path))
     if b"\0" in raw:
         raise UsageError("SRC and DST cannot contain a NUL byte.")
     if raw.startswith(b"/~/") or raw == b"/~":

@@ -50,13 +50,17 @@ class Channel:
             self._pulse.start()
 
     def _beat(self) -> None:
-        interval = max(_SHORTEST_PULSE, min(self._timeout / 4, 10.0))
-        while not self._ended.wait(interval / 2):
+        while True:
+            # The helper learns its client's time-out, which may be none, after it began.
+            timeout = self._timeout
+            interval = max(_SHORTEST_PULSE, min(timeout / 4, 10.0)) if timeout > 0 else 10.0
+            if self._ended.wait(interval / 2):
+                return
             now = time.monotonic()
-            if now - self._heard > self._timeout:
+            if 0 < timeout < now - self._heard:
                 self.fail(
                     TimedOut(
-                        f"Nothing was heard from {self._whom} for {self._timeout:g} s;"
+                        f"Nothing was heard from {self._whom} for {timeout:g} s;"
                         " check the connection, or allow more with --timeout."
                     )
                 )

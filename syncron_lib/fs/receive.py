@@ -294,8 +294,7 @@ class Receiver:
                         while count < size:
                             count += write(fd, data[count:])
                     if (
-                        (chowns
-                        and (keep.users.get(uid, uid), keep.groups.get(gid, gid)) != own)
+                        (chowns and (keep.users.get(uid, uid), keep.groups.get(gid, gid)) != own)
                         or not permissions
                         or mode & 0o7000
                         or data is None

@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -35,6 +36,7 @@ class _Service:
     """One conversation."""
 
     def __init__(self, stream: ByteStream, environment: Mapping[str, str], umask: int) -> None:
+        self._environment = environment
         self._channel = Channel(stream, "the client", _UNGREETED_TIMEOUT)
         self._endpoint = LocalEndpoint(environment, umask, self._report)
         self._frames: queue.Queue[_Frame | SyncronError] = queue.Queue(_QUEUED)
@@ -62,6 +64,12 @@ class _Service:
         except SyncronError as error:
             self._fail(request, error)
             return error.exit_code
+        except Exception as error:  # a defect: said in a sentence, never a bare disconnect
+            if self._environment.get("SYNCRON_DEBUG") == "1":
+                traceback.print_exc()
+            defect = SyncronError(f"An internal error ended the helper ({error!r}).")
+            self._fail(request, defect)
+            return defect.exit_code
         finally:
             self._endpoint.close()
 

@@ -27,12 +27,18 @@ parsing, and held by a test to find what parsing finds."""
 
 @dataclass(frozen=True)
 class Archive:
-    """``digest`` is the SHA-256 of the modules, hexadecimal; ``data`` is what is sent; ``entry``
-    is what the first stage calls, as ``module:function``."""
+    """``digest`` is the SHA-256 of ``text``, hexadecimal; ``entry`` is what the first stage
+    calls, as ``module:function``."""
 
     digest: str
-    data: bytes
+    text: bytes
+    """The modules, as JSON."""
     entry: str
+
+    def packed(self) -> bytes:
+        """What is sent. Not kept, because mostly the other side has it in its cache."""
+        data = zlib.compress(self.text, 6)
+        return len(data).to_bytes(8, "big") + data
 
 
 def build(entry: str = ENTRY) -> Archive:
@@ -44,7 +50,7 @@ def build(entry: str = ENTRY) -> Archive:
 def pack(sources: dict[str, str], entry: str) -> Archive:
     """An archive of ``sources``, by module name; a package's name ends in a dot."""
     text = json.dumps(sources, sort_keys=True).encode("ascii")
-    return Archive(hashlib.sha256(text).hexdigest(), zlib.compress(text, 6), entry)
+    return Archive(hashlib.sha256(text).hexdigest(), text, entry)
 
 
 def closure(module: str, root: Path) -> dict[str, str]:

@@ -142,7 +142,7 @@ class Authenticator:
         paramiko = self._paramiko
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(self._options.timeout)
+            connection.settimeout(self._options.step_timeout)
             connection.connect(path)
             agent = paramiko.agent.AgentSSH()
             agent._connect(connection)

@@ -92,7 +92,7 @@ class Start:
             elif word == b"send":
                 # If it ends meanwhile, what it said about that is still to be read.
                 with contextlib.suppress(ConnectionLost):
-                    self._stream.send(len(packed.data).to_bytes(8, "big") + packed.data)
+                    self._stream.send(packed.packed())
             elif word == b"no-python":
                 raise self._no_python(rest)
             elif word == b"failed":

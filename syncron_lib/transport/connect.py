@@ -96,14 +96,14 @@ def _attempt(
     account = remote.account()
     early = Pushback(stream)
     try:
-        with abort_after(options.timeout, early.abort) as expired:
+        with abort_after(options.step_timeout, early.abort) as expired:
             try:
                 how = Start(early, account, recipe, marker).run(packed)
             except SyncronError as error:
                 if not expired.is_set():
                     raise
                 raise TimedOut(
-                    f"The helper on {account} did not start within {options.timeout:g} s."
+                    f"The helper on {account} did not start within {options.step_timeout:g} s."
                 ) from error
     except BaseException:
         early.abort()

@@ -8,6 +8,8 @@ import sys
 import threading
 from types import ModuleType
 
+from syncron_lib.errors import SshFailed
+
 _lock = threading.Lock()
 
 
@@ -27,6 +29,11 @@ def load() -> ModuleType:
             sys.modules["invoke"] = None  # type: ignore[assignment]
         try:
             paramiko = importlib.import_module("paramiko")
+        except ImportError as error:
+            raise SshFailed(
+                f"The built-in SSH client cannot be loaded ({error}); install paramiko, or use "
+                "-e ssh."
+            ) from error
         finally:
             if hide:
                 del sys.modules["invoke"]

@@ -11,6 +11,8 @@ from syncron_lib.transport.sshconfig import SYSTEM_CONFIG, ConfigFiles
 Ask = Callable[[str, bool], "str | None"]
 """``ask(prompt, secret)``: a person's answer, without echo if ``secret``; None if there is none."""
 
+_STEP_TIMEOUT = 60.0
+
 
 def _ignore(_text: str) -> None:
     """For who wants no notices."""
@@ -29,7 +31,7 @@ class ConnectOptions:
     remote_python: str | None = None
     remote_syncron: str | None = None
     timeout: float = 60.0
-    """Seconds for each step that waits for the other machine."""
+    """Seconds of silence before the other side is given up; 0: never."""
     ask: Ask | None = None
     """None: there is no terminal, and nothing is asked."""
     notice: Callable[[str], None] = _ignore
@@ -37,6 +39,11 @@ class ConnectOptions:
     home: str | None = None
     """This account's home directory; None where it has none."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    @property
+    def step_timeout(self) -> float:
+        """Seconds for each step of connecting that waits for the other machine; never endless."""
+        return self.timeout if self.timeout > 0 else _STEP_TIMEOUT
 
     def config_files(self) -> ConfigFiles:
         """The ``ssh_config`` files these options mean."""

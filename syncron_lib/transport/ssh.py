@@ -73,6 +73,8 @@ def run_command(
 
     Raises `SshFailed` for whatever stands in the way.
     """
+    # Importing paramiko takes as long as reaching a machine that is far away.
+    threading.Thread(target=_load_paramiko, daemon=True, name="import paramiko").start()
     link = _connect(host, user, port, options, jump=None, depth=0)
     try:
         channel = _start(link, command, options)
@@ -80,6 +82,11 @@ def run_command(
         link.close()
         raise
     return SshStream(channel, link)
+
+
+def _load_paramiko() -> None:
+    with contextlib.suppress(SshFailed):  # Raised again where it is needed.
+        paramiko_library.load()
 
 
 def _connect(
@@ -120,7 +127,7 @@ def _connect(
         carrier = base
         processes.append(process)
     else:
-        timeout = config.connect_timeout or options.timeout
+        timeout = config.connect_timeout or options.step_timeout
         carrier = base = dial(
             config.hostname,
             the_port,
@@ -169,7 +176,7 @@ def _tunnel(link: Link, host: str, port: int, options: ConnectOptions) -> Channe
             ("127.0.0.1", 0),
             window_size=WINDOW,
             max_packet_size=MAX_PACKET,
-            timeout=options.timeout,
+            timeout=options.step_timeout,
         )
     except paramiko.ChannelException as error:
         raise SshFailed(
@@ -200,7 +207,7 @@ def _negotiate(link: Link, config: HostConfig, port: int, options: ConnectOption
     known = find_keys(name, (*config.user_known_hosts, *config.global_known_hosts))
     security = transport.get_security_options()
     security.key_types = preferred_key_types(known, security.key_types)
-    timeout = options.timeout
+    timeout = options.step_timeout
     transport.banner_timeout = transport.handshake_timeout = timeout
     transport.auth_timeout = timeout
     agreed = threading.Event()
@@ -249,11 +256,11 @@ def _no_agreement(link: Link, config: HostConfig, port: int, in_time: bool, time
 
 def _start(link: Link, command: str, options: ConnectOptions) -> Channel:
     paramiko = paramiko_library.load()
-    with abort_after(options.timeout, link.abort) as expired:
+    with abort_after(options.step_timeout, link.abort) as expired:
         try:
             acknowledge_at_once(link.base)
             channel: Channel = link.transport.open_session(
-                window_size=WINDOW, max_packet_size=MAX_PACKET, timeout=options.timeout
+                window_size=WINDOW, max_packet_size=MAX_PACKET, timeout=options.step_timeout
             )
             SshStream.prepare(channel)
             channel.exec_command(command)
@@ -266,7 +273,8 @@ def _start(link: Link, command: str, options: ConnectOptions) -> Channel:
         except (paramiko.SSHException, EOFError, OSError) as error:
             if expired.is_set():
                 raise SshFailed(
-                    f"{link.label} let you in but started no command within {options.timeout:g} s."
+                    f"{link.label} let you in but started no command within "
+                    f"{options.step_timeout:g} s."
                 ) from error
             raise SshFailed(
                 f"{link.label} let you in but refuses to run a command ({_text(str(error))})."

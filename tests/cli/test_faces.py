@@ -91,8 +91,7 @@ def test_itemized_lines_are_those_of_rsync(settings: Settings) -> None:
 def test_verbose_names_and_sums_up() -> None:
     out, _ = text_run(Settings(verbose=1), created=1)
     assert out == (
-        "d/\\#377\\#033[2J\nlink -> to\\#012\n./\ndeleting old/\n"
-        "1 created; 0 B sent, 0 B received in 1.5 s\n"
+        "d/\\#377\\#033[2J\nlink -> to\\#012\n./\ndeleting old/\n1 created; 0 B copied in 1.5 s\n"
     )
 
 
@@ -125,7 +124,7 @@ def test_quiet_says_only_what_failed() -> None:
         (
             Settings(),
             {"changed": 3, "match": False, "failures": [FAILED], "duration": 3725.0},
-            "3 changed; 0 B sent, 0 B received in 1 h 2 min; 1 file not done; not in sync",
+            "3 changed; 0 B copied in 1 h 2 min; 1 file not done; not in sync",
         ),
         (
             Settings(),
@@ -164,6 +163,11 @@ def test_an_incomplete_run_says_so_at_the_end(exit_code: Exit, words: str) -> No
     _, err = text_run(Settings(quiet=True), exit_code=exit_code, failures=[FAILED])
     assert "1 file" in err.splitlines()[-1]
     assert words in err.splitlines()[-1]
+
+
+def test_trees_that_are_not_equal_are_told_even_when_quiet() -> None:
+    _, err = text_run(Settings(quiet=True), exit_code=Exit.PARTIAL, match=False)
+    assert err.splitlines()[-1].startswith("syncron: finished, but the two trees are not equal")
 
 
 def test_a_run_that_broke_off_says_what_was_done_and_why_it_ended() -> None:

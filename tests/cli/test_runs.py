@@ -160,7 +160,7 @@ def test_a_signal_ends_the_run_with_a_summary_and_its_own_status(
         text=True,
     )
     assert process.stdout is not None
-    while json.loads(process.stdout.readline())["phase"] != "transferring":
+    while json.loads(process.stdout.readline()).get("phase") != "transferring":
         pass
     process.send_signal(signal.SIGTERM)
     start = time.monotonic()

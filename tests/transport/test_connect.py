@@ -514,14 +514,14 @@ def test_a_helper_that_cannot_be_imported(rsh):
 
 
 def test_an_archive_that_is_not_what_was_announced(rsh):
-    packed = archive.Archive("0" * 64, PACKED.data, PACKED.entry)
+    packed = archive.Archive("0" * 64, PACKED.text, PACKED.entry)
     assert "the archive is damaged" in failure(rsh(), HelperNotStarted, 127, packed)
-    packed = archive.Archive(PACKED.digest, b"junk", PACKED.entry)
+    packed = archive.Archive(PACKED.digest, b"{}", PACKED.entry)
     assert "the archive is damaged" in failure(rsh(), HelperNotStarted, 127, packed)
 
 
 def test_an_archive_that_is_too_large(rsh):
-    packed = archive.Archive(PACKED.digest, bytes((8 << 20) + 1), PACKED.entry)
+    packed = archive.Archive(PACKED.digest, os.urandom((8 << 20) + 1), PACKED.entry)
     try:
         message = failure(rsh(), HelperNotStarted, 127, packed)
     except AssertionError:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.sshd import Sshd, generate_key, running_sshd
+from tests.transport.conftest import Options
 from tests.transport.test_ssh import output, refusal, run
 
 # The host's key.
@@ -63,9 +64,11 @@ def test_a_key_that_cannot_be_recorded_is_told(sshd, options, notices):
 
 
 @pytest.mark.parametrize(("answer", "accepted"), [("yes", True), ("no", False), (None, False)])
-def test_a_person_is_asked_about_an_unknown_key(sshd, options, answer, accepted):
+def test_a_person_is_asked_about_an_unknown_key(
+    sshd: Sshd, options: Options, answer: str | None, accepted: bool
+) -> None:
     config = _with_known_hosts(sshd, "")
-    asked = []
+    asked: list[tuple[str, bool]] = []
 
     def ask(prompt: str, secret: bool) -> str | None:
         asked.append((prompt, secret))
@@ -258,7 +261,9 @@ def test_an_encrypted_key_without_a_terminal(sshd, options, encrypted):
     ("answers", "lets_in"),
     [(["open sesame"], True), (["wrong", "open sesame"], True), (["x", "y", "z"], False)],
 )
-def test_an_encrypted_key_with_somebody_to_ask(sshd, options, encrypted, answers, lets_in):
+def test_an_encrypted_key_with_somebody_to_ask(
+    sshd: Sshd, options: Options, encrypted: Path, answers: list[str], lets_in: bool
+) -> None:
     config = sshd.write_config("encrypted", replace={"IdentityFile": str(encrypted)})
     left = list(answers)
 
