@@ -190,7 +190,12 @@ OPTIONS: tuple[Option, ...] = (
         metavar="N[%]",
         convert=_delete_cap,
     ),
-    Option(_SAFETY, "allow-empty-source", Kind.SWITCH, "go on although SRC has become empty"),
+    Option(
+        _SAFETY,
+        "allow-empty-source",
+        Kind.SWITCH,
+        "go on although SRC is empty and DST would become so",
+    ),
     Option(_SAFETY, "allow-unmounted", Kind.SWITCH, "go on although DST seems not to be mounted"),
     Option(_SAFETY, "mkpath", Kind.SWITCH, "create the missing parents of DST too"),
     Option(_HOW, "checksum", Kind.SWITCH, "compare by content, whatever size and time say", "c"),

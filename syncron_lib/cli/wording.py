@@ -70,7 +70,7 @@ def summary(report: Report, *, verify: bool) -> str:
     took = f"in {duration(report.duration)}"
     if report.dry_run:
         doing = f"would {counts}" if counts else "nothing to do"
-        return f"Dry run: {doing}; {entries(report.unchanged)} unchanged; {took}"
+        return f"Dry run: {doing}; {report.unchanged:,} unchanged; {took}"
     if not counts and not report.failures:
         of = f" ({in_units(report.bytes_scanned)})" if report.bytes_scanned else ""
         return f"Nothing to do for {entries(report.source_entries)}{of} {took}{_roots(report)}"
@@ -93,7 +93,7 @@ def _verify_summary(report: Report) -> str:
 
 
 def _counts(report: Report) -> str:
-    verbs = ("create", "change", "move", "delete", "touch only the metadata of")
+    verbs = ("create", "change", "move", "delete", "set metadata of")
     past = ("created", "changed", "moved", "deleted", "metadata only")
     numbers = (report.created, report.changed, report.moved, report.deleted, report.metadata)
     if report.dry_run:

@@ -11,8 +11,10 @@ from typing import Protocol, Union
 
 try:
     import xxhash
+
+    _HAS_XXHASH = True
 except ImportError:  # a remote that has only the standard library
-    xxhash = None  # type: ignore[assignment]
+    _HAS_XXHASH = False
 
 SIZE = 16
 """Bytes in a digest."""
@@ -69,7 +71,7 @@ class _Sha256(Algorithm):
 
 def available() -> tuple[Algorithm, ...]:
     """Algorithms of this interpreter, best first. SHA-256 is always the last."""
-    return (_Sha256(),) if xxhash is None else (_Xxh3(), _Sha256())
+    return (_Xxh3(), _Sha256()) if _HAS_XXHASH else (_Sha256(),)
 
 
 def by_name(name: str) -> Algorithm | None:

@@ -15,7 +15,8 @@ from typing import Optional
 from syncron_lib.endpoint.base import Buffer
 from syncron_lib.errors import ConnectionLost, SyncronError, TimedOut
 from syncron_lib.protocol.frames import HEADER, Header, pack_header, unpack_header
-from syncron_lib.protocol.messages import BY_KIND, Heartbeat
+from syncron_lib.protocol.messages import Heartbeat
+from syncron_lib.protocol.wire import BY_KIND
 from syncron_lib.transport.stream import ByteStream
 
 _JOINED = 64 << 10

@@ -31,7 +31,7 @@ from syncron_lib.fs.root import Choice, Root, look
 from syncron_lib.fs.send import Sender
 from syncron_lib.fs.staging import Staging
 from syncron_lib.fs.tree import Node, is_directory
-from syncron_lib.protocol import messages, pack
+from syncron_lib.protocol import messages, pack, wire
 from syncron_lib.protocol.frames import MAX_PAYLOAD
 from syncron_lib.protocol.messages import Message, Problem, Role, RootKind
 from syncron_lib.protocol.order import Phase, may_come
@@ -120,7 +120,7 @@ class LocalEndpoint:
 
     def handle(self, request: Message | RawPack) -> Message | list[pack.Buffer]:
         """The reply to ``request``; a pack as parts that are valid until the next call."""
-        kind = messages.STORE if isinstance(request, RawPack) else type(request)
+        kind = wire.STORE if isinstance(request, RawPack) else type(request)
         if not may_come(kind, self._phase, self._role):
             name = "Store" if isinstance(request, RawPack) else type(request).__name__
             raise PeerViolation(f"The client sent {name} out of turn.")

@@ -19,8 +19,9 @@ from syncron_lib.errors import (
     SyncronError,
     VersionMismatch,
 )
-from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import PACK, STORE, VERSION, Hello, Message, Sender
+from syncron_lib.protocol import messages, wire
+from syncron_lib.protocol.messages import VERSION, Hello, Message
+from syncron_lib.protocol.wire import PACK, STORE, Sender
 from syncron_lib.transport.stream import ByteStream
 
 OnProgress = Callable[[messages.Progress], None]
@@ -71,7 +72,7 @@ class RemoteEndpoint:
         return self._channel.bytes_received
 
     def _send(self, message: Message, request: int) -> None:
-        kind, payload = messages.encode(message)
+        kind, payload = wire.encode(message)
         self._channel.send(kind, request, (payload,))
 
     def _greeting(self) -> Hello:
@@ -79,9 +80,9 @@ class RemoteEndpoint:
         if frame is None:
             raise self._early_end()
         header, payload = frame
-        if header.kind == messages.BY_KIND[messages.Failed].number:
-            raise self._failed(messages.decode(header.kind, payload, Sender.HELPER))
-        hello = messages.decode(header.kind, payload, Sender.HELPER)
+        if header.kind == wire.BY_KIND[messages.Failed].number:
+            raise self._failed(wire.decode(header.kind, payload, Sender.HELPER))
+        hello = wire.decode(header.kind, payload, Sender.HELPER)
         if not isinstance(hello, Hello):
             raise PeerViolation(f"{self._whom} sent something else than a greeting.")
         if not hello.oldest <= VERSION <= hello.newest:
@@ -98,7 +99,7 @@ class RemoteEndpoint:
         if isinstance(request, RawPack):
             kind, payload = STORE, request.payload
         else:
-            kind, payload = messages.encode(request)
+            kind, payload = wire.encode(request)
         with self._lock:
             if self._failure is not None:
                 raise self._failure
@@ -122,7 +123,7 @@ class RemoteEndpoint:
 
     def _take(self, header: Any, payload: bytearray) -> None:
         if header.request == 0:
-            message = messages.decode(header.kind, payload, Sender.HELPER)
+            message = wire.decode(header.kind, payload, Sender.HELPER)
             if isinstance(message, messages.Progress):
                 self.on_progress(message)
                 return
@@ -138,7 +139,7 @@ class RemoteEndpoint:
                 raise PeerViolation(f"{self._whom} sent content that was not asked for.")
             reply = RawPack(payload)
         else:
-            reply = messages.decode(header.kind, payload, Sender.HELPER)
+            reply = wire.decode(header.kind, payload, Sender.HELPER)
             if isinstance(reply, messages.Failed):
                 raise self._failed(reply)
         self._waiting.popleft()

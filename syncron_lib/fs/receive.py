@@ -19,13 +19,15 @@ from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.table import TYPE_MASK, Table
 from syncron_lib.errors import FileFatal, PeerViolation
-from syncron_lib.fs import attributes, stats
+from syncron_lib.fs import attributes
+from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
-from syncron_lib.fs.hashing import BLOCK, Finder
+from syncron_lib.fs.largefile import LargeFile, begin, write_all
 from syncron_lib.fs.ledger import Ledger, Written
+from syncron_lib.fs.publish import Publisher
 from syncron_lib.fs.removal import Removal
-from syncron_lib.fs.staging import CREATE_FILE, Leftover, Staging
+from syncron_lib.fs.staging import CREATE_FILE, Staging
 from syncron_lib.protocol.messages import Arrived, Expected, Problem
 from syncron_lib.protocol.pack import Group, Groups, Piece
 
@@ -45,16 +47,6 @@ class _Staged(NamedTuple):
     written: dict[bytes, Written]
 
 
-class _Large(NamedTuple):
-    """A large file while it arrives."""
-
-    path: bytes
-    name: bytes
-    fd: int
-    size: int
-    hasher: digest.Hasher
-
-
 class Receiver:
     """The writing end of one run on one root."""
 
@@ -69,19 +61,19 @@ class Receiver:
     ) -> None:
         self._directories = directories
         self._ledger = ledger
-        self._finder = Finder(ledger.tree)
         self._staging = staging
-        self._removal = removal
+        self._arrivals = Arrivals(staging, algorithm)
+        self._publisher = Publisher(directories, ledger, staging, removal)
         self._algorithm = algorithm
         self._keep = keep
         self._files: dict[bytes, bool] = {}
         """Expected single entries, and whether one of another kind may make way."""
         self._trees: dict[bytes, bool] = {}
+        """The same for whole new directories."""
         self._created: set[bytes] = set()
         self._failed_trees: set[bytes] = set()
         self._staged: Optional[_Staged] = None
-        self._large: Optional[_Large] = None
-        self._arrived: dict[bytes, tuple[Leftover, Arrived]] = {}
+        self._large: Optional[LargeFile] = None
         self._skipped: set[bytes] = set()
         """Large files that could not be begun; the rest of their pieces is passed over."""
         self._problems: list[Problem] = []
@@ -90,37 +82,8 @@ class Receiver:
     # --- what will come ---------------------------------------------------------------------
 
     def leftovers(self) -> list[Arrived]:
-        """Content that an interrupted run staged, hashed, to be offered to the source."""
-        for left in self._staging.leftovers():
-            with contextlib.suppress(OSError):
-                fd = self._open_leftover(left)
-                try:
-                    length, value = self._hash(fd)
-                finally:
-                    os.close(fd)
-                if length:
-                    arrived = Arrived(left.path, left.size, left.mtime_ns, length, value)
-                    self._arrived[left.path] = (left, arrived)
-        return [arrived for _, arrived in self._arrived.values()]
-
-    def _open_leftover(self, left: Leftover, flags: int = os.O_RDONLY) -> int:
-        flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        if not left.directory:
-            return os.open(left.name, flags, dir_fd=self._staging.fd)
-        directory = os.open(left.directory, OPEN_DIRECTORY, dir_fd=self._staging.fd)
-        try:
-            return os.open(left.name, flags, dir_fd=directory)
-        finally:
-            os.close(directory)
-
-    def _hash(self, fd: int) -> tuple[int, bytes]:
-        hasher = self._algorithm.new()
-        length = 0
-        buffer = bytearray(BLOCK)
-        while count := os.readv(fd, (buffer,)):
-            hasher.update(memoryview(buffer)[:count])
-            length += count
-        return length, hasher.digest()[: digest.SIZE]
+        """Content that an interrupted run staged, to be offered to the source."""
+        return self._arrivals.offer()
 
     def expect(self, items: Iterable[Expected]) -> None:
         """Allow content for these paths, and no others."""
@@ -273,7 +236,7 @@ class Receiver:
                     self._published += 1
                     continue
                 if group.kept:
-                    fd = self._take_leftover(join(group.path, name), size, value, directory, name)
+                    fd = self._arrivals.take(join(group.path, name), size, value, directory, name)
                     data = None
                 else:
                     data = body[position : position + size]
@@ -313,11 +276,8 @@ class Receiver:
     def _publish_directory(self, staged: _Staged) -> None:
         path = staged.path
         self._staged = None
-        parent, name = split(path)
         try:
-            parent_fd = self._directories.open_writable(parent)
-            self._make_way(path, parent_fd, name, self._trees.get(path, False))
-            os.rename(staged.name, name, src_dir_fd=self._staging.fd, dst_dir_fd=parent_fd)
+            self._publisher.publish_directory(path, staged.name, self._trees.get(path, False))
             # Its own attributes come last of all: it must stay writable until then.
             os.fchmod(staged.fd, self._keep.mode_of(staged.attributes) | 0o700)
             self._ledger.add_directory(path, staged.fd, staged.attributes, staged.written)
@@ -338,7 +298,6 @@ class Receiver:
         )
         value = table.digests[row * digest.SIZE : (row + 1) * digest.SIZE]
         size = table.sizes[row]
-        parent, name = split(path)
         temporary = self._staging.name_for_small()
         staging = self._staging.fd
         now = time.time_ns()
@@ -346,14 +305,14 @@ class Receiver:
         try:
             if is_file:
                 if data is None:
-                    fd = self._take_leftover(path, size, value, staging, temporary)
+                    fd = self._arrivals.take(path, size, value, staging, temporary)
                 else:
                     if self._algorithm.of(data) != value:
                         raise _wrong_content(path)
                     fd = os.open(temporary, CREATE_FILE, 0o600, dir_fd=staging)
                 try:
                     if data is not None:
-                        _write_all(fd, data)
+                        write_all(fd, data)
                     self._finish_file(fd, path, attributes_, now)
                 finally:
                     os.close(fd)
@@ -362,7 +321,8 @@ class Receiver:
                 target = [table.targets[links.index(row)]] if row in links else []
                 self._make_special(staging, temporary, attributes_, size, iter(target), now)
             written = Written(size if is_file else 0, attributes_.mtime_ns, value)
-            self._publish(path, temporary, replace, written)
+            self._publisher.publish(path, temporary, replace, written)
+            self._published += 1
         except OSError:
             self._staging.remove(temporary)
             raise
@@ -371,9 +331,9 @@ class Receiver:
         """Attributes of a file about to be published; without kept permissions, an existing
         target's stay."""
         keep = self._keep
-        scanned = self._finder.find(path)
-        if not keep.permissions and scanned is not None and stat.S_ISREG(scanned.stats[1]):
-            attributes_ = attributes_._replace(mode=scanned.stats[1])
+        scanned = self._publisher.scanned(path)
+        if not keep.permissions and scanned is not None and stat.S_ISREG(scanned[1]):
+            attributes_ = attributes_._replace(mode=scanned[1])
             keep = keep._replace(permissions=True)
         attributes.set_on_new(fd, attributes_, keep, now)
 
@@ -398,157 +358,48 @@ class Receiver:
             raise PeerViolation("The other side sent an entry of no known kind.")
         attributes.set_on_unopenable(directory, name, attributes_, self._keep, now)
 
-    def _take_leftover(
-        self, path: bytes, size: int, value: bytes, directory: int, name: bytes
-    ) -> int:
-        """Move what an interrupted run staged for ``path`` to ``name``; its descriptor."""
-        entry = self._arrived.pop(path, None)
-        if entry is None or (entry[1].length, entry[1].digest) != (size, value):
-            raise PeerViolation(
-                f"The other side counts on content of {shown(path)} that is not here."
-            )
-        left = entry[0]
-        source = self._staging.fd
-        fd = self._open_leftover(left)
-        try:
-            if left.directory:
-                source = os.open(left.directory, OPEN_DIRECTORY, dir_fd=self._staging.fd)
-            try:
-                os.rename(left.name, name, src_dir_fd=source, dst_dir_fd=directory)
-            finally:
-                if left.directory:
-                    os.close(source)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
-
-    # --- publishing ---------------------------------------------------------------------------
-
-    def _make_way(self, path: bytes, parent_fd: int, name: bytes, replace: bool) -> None:
-        """See that nothing, or something that may go, is at ``path``; raises OSError if not."""
-        found = self._finder.find(path)
-        try:
-            current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return
-        if found is None:
-            raise FileExistsError(errno.EEXIST, "it was made at the destination during the run")
-        if not replace:
-            raise FileExistsError(errno.EEXIST, "an entry of another kind is in its place")
-        if stat.S_ISDIR(current.st_mode):
-            self._removal.remove(path)
-        elif stats.row(name, current) != found.stats:
-            raise FileExistsError(errno.EEXIST, "it was changed at the destination during the run")
-        else:
-            os.unlink(name, dir_fd=parent_fd)
-
-    def _publish(self, path: bytes, temporary: bytes, replace: bool, written: Written) -> None:
-        """Give a finished temporary its name."""
-        parent, name = split(path)
-        parent_fd = self._directories.open_writable(parent)
-        staging = self._staging.fd
-        found = self._finder.find(path)
-        if (found is not None and found.stats[1] & TYPE_MASK == stat.S_IFDIR) or replace:
-            self._make_way(path, parent_fd, name, replace)
-            found = None
-        if found is None:
-            try:
-                # A link fails where a rename would replace what appeared meanwhile.
-                os.link(
-                    temporary,
-                    name,
-                    src_dir_fd=staging,
-                    dst_dir_fd=parent_fd,
-                    follow_symlinks=False,
-                )
-                os.unlink(temporary, dir_fd=staging)
-            except FileExistsError:
-                raise FileExistsError(
-                    errno.EEXIST, "it was made at the destination during the run"
-                ) from None
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
-                    raise
-                # RACE: a file system without hard links; what appears just now is replaced.
-                os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
-        else:
-            current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-            if stats.row(name, current) != found.stats:
-                raise FileExistsError(
-                    errno.EEXIST, "it was changed at the destination during the run"
-                )
-            # RACE: an edit between this stat and the rename is lost; microseconds apart.
-            os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
-        self._ledger.wrote(parent, name, written)
-        self._published += 1
-
     # --- large files --------------------------------------------------------------------------
 
     def _piece(self, piece: Piece) -> None:
+        path = piece.path
+        if self._large is None:
+            if path not in self._files and split(path)[0] not in self._created:
+                raise PeerViolation(
+                    f"The other side sent {shown(path)}, which it was not asked for."
+                )
+            try:
+                if path not in self._skipped:
+                    self._large = begin(piece, self._staging, self._arrivals, self._algorithm)
+            except OSError as error:
+                self._failed(path, error)
+                self._skipped.add(path)
         large = self._large
         if large is None:
-            large = self._begin_large(piece)
-            if large is None:
-                return
-        if large.path != piece.path or large.size != piece.size:
-            raise PeerViolation("The other side mixed pieces of two files.")
-        if os.lseek(large.fd, 0, os.SEEK_CUR) != piece.offset:
-            raise PeerViolation(f"The other side sent a piece of {shown(piece.path)} out of place.")
-        _write_all(large.fd, memoryview(piece.body))
-        large.hasher.update(piece.body)
-        if piece.last:
-            self._end_large(large, piece)
-
-    def _begin_large(self, piece: Piece) -> Optional[_Large]:
-        path = piece.path
-        if path not in self._files and split(path)[0] not in self._created:
-            raise PeerViolation(f"The other side sent {shown(path)}, which it was not asked for.")
-        if path in self._skipped:
+            return
+        try:
+            large.write(piece)
             if piece.last:
-                self._skipped.discard(path)
-            return None
-        hasher = self._algorithm.new()
-        entry = self._arrived.pop(path, None) if piece.offset else None
-        if piece.offset and (entry is None or entry[1].length != piece.offset):
-            raise PeerViolation(f"The other side goes on with {shown(path)}, which is not here.")
-        try:
-            if entry is not None:
-                name = entry[0].name
-                fd = self._open_leftover(entry[0], os.O_RDWR)
-                buffer = bytearray(BLOCK)
-                while count := os.readv(fd, (buffer,)):
-                    hasher.update(memoryview(buffer)[:count])
-            else:
-                name = self._staging.name_for_large(path, piece.size, piece.attributes.mtime_ns)
-                fd = os.open(name, CREATE_FILE, 0o600, dir_fd=self._staging.fd)
+                self._end_large(large, piece)
         except OSError as error:
+            self._large = None
+            os.close(large.fd)
+            self._staging.remove(large.name)
             self._failed(path, error)
-            if not piece.last:
-                self._skipped.add(path)
-            return None
-        self._large = _Large(path, name, fd, piece.size, hasher)
-        return self._large
+            self._skipped.add(path)
 
-    def _end_large(self, large: _Large, piece: Piece) -> None:
-        self._large = None
+    def _end_large(self, large: LargeFile, piece: Piece) -> None:
         path = large.path
-        replace = self._files.pop(path, False)
-        try:
-            if piece.failed:
-                return
-            value = large.hasher.digest()[: digest.SIZE]
+        if not piece.failed:
+            value = large.digest()
             if value != piece.digest or os.fstat(large.fd).st_size != large.size:
                 self._staging.remove(large.name)
                 raise _wrong_content(path)
             self._finish_file(large.fd, path, piece.attributes, time.time_ns())
             written = Written(large.size, piece.attributes.mtime_ns, value)
-            self._publish(path, large.name, replace, written)
-        except OSError as error:
-            self._staging.remove(large.name)
-            self._failed(path, error)
-        finally:
-            os.close(large.fd)
+            self._publisher.publish(path, large.name, self._files.pop(path, False), written)
+            self._published += 1
+        self._large = None
+        os.close(large.fd)
 
     def abandon(self) -> None:
         """Let go of what is half done; it stays staged for the next run."""
@@ -564,9 +415,3 @@ def _wrong_content(path: bytes) -> PeerViolation:
     return PeerViolation(
         f"The content of {shown(path)} is not what its digest says; nothing of it was kept."
     )
-
-
-def _write_all(fd: int, data: memoryview) -> None:
-    count = os.write(fd, data)
-    while count < len(data):
-        count += os.write(fd, data[count:])

@@ -16,9 +16,9 @@ from syncron_lib.endpoint.channel import Channel
 from syncron_lib.endpoint.local import LocalEndpoint, greeting
 from syncron_lib.errors import Exit, PeerViolation, SyncronError
 from syncron_lib.fs.directories import raise_descriptor_limit
-from syncron_lib.protocol import messages
+from syncron_lib.protocol import messages, wire
 from syncron_lib.protocol.frames import Header
-from syncron_lib.protocol.messages import PACK, STORE, Sender
+from syncron_lib.protocol.wire import PACK, STORE, Sender
 from syncron_lib.transport import marker
 from syncron_lib.transport.pipes import FdStream
 from syncron_lib.transport.stream import ByteStream
@@ -42,7 +42,7 @@ class _Service:
         self._frames: queue.Queue[_Frame | SyncronError] = queue.Queue(_QUEUED)
 
     def _report(self, progress: messages.Progress) -> None:
-        kind, payload = messages.encode(progress)
+        kind, payload = wire.encode(progress)
         self._channel.send(kind, 0, (payload,))
 
     def run(self) -> Exit:
@@ -75,10 +75,10 @@ class _Service:
 
     def _greet(self) -> None:
         self._channel.start_pulse()
-        kind, payload = messages.encode(greeting())
+        kind, payload = wire.encode(greeting())
         self._channel.send(kind, 0, (payload,))
         frame = self._channel.receive()
-        hello = None if frame is None else messages.decode(frame[0].kind, frame[1], Sender.CLIENT)
+        hello = None if frame is None else wire.decode(frame[0].kind, frame[1], Sender.CLIENT)
         if not isinstance(hello, messages.Hello):
             raise PeerViolation("The client sent something else than a greeting.")
         self._channel.start_pulse(hello.timeout_ms / 1000)
@@ -97,12 +97,12 @@ class _Service:
         if isinstance(reply, list):
             self._channel.send(PACK, request, reply)
         else:
-            kind, payload = messages.encode(reply)
+            kind, payload = wire.encode(reply)
             self._channel.send(kind, request, (payload,))
 
     def _fail(self, request: int, error: SyncronError) -> None:
         """Tell the client why, if it still listens."""
-        kind, payload = messages.encode(messages.Failed(error.exit_code, error.message))
+        kind, payload = wire.encode(messages.Failed(error.exit_code, error.message))
         with contextlib.suppress(SyncronError):
             self._channel.send(kind, request, (payload,))
 
@@ -110,7 +110,7 @@ class _Service:
 def _request(header: Header, payload: bytearray) -> Any:
     if header.kind == STORE:
         return RawPack(payload)
-    return messages.decode(header.kind, payload, Sender.CLIENT)
+    return wire.decode(header.kind, payload, Sender.CLIENT)
 
 
 def serve(stream: ByteStream, environment: Optional[Mapping[str, str]] = None) -> int:

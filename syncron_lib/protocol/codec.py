@@ -14,7 +14,6 @@ from syncron_lib.core.names import is_valid_name, is_valid_path
 from syncron_lib.core.table import Malformed, Reader, pack_blob
 
 T = TypeVar("T")
-T_co = TypeVar("T_co")
 
 
 class Field(Protocol[T]):

@@ -1,4 +1,4 @@
-"""Every message there is, with its number, its fields, and whether it may change a tree.
+"""Every message there is; `protocol.wire` says how each crosses the wire.
 
 The client asks, the helper answers; each request has exactly one reply (or `Failed`). A pack
 (`protocol.pack`) travels as raw bytes, because the client passes it on without looking inside.
@@ -7,27 +7,10 @@ The client asks, the helper answers; each request has exactly one reply (or `Fai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum, IntEnum
-from typing import Any, NamedTuple, Optional, Union
+from enum import IntEnum
+from typing import Any, NamedTuple, Optional
 
-from syncron_lib.core.table import Malformed, Reader, Table
-from syncron_lib.errors import PeerViolation
-from syncron_lib.protocol.codec import (
-    BLOB,
-    BOOL,
-    DIGEST,
-    I64,
-    NAME,
-    PATH,
-    TABLE,
-    TEXT,
-    U8,
-    U32,
-    U64,
-    ListOf,
-    Maybe,
-    Record,
-)
+from syncron_lib.core.table import Table
 
 VERSION = 1
 """Protocol version spoken by this code; a greeting carries the range that a program speaks."""
@@ -398,149 +381,3 @@ class Close(NamedTuple):
 
 Message = Any
 """A named tuple of this module."""
-
-
-class Sender(Enum):
-    """Who may send a message."""
-
-    CLIENT = "client"
-    HELPER = "helper"
-    BOTH = "both"
-
-
-class Rule(NamedTuple):
-    """One row of the protocol's table."""
-
-    number: int
-    kind: type
-    sender: Sender
-    writes: bool
-    """Whether it may change the tree of a root."""
-    fields: Record
-
-
-PACK = 0x40
-"""Reply to `Next`, raw: see `protocol.pack`."""
-STORE = 0x41
-"""Request that carries a pack to the destination, raw. Reply: `Stored`."""
-
-_PAIRS = ListOf(Record(IdPair, U32, U32))
-_IDS = ListOf(Record(IdName, U32, BLOB))
-_PROBLEMS = ListOf(Record(Problem, PATH, TEXT, BOOL))
-_IGNORE_FILES = ListOf(Record(IgnoreFile, PATH, BLOB, BLOB))
-_ARRIVED = ListOf(Record(Arrived, PATH, U64, I64, U64, DIGEST))
-_TEXTS = ListOf(TEXT)
-_C, _H, _B = Sender.CLIENT, Sender.HELPER, Sender.BOTH
-
-
-def _rule(number: int, kind: Any, sender: Sender, *fields: Any, writes: bool = False) -> Rule:
-    return Rule(number, kind, sender, writes, Record(kind, *fields))
-
-
-RULES: tuple[Rule, ...] = (
-    _rule(0x01, Hello, _B, U32, U32, TEXT, TEXT, TEXT, U32, _TEXTS, _TEXTS, U32),
-    _rule(0x02, Heartbeat, _B),
-    _rule(0x03, Progress, _H, BOOL, U64, U64),
-    _rule(0x04, Done, _H),
-    _rule(0x05, Failed, _H, U32, TEXT),
-    _rule(
-        0x10,
-        Open,
-        _C,
-        BLOB,
-        U8,
-        Maybe(NAME),
-        Maybe(NAME),
-        ListOf(BLOB),
-        BOOL,
-        BOOL,
-        BOOL,
-        BOOL,
-        BOOL,
-        U32,
-        TEXT,
-    ),
-    _rule(0x11, Opened, _H, BLOB, U8, BOOL, BOOL),
-    _rule(0x12, Scan, _C),
-    _rule(0x13, Scanned, _H, U64, U64, U64, DIGEST, _IDS, _IDS),
-    _rule(0x14, GetIgnoreFiles, _C),
-    _rule(0x15, IgnoreFiles, _H, _IGNORE_FILES),
-    _rule(0x16, UseIgnoreFiles, _C, _IGNORE_FILES),
-    _rule(0x18, MapIds, _C, _IDS, _IDS),
-    _rule(0x19, MappedIds, _H, _PAIRS, _PAIRS),
-    _rule(0x1A, Seal, _C, TEXT, BOOL, BOOL, BOOL, BOOL, _PAIRS, _PAIRS, BOOL),
-    _rule(0x1B, Sealed, _H, DIGEST, U64, _PROBLEMS),
-    _rule(0x20, List, _C, ListOf(PATH)),
-    _rule(
-        0x21,
-        Listing,
-        _H,
-        ListOf(
-            Record(
-                Directory,
-                U32,
-                I64,
-                U32,
-                U32,
-                U32,
-                TABLE,
-                ListOf(Record(Below, U64, U64)),
-            )
-        ),
-    ),
-    _rule(0x22, Hash, _C, ListOf(PATH)),
-    _rule(0x23, Hashed, _H, BLOB, U64, _PROBLEMS),
-    _rule(0x30, Begin, _C, _PAIRS, _PAIRS, writes=True),
-    _rule(0x31, Leftovers, _H, _ARRIVED),
-    _rule(
-        0x34,
-        Expect,
-        _C,
-        ListOf(Record(Expected, PATH, BOOL, BOOL)),
-        writes=True,
-    ),
-    _rule(0x32, Select, _C, ListOf(Record(Selected, PATH, BOOL)), _ARRIVED),
-    _rule(0x33, Next, _C, U8),
-    _rule(0x42, Stored, _H, U64, _PROBLEMS, _PROBLEMS),
-    _rule(
-        0x43,
-        Adjust,
-        _C,
-        ListOf(Record(SetAttributes, PATH, U32, I64, U32, U32)),
-        writes=True,
-    ),
-    _rule(0x44, Delete, _C, ListOf(PATH), writes=True),
-    _rule(0x50, Finish, _C, ListOf(PATH), BOOL, writes=True),
-    _rule(0x51, Finished, _H, DIGEST, _PROBLEMS),
-    _rule(0x52, Close, _C),
-)
-
-BY_NUMBER = {rule.number: rule for rule in RULES}
-BY_KIND = {rule.kind: rule for rule in RULES}
-
-
-def encode(message: Message) -> tuple[int, bytes]:
-    """(kind number, payload) of a message."""
-    rule = BY_KIND[type(message)]
-    out: list[bytes] = []
-    rule.fields.write(out, message)
-    return rule.number, b"".join(out)
-
-
-def decode(number: int, payload: Union[bytes, bytearray, memoryview], sender: Sender) -> Message:
-    """The message that ``sender`` sent; `PeerViolation` if it cannot have been that."""
-    rule = BY_NUMBER.get(number)
-    if rule is None or rule.sender not in (sender, Sender.BOTH):
-        raise PeerViolation(f"The other side sent a message (number {number}) that it may not.")
-    reader = Reader(payload)
-    try:
-        message = rule.fields.read(reader)
-        reader.finish()
-    except Malformed as error:
-        raise PeerViolation(
-            f"The other side sent a malformed {rule.kind.__name__} message: {error}."
-        ) from None
-    return message
-
-
-__all__ = [name for name in dir() if not name.startswith("_") and name != "codec"]

@@ -6,7 +6,8 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import STORE, Role
+from syncron_lib.protocol.messages import Role
+from syncron_lib.protocol.wire import STORE
 
 
 class Phase(IntEnum):

@@ -24,8 +24,10 @@ from syncron_lib.protocol.messages import Problem
 
 try:
     import zstandard
+
+    _HAS_ZSTANDARD = True
 except ImportError:  # a remote that has only the standard library
-    zstandard = None  # type: ignore[assignment]
+    _HAS_ZSTANDARD = False
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -107,7 +109,7 @@ Pack = Union[Groups, Piece, End]
 
 def can_compress() -> bool:
     """Whether this interpreter has zstandard."""
-    return zstandard is not None
+    return _HAS_ZSTANDARD
 
 
 class Packer:
@@ -148,7 +150,7 @@ class Packer:
         self, kind: PackKind, files: int, header: bytes, body: Buffer, level: int
     ) -> list[Buffer]:
         raw_length = len(header) + len(body)
-        if level and zstandard is not None and raw_length > 256:
+        if level and _HAS_ZSTANDARD and raw_length > 256:
             compressor = self._compressors.get(level)
             if compressor is None:
                 compressor = self._compressors[level] = zstandard.ZstdCompressor(level=level)
@@ -235,7 +237,7 @@ def _read_piece(reader: Reader, body: memoryview) -> Piece:
 
 
 def _decompress(data: memoryview, raw_length: int) -> bytes:
-    if zstandard is None:
+    if not _HAS_ZSTANDARD:
         raise Malformed("it is compressed in a way that this side does not have")
     try:
         # The frame's own idea of its size is the peer's word; ours bounds the allocation.

@@ -226,12 +226,11 @@ def _require_destination(opened: Opened, destination: str, options: RunOptions, 
             f"The destination {destination} is not a directory, but the source is."
             " Nothing was changed; name a directory."
         )
-    if opened.kind == RootKind.MISSING and opened.parent_missing:
-        if not options.mkpath and not into:
-            raise RootError(
-                f"The destination {destination} cannot be made, because the directory above it"
-                " does not exist. Nothing was changed; make it, or say --mkpath."
-            )
+    if opened.kind == RootKind.MISSING and opened.parent_missing and not (options.mkpath or into):
+        raise RootError(
+            f"The destination {destination} cannot be made, because the directory above it"
+            " does not exist. Nothing was changed; make it, or say --mkpath."
+        )
 
 
 def _require_apart(source: Location, destination: Location, mine: Opened, theirs: Opened) -> None:

@@ -118,9 +118,10 @@ class Transfer:
         for change in plan.changes:
             expected.append(Expected(change.path, False, False))
             selected.append(Selected(change.path, False))
-        waiting: list[Future[Any]] = []
-        for some in batches(expected, _ITEMS_A_REQUEST):
-            waiting.append(self._destination.submit(messages.Expect(some)))
+        waiting: list[Future[Any]] = [
+            self._destination.submit(messages.Expect(some))
+            for some in batches(expected, _ITEMS_A_REQUEST)
+        ]
         for number, chosen in enumerate(batches(selected, _ITEMS_A_REQUEST)):
             offered = arrived if number == 0 else ()
             waiting.append(self._source.submit(messages.Select(chosen, offered)))

@@ -129,7 +129,7 @@ def test_quiet_says_only_what_failed() -> None:
         (
             Settings(),
             {"dry_run": True, "created": 1, "metadata": 2, "unchanged": 1, "duration": 75.0},
-            ("Dry run: would create 1, touch only the metadata of 2; 1 entry unchanged; "
+            ("Dry run: would create 1, set metadata of 2; 1 unchanged; "
             "in 1 min 15 s"),
         ),
         (

@@ -61,12 +61,18 @@ Rsh = Callable[..., ConnectOptions]
 @pytest.fixture
 def rsh(tmp_path: Path, home: Path, notices: list[str]) -> Rsh:
     """Options with an ``-e`` command that runs the command line here, in a shell, as sshd would:
-    after ``prelude``, with ``path`` as PATH."""
+    after ``prelude``, with ``path`` as PATH; by default a PATH without syncron."""
 
-    def make(prelude: str = "", *, path: str | None = None, **changes: Any) -> ConnectOptions:
+    def make(
+        prelude: str = "", *, path: str | None = None, shell: str = "/bin/sh", **changes: Any
+    ) -> ConnectOptions:
         script = tmp_path / "rsh"
-        shell = "/bin/sh" if path is None else f"/usr/bin/env PATH={shlex.quote(path)} /bin/sh"
-        script.write_text(f'#!/bin/sh\nfor last; do :; done\n{prelude}\nexec {shell} -c "$last"\n')
+        if path is None:
+            path = _path_without_syncron(tmp_path / "no-syncron")
+        command = f"/usr/bin/env PATH={shlex.quote(path)} {shell}"
+        script.write_text(
+            f'#!/bin/sh\nfor last; do :; done\n{prelude}\nexec {command} -c "$last"\n'
+        )
         script.chmod(0o755)
         settings: dict[str, Any] = {
             "rsh": shlex.quote(str(script)),
@@ -124,17 +130,17 @@ def speak(connection: Connection) -> None:
 
 
 def test_over_ssh_shipped_then_from_the_cache(sshd, options):
-    first = start(options(sshd.config))
+    first = start(options(sshd.config), ship=True)
     assert first.how == "shipped"
     speak(first)
-    second = start(options(sshd.config))
+    second = start(options(sshd.config), ship=True)
     assert second.how == "cached"
     speak(second)
 
 
 def test_over_an_external_ssh(sshd, options):
     chosen = options(sshd.config, rsh=f"ssh -F {shlex.quote(str(sshd.config))}")
-    connection = start(chosen)
+    connection = start(chosen, ship=True)
     assert connection.how in ("shipped", "cached")
     speak(connection)
 
@@ -148,9 +154,9 @@ def test_over_ssh_with_an_empty_path_there(tmp_path, options):
     assert "--remote-python" in message
 
 
-@pytest.mark.parametrize("shell", ["bash", "dash", "sh"])
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/dash", "/bin/sh"])
 def test_the_command_line_is_one_for_every_shell(rsh, shell):
-    speak(start(rsh(f'exec {shell} -c "$last"')))
+    speak(start(rsh(shell=shell)))
 
 
 def test_the_command_line_holds_nothing_that_shells_read_differently(rsh):
@@ -187,7 +193,7 @@ def test_noise_over_ssh(tmp_path, options):
     wrapper = tmp_path / "wrapper"
     wrapper.write_text('printf "%200s" banner; exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
     with running_sshd(tmp_path / "sshd", [f"ForceCommand /bin/sh {wrapper}"]) as server:
-        speak(start(options(server.config)))
+        speak(start(options(server.config), ship=True))
 
 
 # The cache.
@@ -392,16 +398,19 @@ def test_an_installed_syncron_is_preferred(rsh, tmp_path):
 def test_an_installed_syncron_below_the_home_directory(rsh, home):
     (home / ".local").mkdir()
     _installed(home / ".local" / "bin")
-    connection = start(rsh(path=_path_without_syncron()))
+    connection = start(rsh())
     assert connection.how == "installed"
     speak(connection)
 
 
-def _path_without_syncron() -> str:
+def _path_without_syncron(directory: Path) -> str:
+    """PATH as it is, but for where syncron is installed; this Python is ``python3`` in it."""
+    directory.mkdir(exist_ok=True)
+    if not (directory / "python3").exists():
+        _python(directory, "python3", f'exec {sys.executable} "$@"')
+    parts = os.environ["PATH"].split(os.pathsep)
     return os.pathsep.join(
-        part
-        for part in os.environ["PATH"].split(os.pathsep)
-        if not os.path.exists(os.path.join(part, "syncron"))
+        [str(directory), *(p for p in parts if not os.path.exists(os.path.join(p, "syncron")))]
     )
 
 
@@ -584,7 +593,7 @@ def test_a_killed_helper_is_told_over_ssh(sshd, options):
         {"killed": "import os, signal\ndef main():\n    os.kill(os.getpid(), signal.SIGSEGV)\n"},
         "killed:main",
     )
-    connection = start(options(sshd.config), packed)
+    connection = start(options(sshd.config), packed, ship=True)
     assert connection.stream.receive_into(memoryview(bytearray(1))) == 0
     assert connection.exit_status_text().startswith("was killed by SIGSEGV")
     connection.stream.close()

@@ -1,0 +1,106 @@
+"""Publishing: a finished temporary gets its name, if its target is still what was scanned."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from syncron_lib.core.names import split
+from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.fs import stats
+from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.hashing import Finder
+from syncron_lib.fs.ledger import Ledger, Written
+from syncron_lib.fs.removal import Removal
+from syncron_lib.fs.staging import Staging
+from syncron_lib.fs.stats import StatRow
+
+_NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS))
+
+
+class Publisher:
+    """Moves entries from staging to their places. Raises OSError where one must stay."""
+
+    def __init__(
+        self, directories: Directories, ledger: Ledger, staging: Staging, removal: Removal
+    ) -> None:
+        self._directories = directories
+        self._ledger = ledger
+        self._finder = Finder(ledger.tree)
+        self._staging = staging
+        self._removal = removal
+
+    def scanned(self, path: bytes) -> StatRow | None:
+        """The destination's entry at ``path`` as it was scanned."""
+        found = self._finder.find(path)
+        return None if found is None else found.stats
+
+    def publish(self, path: bytes, temporary: bytes, replace: bool, written: Written) -> None:
+        """Give the entry ``temporary`` its name. ``replace``: one of another kind may go."""
+        parent, name = split(path)
+        parent_fd = self._directories.open_writable(parent)
+        staging = self._staging.fd
+        scanned = self.scanned(path)
+        if scanned is not None and (replace or scanned[1] & TYPE_MASK == stat.S_IFDIR):
+            self.make_way(path, parent_fd, name, replace)
+            scanned = None
+        if scanned is None:
+            self._link(temporary, parent_fd, name)
+        else:
+            current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+            if stats.row(name, current) != scanned:
+                raise _edited()
+            # RACE: an edit between this stat and the rename is lost; microseconds apart.
+            os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
+        self._ledger.wrote(parent, name, written)
+
+    def _link(self, temporary: bytes, parent_fd: int, name: bytes) -> None:
+        """Name a new entry. A link fails where a rename would replace what appeared meanwhile."""
+        staging = self._staging.fd
+        try:
+            os.link(
+                temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd, follow_symlinks=False
+            )
+            os.unlink(temporary, dir_fd=staging)
+        except FileExistsError:
+            raise _appeared() from None
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            # RACE: without hard links, what appears at this very moment is replaced.
+            os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
+
+    def publish_directory(self, path: bytes, staged: bytes, replace: bool) -> None:
+        """Give the staged directory its name; what appeared there since the scan is kept."""
+        parent, name = split(path)
+        parent_fd = self._directories.open_writable(parent)
+        self.make_way(path, parent_fd, name, replace)
+        # rename(2) replaces nothing but an empty directory here.
+        os.rename(staged, name, src_dir_fd=self._staging.fd, dst_dir_fd=parent_fd)
+
+    def make_way(self, path: bytes, parent_fd: int, name: bytes, replace: bool) -> None:
+        """See that nothing is at ``path``, removing what was scanned there if it may go."""
+        scanned = self.scanned(path)
+        try:
+            current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if scanned is None:
+            raise _appeared()
+        if not replace:
+            raise FileExistsError(errno.EEXIST, "an entry of another kind is in its place")
+        if stat.S_ISDIR(current.st_mode):
+            self._removal.remove(path)
+        elif stats.row(name, current) != scanned:
+            raise _edited()
+        else:
+            os.unlink(name, dir_fd=parent_fd)
+
+
+def _edited() -> OSError:
+    return FileExistsError(errno.EEXIST, "it was changed at the destination during the run")
+
+
+def _appeared() -> OSError:
+    return FileExistsError(errno.EEXIST, "it was made at the destination during the run")
