@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -10,6 +11,8 @@ def main() -> int:
 
     The helper's start is on every run's critical path, so it loads no part of the client.
     """
+    # Until the client can say more, Ctrl-C ends the process as it ends any other.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.argv[1:2] == ["--serve"]:
         from syncron_lib.helper.main import main as serve
 

@@ -64,7 +64,7 @@ class LocalEndpoint:
     def __init__(
         self, environment: Mapping[str, str], umask: int, on_progress: OnProgress = lambda _: None
     ) -> None:
-        """``umask``: the user's; the process itself should have none (see `attributes`)."""
+        """``umask``: the process's; it has none while it writes (see `fs.attributes`)."""
         self.hello = greeting()
         self._environment = environment
         self._umask = umask
@@ -138,6 +138,7 @@ class LocalEndpoint:
         """Let go of the root."""
         if self._receiver is not None:
             self._receiver.abandon()
+            os.umask(self._umask)
         if self._staging is not None:
             self._staging.close()
         if self._root is not None:
@@ -352,6 +353,8 @@ class LocalEndpoint:
         self._receiver = Receiver(
             directories, self._ledger, self._staging, self._removal, self._algorithm, self._keep
         )
+        # What is created gets exactly the mode that it is created with.
+        os.umask(0)
         self._phase = Phase.WRITING
         return messages.Leftovers(self._receiver.leftovers())
 

@@ -16,8 +16,8 @@ PERMISSIONS = 0o7777
 class Applied(NamedTuple):
     """Which attributes a run gives to what it writes, and how ids are mapped.
 
-    ``umask``: the process's own, for new entries where permissions are not kept. The process
-    itself runs with umask 0, so that what is created has the mode that it is created with.
+    ``umask``: the user's, for new entries where permissions are not kept. The process itself has
+    umask 0 while it writes, so that what is created has the mode that it is created with.
     """
 
     permissions: bool

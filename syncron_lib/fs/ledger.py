@@ -126,7 +126,8 @@ class Ledger:
                     child.attributes = Attributes(row[1], row[3], row[6], row[7])
         if not path:
             st = os.fstat(fd)
-            node.attributes = Attributes(st.st_mode, st.st_mtime_ns, st.st_uid, st.st_gid)
+            mtime = stats.in_range(st.st_mtime_ns)
+            node.attributes = Attributes(st.st_mode, mtime, st.st_uid, st.st_gid)
 
 
 def _rows_of(fd: int, names: Iterable[bytes]) -> Iterator[StatRow]:

@@ -114,7 +114,8 @@ class Scanner:
         root = Node(b"", None, 0)
         st = os.fstat(subject.directories.root_fd)
         self._device = st.st_dev
-        root.attributes = Attributes(st.st_mode, st.st_mtime_ns, st.st_uid, st.st_gid)
+        mtime = stats_module.in_range(st.st_mtime_ns)
+        root.attributes = Attributes(st.st_mode, mtime, st.st_uid, st.st_gid)
         root.identity = (st.st_dev, st.st_ino)
         stack: list[_Step] = [(root, None if subject.rules.trivial else subject.rules.root())]
         while stack:

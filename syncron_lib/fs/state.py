@@ -77,7 +77,7 @@ def state_directory(environment: Mapping[str, str]) -> bytes:
         base = os.path.join(home, ".local", "state")
     directory = os.fsencode(os.path.join(base, "syncron"))
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        _make_private(directory)
     except OSError as error:
         raise StateUnusable(
             f"The state directory {shown(directory)} cannot be made ({error.strerror});"
@@ -89,6 +89,18 @@ def state_directory(environment: Mapping[str, str]) -> bytes:
             " make it writable or set XDG_STATE_HOME."
         )
     return directory
+
+
+def _make_private(directory: bytes) -> None:
+    """Make a directory and its missing parents, each 0700: the specification asks for it, and
+    `os.makedirs` gives its mode to the last one only."""
+    missing = []
+    while not os.path.isdir(directory):
+        missing.append(directory)
+        directory = os.path.dirname(directory)
+    for each in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(each, 0o700)
 
 
 def file_stem(root: bytes, scope: bytes = b"") -> bytes:

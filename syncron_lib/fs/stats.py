@@ -50,8 +50,8 @@ def pack(rows: list[StatRow]) -> bytes:
     try:
         packed = [pack_column(code, column) for code, column in zip(_CODES, columns)]
     except struct.error:  # a time beyond the year 2262, which 64 bits of nanoseconds cannot hold
-        columns[2] = tuple(min(max(time, _TIME_MIN), _TIME_MAX) for time in columns[2])
-        columns[3] = tuple(min(max(time, _TIME_MIN), _TIME_MAX) for time in columns[3])
+        columns[2] = tuple(map(in_range, columns[2]))
+        columns[3] = tuple(map(in_range, columns[3]))
         packed = [pack_column(code, column) for code, column in zip(_CODES, columns)]
     return b"".join((_COUNT.pack(len(rows)), pack_names(names), *packed))
 
@@ -64,6 +64,11 @@ def unpack(data: bytes) -> Stats:
     (count,) = _COUNT.unpack(reader.take(4))
     names = unpack_names(reader, count)
     return Stats(names, *(unpack_column(code, count, reader) for code in _CODES))
+
+
+def in_range(time_ns: int) -> int:
+    """The nearest time that 64 bits of nanoseconds can hold: a tree's times are all such."""
+    return min(max(time_ns, _TIME_MIN), _TIME_MAX)
 
 
 def row(name: bytes, st: os.stat_result) -> StatRow:
@@ -79,8 +84,8 @@ def row(name: bytes, st: os.stat_result) -> StatRow:
         name,
         st.st_mode,
         size,
-        st.st_mtime_ns,
-        st.st_ctime_ns,
+        in_range(st.st_mtime_ns),
+        in_range(st.st_ctime_ns),
         st.st_ino,
         st.st_uid,
         st.st_gid,

@@ -116,8 +116,8 @@ def _request(header: Header, payload: bytearray) -> Any:
 def serve(stream: ByteStream, environment: Optional[Mapping[str, str]] = None) -> int:
     """Serve one client over ``stream``; the exit code for the process."""
     raise_descriptor_limit()
-    # What is created gets exactly the mode it is created with; the user's mask is passed on.
-    umask = os.umask(0)
+    umask = os.umask(0)  # there is no way to ask for it without setting it
+    os.umask(umask)
     try:
         return int(
             _Service(stream, os.environ if environment is None else environment, umask).run()

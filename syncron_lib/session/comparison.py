@@ -123,6 +123,8 @@ class Comparison:
             parts.sort(key=lambda step: step.path.replace(b"/", b"\0"))
             for step in parts:
                 self._touch(split(step.path)[0] if step.path else b"")
+        if not plan.is_empty:
+            self._touch(b"")  # staging comes and goes in it
         return plan
 
     def _touch(self, path: bytes) -> None:

@@ -123,7 +123,7 @@ def _blocked(action: str, stream: ByteStream) -> Iterator[list[BaseException]]:
 
 @pytest.mark.parametrize("action", ["receive", "send"])
 def test_abort_wakes_a_thread_that_waits_for_a_stopped_command(sshd, options, action):
-    stream = run(options(sshd.config), "exec sleep 100")
+    stream = run(options(sshd.config), "exec sleep 15")
     with _blocked(action, stream) as raised:
         stream.abort()
     assert isinstance(raised[0], ConnectionLost)
@@ -134,7 +134,7 @@ def test_abort_wakes_a_thread_that_waits_for_a_stopped_command(sshd, options, ac
 
 @pytest.mark.parametrize("action", ["receive", "send"])
 def test_abort_wakes_a_thread_that_waits_for_a_stopped_server(sshd, options, action):
-    stream = run(options(sshd.config), "echo $PPID; exec sleep 100")
+    stream = run(options(sshd.config), "echo $PPID; exec sleep 15")
     buffer = memoryview(bytearray(100))
     server = int(bytes(buffer[: stream.receive_into(buffer)]))
     os.kill(server, signal.SIGSTOP)
@@ -151,7 +151,7 @@ def test_abort_wakes_a_thread_that_waits_for_a_stopped_server(sshd, options, act
 
 @pytest.mark.parametrize("action", ["receive", "send"])
 def test_a_killed_server_is_a_lost_connection(sshd, options, action):
-    stream = run(options(sshd.config), "echo $PPID; exec sleep 100")
+    stream = run(options(sshd.config), "echo $PPID; exec sleep 15")
     buffer = memoryview(bytearray(100))
     server = int(bytes(buffer[: stream.receive_into(buffer)]))
     with _blocked(action, stream) as raised:
