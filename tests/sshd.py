@@ -125,6 +125,9 @@ def _launch(
     options: Sequence[str],
     environment: Mapping[str, str],
 ) -> subprocess.Popen[bytes]:
+    # Nothing that a session keeps may land in the home directory of who runs the tests.
+    variables = {"XDG_CACHE_HOME": f"{directory}/cache", "XDG_STATE_HOME": f"{directory}/state"}
+    variables.update(environment)
     lines = [
         *options,
         f"Port {port}",
@@ -140,7 +143,7 @@ def _launch(
         "LogLevel VERBOSE",
         "MaxStartups 100",
         "UseDNS no",
-        *(f"SetEnv {name}={value}" for name, value in environment.items()),
+        "SetEnv " + " ".join(f"{name}={value}" for name, value in variables.items()),
     ]
     config = directory / "sshd_config"
     config.write_text("\n".join(lines) + "\n")

@@ -41,8 +41,8 @@ class Remote:
 
     def account(self) -> str:
         """``user@host`` for a person, without the port and the path."""
-        host = _shown_text(f"[{self.host}]" if ":" in self.host else self.host)
-        return f"{_shown_text(self.user)}@{host}" if self.user is not None else host
+        host = shown_text(f"[{self.host}]" if ":" in self.host else self.host)
+        return f"{shown_text(self.user)}@{host}" if self.user is not None else host
 
     def shown(self) -> str:
         """For a person: one line, in a form that can be given as an argument again."""
@@ -71,7 +71,7 @@ def parse_location(argument: str) -> Location:
         return _parse_url(argument)
     if argument[:8].lower() == "rsync://":
         raise UsageError(
-            f"{_shown_text(argument)}: the rsync:// daemon protocol is not spoken here; "
+            f"{shown_text(argument)}: the rsync:// daemon protocol is not spoken here; "
             "give host:path to go over SSH."
         )
     head, colon, path = _split_at_colon(argument)
@@ -79,7 +79,7 @@ def parse_location(argument: str) -> Location:
         return Local(_bytes(argument))
     if path.startswith(":"):
         raise UsageError(
-            f"{_shown_text(argument)}: host::module names an rsync daemon, which is not spoken "
+            f"{shown_text(argument)}: host::module names an rsync daemon, which is not spoken "
             "here; give host:path to go over SSH, and an IPv6 address in brackets."
         )
     user, host = _user_and_host(head, argument)
@@ -113,7 +113,7 @@ def _parse_url(argument: str) -> Remote:
     if host_and_port.startswith("["):
         inner, bracket, rest = host_and_port[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise UsageError(f"{_shown_text(argument)}: the brackets of the address do not match.")
+            raise UsageError(f"{shown_text(argument)}: the brackets of the address do not match.")
         host, port_text = inner, rest[1:]
     elif ":" in host_and_port:
         host, _, port_text = host_and_port.partition(":")
@@ -131,7 +131,7 @@ def _port(text: str, argument: str) -> Optional[int]:
     if not text:
         return None
     if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 65536:
-        raise UsageError(f"{_shown_text(argument)}: {_shown_text(text)} is not a port number.")
+        raise UsageError(f"{shown_text(argument)}: {shown_text(text)} is not a port number.")
     return int(text)
 
 
@@ -140,10 +140,10 @@ def _user_and_host(head: str, argument: str) -> tuple[Optional[str], str]:
     if not at:
         return None, head
     if not user:
-        raise UsageError(f"{_shown_text(argument)}: the user before the @ is missing.")
+        raise UsageError(f"{shown_text(argument)}: the user before the @ is missing.")
     if user.startswith("-"):
         raise UsageError(
-            f"{_shown_text(argument)}: a user name cannot begin with a dash; for a local file "
+            f"{shown_text(argument)}: a user name cannot begin with a dash; for a local file "
             "of that name, write ./ before it."
         )
     return user, host
@@ -153,20 +153,20 @@ def _without_brackets(host: str, argument: str) -> str:
     if host.startswith("[") and host.endswith("]"):
         return host[1:-1]
     if "[" in host or "]" in host:
-        raise UsageError(f"{_shown_text(argument)}: the brackets of the address do not match.")
+        raise UsageError(f"{shown_text(argument)}: the brackets of the address do not match.")
     return host
 
 
 def _checked_host(host: str, argument: str) -> str:
     if not host:
-        raise UsageError(f"{_shown_text(argument)}: the host before the colon is missing.")
+        raise UsageError(f"{shown_text(argument)}: the host before the colon is missing.")
     if host.startswith("-"):
         raise UsageError(
-            f"{_shown_text(argument)}: a host name cannot begin with a dash; for a local file "
+            f"{shown_text(argument)}: a host name cannot begin with a dash; for a local file "
             "of that name, write ./ before it."
         )
     if any(char.isspace() or not char.isprintable() for char in host):
-        raise UsageError(f"{_shown_text(argument)}: that is not a host name.")
+        raise UsageError(f"{shown_text(argument)}: that is not a host name.")
     return host
 
 
@@ -181,5 +181,6 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _shown_text(text: str) -> str:
+def shown_text(text: str) -> str:
+    """Text of the command line or the system for a person: one line, escaped as names are."""
     return shown_name(_bytes(text))

@@ -39,6 +39,8 @@ _UNUSABLE_NAMES = frozenset((b"", b".", b".."))
 _LENGTH = struct.Struct("<I")
 MAX_ROWS = 16_000_000
 """Entries of one directory that a decoder accepts."""
+MAX_ERRNO = 4095
+"""Linux's own limit; a number from the other side is looked up in this one's list."""
 
 
 class Malformed(ValueError):
@@ -210,6 +212,12 @@ def unpack(reader: Reader) -> Table:
         raise Malformed("a mode that names no kind of file")
     if sizes and max(sizes) >= 1 << 63:
         raise Malformed("a size that no file can have")
+    if PROBLEM in types and any(
+        mode != PROBLEM or not 0 < size <= MAX_ERRNO
+        for kind, mode, size in zip(types, modes, sizes)
+        if kind == PROBLEM
+    ):
+        raise Malformed("a problem without an error number")
     targets = _unpack_strings(reader, types.count(stat.S_IFLNK))
     if targets and (not all(targets) or max(map(len, targets)) > 65536):
         raise Malformed("a symlink target that no file system can hold")

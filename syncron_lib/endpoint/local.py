@@ -371,12 +371,14 @@ class LocalEndpoint:
 
     def _store(self, request: RawPack) -> messages.Stored:
         receiver = self._writing()[0]
+        began = time.perf_counter()
         content = pack.unpack_pack(request.payload)
         if isinstance(content, pack.End):
             raise PeerViolation("The client stored the end of a transfer.")
         published, problems = receiver.store(content)
         passed_on = content.problems if isinstance(content, pack.Groups) else ()
-        return messages.Stored(published, problems, passed_on)
+        busy = int((time.perf_counter() - began) * 1e6)
+        return messages.Stored(published, busy, problems, passed_on)
 
     def _adjust(self, request: messages.Adjust) -> messages.Stored:
         _, ledger, _, _ = self._writing()
@@ -405,7 +407,7 @@ class LocalEndpoint:
             except OSError as error:
                 what = f"its attributes cannot be set: {error.strerror}"
                 problems.append(Problem(item.path, what, False))
-        return messages.Stored(done, problems, ())
+        return messages.Stored(done, 0, problems, ())
 
     def _delete(self, request: messages.Delete) -> messages.Stored:
         removal = self._writing()[3]
@@ -413,7 +415,7 @@ class LocalEndpoint:
         for path in request.paths:
             removal.remove(path)
         problems, removal.problems = removal.problems, []
-        return messages.Stored(removal.removed - before, problems, ())
+        return messages.Stored(removal.removed - before, 0, problems, ())
 
     # --- the end --------------------------------------------------------------------------------
 

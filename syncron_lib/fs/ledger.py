@@ -33,6 +33,13 @@ class Written(NamedTuple):
     digest: bytes
 
 
+NewEntry = tuple[StatRow, bytes, bytes]
+"""An entry of a new directory: its stat row on disk, digest, and target (of a symlink)."""
+
+_RECENT = 10_000_000_000
+"""Nanoseconds; more than any file system's grain, to spare most files a closer look."""
+
+
 class Ledger:
     """Changes to one tree, to be brought into its nodes."""
 
@@ -61,14 +68,22 @@ class Ledger:
         if is_directory:
             self._removed.add(path)
 
-    def add_directory(
-        self, path: bytes, fd: int, attributes: Attributes, written: dict[bytes, Written]
-    ) -> None:
-        """A new directory, open at ``fd``, was published with ``written`` in it."""
+    def add_directory(self, path: bytes, attributes: Attributes, entries: list[NewEntry]) -> None:
+        """A new directory was published with ``entries`` in it."""
         parent, name = split(path)
+        entries.sort()
+        rows = [entry[0] for entry in entries]
         node = Node(path, None, 0)
-        rows = read_entries(fd, 0, {})
-        _fill(node, rows, {}, written, fd)
+        node.stats = stats.pack(rows)
+        node.digests = b"".join([entry[1] for entry in entries])
+        node.targets = b"\0".join([entry[2] for entry in entries if entry[2]])
+        node.unsettled = {
+            index
+            for index, row in enumerate(rows)
+            if -_RECENT < row[4] - row[3] < _RECENT and not is_settled_as_written(row[3], row[4])
+        } or None
+        node.own_entries = len(rows)
+        node.own_size = sum([row[2] for row in rows if row[1] & TYPE_MASK == stat.S_IFREG])
         self.tree.nodes[path] = node
         self.tree.ordered = False
         self._new.add(path)

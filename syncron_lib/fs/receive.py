@@ -19,12 +19,12 @@ from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.table import TYPE_MASK, Table
 from syncron_lib.errors import FileFatal, PeerViolation
-from syncron_lib.fs import attributes
+from syncron_lib.fs import attributes, stats
 from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
 from syncron_lib.fs.largefile import LargeFile, begin, write_all
-from syncron_lib.fs.ledger import Ledger, Written
+from syncron_lib.fs.ledger import Ledger, NewEntry, Written
 from syncron_lib.fs.publish import Publisher
 from syncron_lib.fs.removal import Removal
 from syncron_lib.fs.staging import CREATE_FILE, Staging
@@ -44,7 +44,7 @@ class _Staged(NamedTuple):
     name: bytes
     fd: int
     attributes: Attributes
-    written: dict[bytes, Written]
+    entries: list[NewEntry]
 
 
 class Receiver:
@@ -194,7 +194,7 @@ class Receiver:
             self._failed_trees.add(path)
             self._failed(path, error)
             return None
-        self._staged = _Staged(path, name, fd, group.attributes, {})
+        self._staged = _Staged(path, name, fd, group.attributes, [])
         return self._staged
 
     def _inherit_group(self, parent: bytes, fd: int) -> None:
@@ -210,12 +210,12 @@ class Receiver:
     def _fill(self, staged: _Staged, group: Group, body: memoryview, position: int) -> int:
         """Create a group's entries in a staged directory. Hot: most files of a first copy."""
         directory = staged.fd
-        written = staged.written
+        made = staged.entries.append
         keep = self._keep
         permissions, times = keep.permissions, keep.times
         chowns = keep.owner or keep.group
         of = self._algorithm.of
-        open_, write, close, utime = os.open, os.write, os.close, os.utime
+        open_, write, close, utime, fstat = os.open, os.write, os.close, os.utime, os.fstat
         now = time.time_ns()
         table = group.table
         targets = iter(table.targets)
@@ -229,11 +229,11 @@ class Receiver:
             start += 16
             try:
                 if mode & TYPE_MASK != _S_IFREG:
-                    self._make_special(
-                        directory, name, Attributes(mode, mtime, uid, gid), size, targets, now
-                    )
-                    written[name] = Written(0, mtime, digest.UNKNOWN)
-                    self._published += 1
+                    target = next(targets, b"") if mode & TYPE_MASK == stat.S_IFLNK else b""
+                    own_attributes = Attributes(mode, mtime, uid, gid)
+                    self._make_special(directory, name, own_attributes, size, target, now)
+                    st = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                    made((stats.row(name, st), digest.UNKNOWN, target))
                     continue
                 if group.kept:
                     fd = self._arrivals.take(join(group.path, name), size, value, directory, name)
@@ -265,11 +265,29 @@ class Receiver:
                         attributes.set_on_new(fd, Attributes(mode, mtime, uid, gid), keep, now)
                     elif times:
                         utime(fd, ns=(now, mtime))
+                    st = fstat(fd)
                 finally:
                     close(fd)
-                written[name] = Written(size, mtime, value)
-                self._published += 1
+                made(
+                    (
+                        (
+                            name,
+                            st.st_mode,
+                            st.st_size,
+                            st.st_mtime_ns,
+                            st.st_ctime_ns,
+                            st.st_ino,
+                            st.st_uid,
+                            st.st_gid,
+                        ),
+                        value,
+                        b"",
+                    )
+                )
             except OSError as error:
+                # Half a file must not be published with its directory.
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=directory)
                 self._failed(join(group.path, name), error)
         return position
 
@@ -280,8 +298,8 @@ class Receiver:
             self._publisher.publish_directory(path, staged.name, self._trees.get(path, False))
             # Its own attributes come last of all: it must stay writable until then.
             os.fchmod(staged.fd, self._keep.mode_of(staged.attributes) | 0o700)
-            self._ledger.add_directory(path, staged.fd, staged.attributes, staged.written)
-            self._published += 1
+            self._ledger.add_directory(path, staged.attributes, staged.entries)
+            self._published += 1 + len(staged.entries)
         except OSError as error:
             self._failed(path, error)
         finally:
@@ -318,8 +336,8 @@ class Receiver:
                     os.close(fd)
             else:
                 links = [i for i, mode in enumerate(table.modes) if stat.S_ISLNK(mode)]
-                target = [table.targets[links.index(row)]] if row in links else []
-                self._make_special(staging, temporary, attributes_, size, iter(target), now)
+                target = table.targets[links.index(row)] if row in links else b""
+                self._make_special(staging, temporary, attributes_, size, target, now)
             written = Written(size if is_file else 0, attributes_.mtime_ns, value)
             self._publisher.publish(path, temporary, replace, written)
             self._published += 1
@@ -343,13 +361,13 @@ class Receiver:
         name: bytes,
         attributes_: Attributes,
         device: int,
-        targets: Iterable[bytes],
+        target: bytes,
         now: int,
     ) -> None:
         """Make a symlink, fifo, socket or device."""
         kind = attributes_.mode & TYPE_MASK
         if kind == stat.S_IFLNK:
-            os.symlink(next(iter(targets)), name, dir_fd=directory)
+            os.symlink(target, name, dir_fd=directory)
         elif kind in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
             bits = self._keep.mode_of(attributes_)
             is_device = kind in (stat.S_IFCHR, stat.S_IFBLK)

@@ -27,14 +27,19 @@ class Field(Protocol[T]):
 
 
 class _Number:
-    def __init__(self, code: str) -> None:
+    """An integer as `struct` packs it; more than ``limit`` has no meaning to this side."""
+
+    def __init__(self, code: str, limit: Optional[int] = None) -> None:
         self._struct = struct.Struct("<" + code)
+        self._limit = limit
 
     def write(self, out: list[bytes], value: int) -> None:
         out.append(self._struct.pack(value))
 
     def read(self, reader: Reader) -> int:
         (value,) = self._struct.unpack(reader.take(self._struct.size))
+        if self._limit is not None and value > self._limit:
+            raise Malformed("a number that means nothing")
         return int(value)
 
 
@@ -83,6 +88,16 @@ class _Path(_Blob):
         value = super().read(reader)
         if not is_valid_path(value):
             raise Malformed("a path that leads out of the tree")
+        return value
+
+
+class _SystemPath(_Blob):
+    """A path of the whole file system: anything but what no system call takes."""
+
+    def read(self, reader: Reader) -> bytes:
+        value = super().read(reader)
+        if b"\0" in value:
+            raise Malformed("a path with a NUL in it")
         return value
 
 
@@ -164,11 +179,15 @@ U8 = _Number("B")
 U32 = _Number("I")
 U64 = _Number("Q")
 I64 = _Number("q")
+ROLE = _Number("B", 1)
+ROOT_KIND = _Number("B", 3)
+ERRNO = _Number("I", table.MAX_ERRNO)
 BOOL = _Bool()
 BLOB = _Blob(8 << 20)
 TEXT = _Text(64 << 10)
 PATH = _Path(1 << 20)
 """1 MiB: a tree 4,000 directories deep with names of 255 bytes."""
+SYSTEM_PATH = _SystemPath(64 << 10)
 NAME = _Name(255)
 DIGEST = _Digest()
 TABLE = _Table()

@@ -327,10 +327,11 @@ class Next(NamedTuple):
 class Stored(NamedTuple):
     """Reply to a `Store`, `Adjust` or `Delete`: how many entries were done.
 
-    ``problems``: the destination's own; ``passed_on``: those of the source, which came in a pack.
+    ``busy``: microseconds that it took, which tells a slow disk from a slow link. ``problems``: the destination's own; ``passed_on``: those of the source, which came in a pack.
     """
 
     entries: int
+    busy: int
     problems: Sequence[Problem]
     passed_on: Sequence[Problem]
 

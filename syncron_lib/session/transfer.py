@@ -26,16 +26,22 @@ _PACKS_STORED = 12
 class Compression:
     """Decides a level for the next pack by what the last ones showed.
 
-    Compression begins on: on a slow link the first megabytes count, and on a fast one a few
-    milliseconds are lost. It is turned off where packs do not shrink, or where content moves
-    faster than a compressor could feed it; and tried again from time to time.
+    Compression pays where the link is what holds the transfer up. It begins on: on a slow link
+    the first megabytes count, and on a fast one a few milliseconds are lost. It is turned off
+    where packs do not shrink, where the destination is busy writing most of the time, and where
+    content moves faster than a compressor could feed it; and tried again from time to time.
     """
 
     _LEVEL = 1
+    _FORCED_LEVEL = 3
     _FAST = 150e6
-    """Bytes of content a second: a link and a destination that take this much plain are held up
-    by compressing, which costs a core some 400 MB/s at one end and 1 GB/s at the other."""
-    _RETRY = 64
+    """Bytes of content a second that need no help: zstd costs a core some 400 MB/s."""
+    _BUSY = 0.5
+    """Share of its time that a destination spends writing when the link is not what is slow."""
+    _WINDOW = 0.2
+    """Seconds over which both are measured."""
+    _RETRY = 100
+    """Packs that go plain before compression is tried again."""
 
     def __init__(self, allowed: bool, forced: bool) -> None:
         self._allowed = allowed
@@ -43,30 +49,34 @@ class Compression:
         self._plain_for = 0
         self._began = time.monotonic()
         self._content = 0
+        self._busy = 0.0
 
     def level(self) -> int:
         """Level to ask the next pack in; 0 for none."""
         if not self._allowed:
             return 0
         if self._forced:
-            return 3
+            return self._FORCED_LEVEL
         if self._plain_for:
             self._plain_for -= 1
             return 0
         return self._LEVEL
 
     def saw(self, head: Head) -> None:
-        """A pack came through."""
-        if not self._allowed or self._forced:
-            return
+        """A pack came from the source."""
         self._content += head.content
-        now = time.monotonic()
         if not head.compression and not self._plain_for and head.raw_length > 4096:
             self._plain_for = self._RETRY
-        if now - self._began > 0.25:
-            if self._content / (now - self._began) > self._FAST:
-                self._plain_for = self._RETRY
-            self._began, self._content = now, 0
+
+    def stored(self, busy: int) -> None:
+        """The destination has stored a pack, which took it ``busy`` microseconds."""
+        self._busy += busy / 1e6
+        elapsed = time.monotonic() - self._began
+        if elapsed < self._WINDOW:
+            return
+        if self._busy / elapsed > self._BUSY or self._content / elapsed > self._FAST:
+            self._plain_for = self._RETRY
+        self._began, self._content, self._busy = time.monotonic(), 0, 0.0
 
 
 class Transfer:
@@ -151,6 +161,7 @@ class Transfer:
 
     def _stored(self, future: Future[Any]) -> None:
         stored = reply_of(future, messages.Stored)
+        self._compression.stored(stored.busy)
         for problem in stored.passed_on:
             self._on_failure(failure_of(problem, "source"))
         for problem in stored.problems:

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from syncron_lib.core.names import shown
+from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SshFailed
 from syncron_lib.transport import paramiko_library
+from syncron_lib.transport.hostconfig import HostConfig
 from syncron_lib.transport.settings import ConnectOptions
-from syncron_lib.transport.sshconfig import HostConfig
 
 if TYPE_CHECKING:
     from paramiko import PKey, Transport
@@ -149,10 +149,10 @@ class Authenticator:
         except (OSError, paramiko.SSHException) as error:
             connection.close()
             if not isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
-                self._problems.append(f"the agent at {_text(path)} gave no answer ({error})")
+                self._problems.append(f"the agent at {shown_text(path)} gave no answer ({error})")
             return {}
         return {
-            key.asbytes(): (key, f"{_describe(key)} from the agent ({_text(key.comment)})")
+            key.asbytes(): (key, f"{_describe(key)} from the agent ({shown_text(key.comment)})")
             for key in agent.get_keys()
         }
 
@@ -167,14 +167,14 @@ class Authenticator:
             readable = stat.S_ISREG(os.stat(path).st_mode)
         except OSError as error:
             if required or self._config.identity_files:
-                self._problems.append(f"{_text(path)}: {error.strerror}")
+                self._problems.append(f"{shown_text(path)}: {error.strerror}")
             return
         if not readable or path.endswith(".pub"):
-            self._problems.append(f"{_text(path)} holds no private key, and no agent has it")
+            self._problems.append(f"{shown_text(path)} holds no private key, and no agent has it")
             return
         key = self._load(path)
         if key is not None:
-            yield key, f"{_describe(key)} from {_text(path)}"
+            yield key, f"{_describe(key)} from {shown_text(path)}"
 
     def _load(self, path: str) -> PKey | None:
         passphrase: bytes | None = None
@@ -185,24 +185,24 @@ class Authenticator:
                 ask = self._options.ask
                 if ask is None:
                     self._problems.append(
-                        f"{_text(path)} needs a passphrase, and there is no terminal to ask on: "
-                        f"run ssh-add {_text(path)} first"
+                        f"{shown_text(path)} needs a passphrase, and there is no terminal to ask "
+                        f"on: run ssh-add {shown_text(path)} first"
                     )
                     return None
                 if attempt == _PASSWORD_TRIES:
                     break
                 again = "Wrong passphrase. " if passphrase is not None else ""
-                answer = ask(f"{again}Passphrase for {_text(path)}: ", True)
+                answer = ask(f"{again}Passphrase for {shown_text(path)}: ", True)
                 if not answer:
                     break
                 passphrase = answer.encode("utf-8", "surrogateescape")
             except OSError as error:
-                self._problems.append(f"{_text(path)}: {error.strerror}")
+                self._problems.append(f"{shown_text(path)}: {error.strerror}")
                 return None
             except (ValueError, TypeError, self._paramiko.SSHException) as error:
-                self._problems.append(f"{_text(path)} is no key that can be used ({error})")
+                self._problems.append(f"{shown_text(path)} is no key that can be used ({error})")
                 return None
-        self._problems.append(f"{_text(path)}: no right passphrase was given")
+        self._problems.append(f"{shown_text(path)}: no right passphrase was given")
         return None
 
     def _with_a_person(self) -> bool:
@@ -243,10 +243,10 @@ class Authenticator:
         ask = self._options.ask
         for text in (title, instructions):
             if text.strip():
-                self._options.notice(_text(text.strip()))
+                self._options.notice(shown_text(text.strip()))
         if ask is None:
             return []
-        return [ask(_text(prompt), not echo) or "" for prompt, echo in prompts]
+        return [ask(shown_text(prompt), not echo) or "" for prompt, echo in prompts]
 
     def _refused(self) -> str:
         parts = [f"{self._label} refused to let you in"]
@@ -258,7 +258,9 @@ class Authenticator:
             parts.append(f"; {'; '.join(self._problems)}")
         if self._asked_server:
             parts.append(f"; the server accepts: {', '.join(sorted(self._allowed))}")
-        if not self._problems:
+        if "publickey" not in self._allowed:
+            parts.append(", which need a terminal")
+        elif not self._problems:
             parts.append("; add your public key to its ~/.ssh/authorized_keys, or name a key: -i")
         return "".join(parts) + "."
 
@@ -310,7 +312,3 @@ def _describe(key: PKey) -> str:
     digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
     kind = key.get_name().removeprefix("ssh-").partition("-")[0].upper()
     return f"{kind} SHA256:{digest}"
-
-
-def _text(text: str) -> str:
-    return shown(text.encode("utf-8", "surrogateescape"))

@@ -6,6 +6,7 @@ import contextlib
 import signal
 from typing import Protocol
 
+from syncron_lib.core.location import shown_text
 from syncron_lib.core.names import shown
 from syncron_lib.errors import (
     ConnectionLost,
@@ -172,7 +173,7 @@ class Start:
 
     def _installed_ended(self, status: int, stderr: str) -> Exception:
         what = self._recipe.remote_syncron or "the installed syncron"
-        name = shown(what.encode("utf-8", "surrogateescape"))
+        name = shown_text(what)
         if status == Exit.NOT_EXECUTABLE:
             reason = "may not be executed"
         elif status == Exit.NO_PYTHON:
@@ -201,7 +202,7 @@ class Start:
             reason = (
                 "may not be executed" if status == b"126" else "is no Python that can be started"
             )
-            name = shown(named.encode("utf-8", "surrogateescape"))
+            name = shown_text(named)
             return HelperNotStarted(
                 f"On {self._account}, --remote-python {name} {reason} ({found}).", exit_code=code
             )

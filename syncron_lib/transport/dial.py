@@ -8,16 +8,24 @@ import subprocess
 import threading
 from typing import Any
 
-from syncron_lib.core.names import shown
+from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SshFailed
 
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
 def dial(
-    host: str, port: int, *, timeout: float, family: str = "any", bind_address: str | None = None
+    host: str,
+    port: int,
+    *,
+    timeout: float,
+    silence: float,
+    family: str = "any",
+    bind_address: str | None = None,
 ) -> socket.socket:
     """Connect to the first address of ``host`` that answers, ``timeout`` seconds for each.
+
+    ``silence``: seconds that what is sent may stay without acknowledgement; 0: for ever.
 
     Raises `SshFailed`, with the reason and what to look at.
     """
@@ -33,10 +41,10 @@ def dial(
             sock.close()
             last = error, str(address[0])
             continue
-        _tune(sock, timeout)
+        _tune(sock, silence)
         return sock
     if last is None:
-        raise SshFailed(f"{_text(host)} has no address.")
+        raise SshFailed(f"{shown_text(host)} has no address.")
     raise SshFailed(_why_not(last[0], host, port, last[1], timeout)) from last[0]
 
 
@@ -59,23 +67,23 @@ def _resolve(host: str, port: int, family: str, timeout: float) -> list[Any]:
         result = answer.get(timeout=timeout)
     except queue.Empty:
         raise SshFailed(
-            f"The name {_text(host)} was not resolved within {timeout:g} s; is the network up?"
+            f"The name {shown_text(host)} was not resolved within {timeout:g} s; is the network up?"
         ) from None
     if isinstance(result, (OSError, UnicodeError)):
         reason = getattr(result, "strerror", None) or "it is not a host name"
         raise SshFailed(
-            f"The name {_text(host)} cannot be resolved ({reason}); check its spelling, or give "
-            "it a HostName in ~/.ssh/config."
+            f"The name {shown_text(host)} cannot be resolved ({reason}); check its spelling, or "
+            "give it a HostName in ~/.ssh/config."
         ) from result
     return result
 
 
-def _tune(sock: socket.socket, timeout: float) -> None:
+def _tune(sock: socket.socket, silence: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A peer that vanished without a word is noticed also while data waits to be acknowledged.
     user_timeout = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if user_timeout is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, user_timeout, max(1000, int(timeout * 1000)))
+    if user_timeout is not None and silence > 0:
+        sock.setsockopt(socket.IPPROTO_TCP, user_timeout, max(1000, int(silence * 1000)))
 
 
 def acknowledge_at_once(sock: socket.socket) -> None:
@@ -90,7 +98,7 @@ def acknowledge_at_once(sock: socket.socket) -> None:
 
 
 def _why_not(error: OSError, host: str, port: int, address: str, timeout: float) -> str:
-    place = f"{_text(host)} port {port}"
+    place = f"{shown_text(host)} port {port}"
     if address != host:
         place += f" ({address})"
     if isinstance(error, ConnectionRefusedError):
@@ -115,7 +123,3 @@ def dial_through_command(command: str) -> tuple[socket.socket, subprocess.Popen[
             start_new_session=True,
         )
     return ours, process
-
-
-def _text(text: str) -> str:
-    return shown(text.encode("utf-8", "surrogateescape"))

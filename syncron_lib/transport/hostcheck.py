@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from syncron_lib.core.names import shown
+from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SshFailed
+from syncron_lib.transport.hostconfig import HostConfig
 from syncron_lib.transport.hostkeys import (
     HostKey,
     KnownKey,
@@ -16,7 +17,6 @@ from syncron_lib.transport.hostkeys import (
     judge,
 )
 from syncron_lib.transport.settings import ConnectOptions
-from syncron_lib.transport.sshconfig import HostConfig
 
 
 def preferred_key_types(known: list[KnownKey], supported: Sequence[str]) -> tuple[str, ...]:
@@ -39,18 +39,19 @@ def check_host_key(
     if verdict is Verdict.KNOWN:
         return
     shown_key = f"{key.algorithm()} {key.fingerprint()}"
-    host = _text(name)
+    host = shown_text(name)
     if verdict is Verdict.REVOKED and line is not None:
         raise SshFailed(
-            f"The host key of {host} ({shown_key}) is marked @revoked in {_text(line.file)} "
+            f"The host key of {host} ({shown_key}) is marked @revoked in {shown_text(line.file)} "
             f"line {line.line}: somebody who should not may hold it. Nothing was sent."
         )
     if verdict is Verdict.CHANGED and line is not None:
         raise SshFailed(
-            f"THE HOST KEY OF {host} HAS CHANGED: it shows {shown_key}, but {_text(line.file)} "
-            f"line {line.line} has {line.key.algorithm()} {line.key.fingerprint()}. Somebody may "
-            "be listening in, or the host was installed anew; once you know which, run: "
-            f"ssh-keygen -f {shlex.quote(_text(line.file))} -R {shlex.quote(host)}"
+            f"THE HOST KEY OF {host} HAS CHANGED: it shows {shown_key}, but "
+            f"{shown_text(line.file)} line {line.line} has {line.key.algorithm()} "
+            f"{line.key.fingerprint()}. Somebody may be listening in, or the host was installed "
+            "anew; once you know which, run: "
+            f"ssh-keygen -f {shlex.quote(shown_text(line.file))} -R {shlex.quote(host)}"
         )
     if _known_without_port(key, config):
         return
@@ -69,7 +70,7 @@ def _known_without_port(key: HostKey, config: HostConfig) -> bool:
 def _unknown(
     key: HostKey, shown_key: str, name: str, config: HostConfig, options: ConnectOptions
 ) -> None:
-    host = _text(name)
+    host = shown_text(name)
     mode = config.strict_host_key_checking
     if mode == "ask" and options.ask is not None:
         answer = options.ask(
@@ -79,7 +80,7 @@ def _unknown(
         if (answer or "").strip().lower() not in ("yes", key.fingerprint().lower()):
             raise SshFailed(f"The host key of {host} ({shown_key}) was not accepted.")
     elif mode != "accept-new":
-        where = _text(config.user_known_hosts[0]) if config.user_known_hosts else "known_hosts"
+        where = shown_text(config.user_known_hosts[0]) if config.user_known_hosts else "known_hosts"
         raise SshFailed(
             f"The host key of {host} is not known: {shown_key}. Compare it with what the host's "
             f"administrator says, then connect once with ssh, which records it in {where}; or "
@@ -92,19 +93,19 @@ def _record(
     key: HostKey, shown_key: str, name: str, config: HostConfig, options: ConnectOptions
 ) -> None:
     if not config.user_known_hosts or config.user_known_hosts[0] == "/dev/null":
-        options.notice(f"The host key of {_text(name)} ({shown_key}) is accepted, not recorded.")
+        options.notice(
+            f"The host key of {shown_text(name)} ({shown_key}) is accepted, not recorded."
+        )
         return
     file = config.user_known_hosts[0]
     try:
         append_key(file, name, key, hashed=config.hash_known_hosts)
     except OSError as error:
         options.notice(
-            f"The host key of {_text(name)} ({shown_key}) is accepted, but could not be recorded "
-            f"in {_text(file)}: {error.strerror}."
+            f"The host key of {shown_text(name)} ({shown_key}) is accepted, but could not be "
+            f"recorded in {shown_text(file)}: {error.strerror}."
         )
         return
-    options.notice(f"The host key of {_text(name)} ({shown_key}) is now recorded in {_text(file)}.")
-
-
-def _text(text: str) -> str:
-    return shown(text.encode("utf-8", "surrogateescape"))
+    options.notice(
+        f"The host key of {shown_text(name)} ({shown_key}) is now recorded in {shown_text(file)}."
+    )

@@ -9,13 +9,15 @@ import contextlib
 import fcntl
 import os
 import select
-import socket
 import stat
 import time
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.errors import ConnectionLost
 from syncron_lib.transport.stream import Buffer
+
+if TYPE_CHECKING:
+    import socket
 
 _PIPE_SIZE = 1 << 20
 """What Linux lets any user ask for (/proc/sys/fs/pipe-max-size): fewer wake-ups a megabyte."""
@@ -108,6 +110,11 @@ class SocketStream:
     """A stream over a connected socket, with the process at its other end if it is our child."""
 
     def __init__(self, sock: socket.socket, child: Optional[int] = None) -> None:
+        # Here and not above: a remote helper has no use for it, and its import is a tenth of its
+        # start.
+        import socket
+
+        self._shut_writing, self._shut_both = socket.SHUT_WR, socket.SHUT_RDWR
         self._socket = sock
         self._child = child
         self._aborted = False
@@ -136,12 +143,12 @@ class SocketStream:
         self._aborted = True
         # Not close(): that would leave threads waiting in recv and send where they are.
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(self._shut_both)
 
     def close_sending(self) -> None:
         """Say that nothing more will be sent; what is on its way can still be received."""
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.shutdown(self._shut_writing)
 
     def close(self) -> None:
         self.close_sending()

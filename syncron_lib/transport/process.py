@@ -10,8 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
-from syncron_lib.core.location import Remote
-from syncron_lib.core.names import shown
+from syncron_lib.core.location import Remote, shown_text
 from syncron_lib.errors import SshFailed, UsageError
 from syncron_lib.transport.pipes import SocketStream
 from syncron_lib.transport.stderrtail import StderrTail
@@ -31,7 +30,7 @@ def rsh_arguments(
     try:
         arguments = shlex.split(rsh)
     except ValueError as error:
-        raise UsageError(f"-e {shown(rsh.encode('utf-8', 'surrogateescape'))}: {error}.") from error
+        raise UsageError(f"-e {shown_text(rsh)}: {error}.") from error
     if not arguments:
         raise UsageError("-e needs a command, such as -e ssh.")
     for file in identity:
@@ -58,7 +57,7 @@ class ProcessStream:
                 )
             except OSError as error:
                 ours.close()
-                name = shown(arguments[0].encode("utf-8", "surrogateescape"))
+                name = shown_text(arguments[0])
                 raise SshFailed(f"-e {name} cannot be run: {error.strerror}.") from error
         self._stream = SocketStream(ours)
         self._aborted = False

@@ -6,18 +6,19 @@ import contextlib
 import socket
 import subprocess
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from syncron_lib.core.names import shown
+from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SshFailed
 from syncron_lib.transport import paramiko_library
 from syncron_lib.transport.auth import Authenticator
 from syncron_lib.transport.dial import acknowledge_at_once, dial, dial_through_command
 from syncron_lib.transport.hostcheck import check_host_key, preferred_key_types
+from syncron_lib.transport.hostconfig import HostConfig, look_up
 from syncron_lib.transport.hostkeys import HostKey, find_keys, host_name_in_file
 from syncron_lib.transport.settings import ConnectOptions
-from syncron_lib.transport.sshconfig import HostConfig, local_user, look_up
+from syncron_lib.transport.sshconfig import local_user
 from syncron_lib.transport.sshstream import MAX_PACKET, WINDOW, SshStream
 from syncron_lib.transport.timelimit import abort_after
 
@@ -100,7 +101,9 @@ def _connect(
 ) -> Link:
     """Connect to ``host``; ``jump`` replaces the configuration's ProxyJump where it is not None."""
     if depth > _MAX_HOPS:
-        raise SshFailed(f"The ProxyJump hosts for {_text(host)} go in circles, or are too many.")
+        raise SshFailed(
+            f"The ProxyJump hosts for {shown_text(host)} go in circles, or are too many."
+        )
     final = depth == 0
     config = look_up(
         host,
@@ -108,10 +111,12 @@ def _connect(
         user=user,
         port=port if port is not None else (options.port if final else None),
     )
+    if config.batch_mode:
+        options = replace(options, ask=None)
     hops = config.proxy_jump if jump is None else jump
     the_port = config.port or 22
     the_user = config.user or local_user()
-    label = f"{_text(the_user)}@{_text(host)}"
+    label = f"{shown_text(the_user)}@{shown_text(host)}"
     below: Link | None = None
     processes: list[subprocess.Popen[bytes]] = []
     if hops:
@@ -132,6 +137,7 @@ def _connect(
             config.hostname,
             the_port,
             timeout=timeout,
+            silence=options.timeout,
             family=config.address_family,
             bind_address=config.bind_address,
         )
@@ -163,7 +169,7 @@ def _parse_hop(text: str) -> tuple[str | None, str, int | None]:
     elif place.count(":") == 1:
         host, _, port = place.partition(":")
     if not host or host.startswith("-") or (port and not port.isdecimal()):
-        raise SshFailed(f"ProxyJump {_text(text)} is not of the form user@host:port.")
+        raise SshFailed(f"ProxyJump {shown_text(text)} is not of the form user@host:port.")
     return (user if at else None), host, int(port) if port else None
 
 
@@ -180,12 +186,13 @@ def _tunnel(link: Link, host: str, port: int, options: ConnectOptions) -> Channe
         )
     except paramiko.ChannelException as error:
         raise SshFailed(
-            f"{link.label} (ProxyJump) does not connect on to {_text(host)} port {port}: "
-            f"{_text(error.text)}."
+            f"{link.label} (ProxyJump) does not connect on to {shown_text(host)} port {port}: "
+            f"{shown_text(error.text)}."
         ) from error
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise SshFailed(
-            f"{link.label} (ProxyJump) did not connect on to {_text(host)} port {port}: {error}."
+            f"{link.label} (ProxyJump) did not connect on to {shown_text(host)} port {port}: "
+            f"{shown_text(str(error))}."
         ) from error
 
 
@@ -222,12 +229,12 @@ def _negotiate(link: Link, config: HostConfig, port: int, options: ConnectOption
 
 def _no_agreement(link: Link, config: HostConfig, port: int, in_time: bool, timeout: float) -> str:
     paramiko = paramiko_library.load()
-    place = f"{_text(config.hostname)} port {port}"
+    place = f"{shown_text(config.hostname)} port {port}"
     error = link.transport.get_exception()
     if isinstance(error, paramiko.IncompatiblePeer):
         what = str(error).rpartition("(")[2].rstrip(")")
         return (
-            f"{place} and syncron have no algorithm in common ({_text(what)}); update its SSH "
+            f"{place} and syncron have no algorithm in common ({shown_text(what)}); update its SSH "
             "server, or use -e ssh."
         )
     if link.processes:
@@ -238,7 +245,7 @@ def _no_agreement(link: Link, config: HostConfig, port: int, in_time: bool, time
         if status is not None:
             return (
                 f"The ProxyCommand for {place} ended with status {status} before the SSH server "
-                f"answered: {_text(config.proxy_command or '')}."
+                f"answered: {shown_text(config.proxy_command or '')}."
             )
     if not in_time:
         return f"{place} accepted the connection but sent nothing of SSH for {timeout:g} s."
@@ -246,8 +253,8 @@ def _no_agreement(link: Link, config: HostConfig, port: int, in_time: bool, time
     if "timed out" in text or "timeout" in text.lower():
         return f"{place} accepted the connection but sent nothing of SSH for {timeout:g} s."
     if "banner" in text or "protocol version" in text:
-        return f"{place} does not answer as an SSH server ({_text(text) or 'it closed'})."
-    detail = f" ({_text(text)})" if text else ""
+        return f"{place} does not answer as an SSH server ({shown_text(text) or 'it closed'})."
+    detail = f" ({shown_text(text)})" if text else ""
     return (
         f"{place} closed the connection before it was set up{detail}; its log may say why "
         "(MaxStartups, a firewall, a ban)."
@@ -267,7 +274,7 @@ def _start(link: Link, command: str, options: ConnectOptions) -> Channel:
             return channel
         except paramiko.ChannelException as error:
             raise SshFailed(
-                f"{link.label} let you in but opens no session ({_text(error.text)}); is "
+                f"{link.label} let you in but opens no session ({shown_text(error.text)}); is "
                 "MaxSessions or a restriction of the key in the way?"
             ) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -277,7 +284,7 @@ def _start(link: Link, command: str, options: ConnectOptions) -> Channel:
                     f"{options.step_timeout:g} s."
                 ) from error
             raise SshFailed(
-                f"{link.label} let you in but refuses to run a command ({_text(str(error))})."
+                f"{link.label} let you in but refuses to run a command ({shown_text(str(error))})."
             ) from error
 
 
@@ -288,7 +295,3 @@ def _discard(transport: Transport) -> None:
         transport.join(_THREAD_GRACE)
     # A handshake that failed leaves a timer running, which would hold up the end of the process.
     transport.packetizer.complete_handshake()
-
-
-def _text(text: str) -> str:
-    return shown(text.encode("utf-8", "surrogateescape"))

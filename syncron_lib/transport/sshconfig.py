@@ -1,4 +1,4 @@
-"""``ssh_config`` as OpenSSH reads it: what is set for one host.
+"""``ssh_config`` as OpenSSH reads it: which lines count for one host.
 
 Read here and not by paramiko, because paramiko knows no ``Include``, looks up this machine's
 name in the DNS for every ``IdentityFile``, and imports ``invoke`` for ``Match exec``.
@@ -17,16 +17,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syncron_lib.core.names import shown
+from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SshFailed
 
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 
 _MAX_INCLUDE_DEPTH = 16
 """OpenSSH's own limit."""
-
-_REPEATABLE = frozenset(("identityfile", "certificatefile"))
-"""Keywords of which every value counts, and not the first only."""
 
 _LINE = re.compile(r"(\w+)(?:\s*=\s*|\s+)(.*\S)\s*")
 
@@ -45,32 +42,6 @@ class ConfigFiles:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class HostConfig:
-    """What the configuration says about one host, values expanded."""
-
-    hostname: str
-    port: int | None
-    user: str | None
-    identity_files: tuple[str, ...]
-    certificate_files: tuple[str, ...]
-    identities_only: bool
-    identity_agent: str | None
-    """The agent's socket; None: no agent."""
-    proxy_command: str | None
-    proxy_jump: tuple[str, ...]
-    user_known_hosts: tuple[str, ...]
-    global_known_hosts: tuple[str, ...]
-    strict_host_key_checking: str
-    """``yes``, ``ask`` or ``accept-new``."""
-    host_key_alias: str | None
-    hash_known_hosts: bool
-    connect_timeout: float | None
-    address_family: str
-    """``any``, ``inet`` or ``inet6``."""
-    bind_address: str | None
-
-
 def local_user() -> str:
     """The name of this account, also where the system has no entry for its uid."""
     try:
@@ -82,10 +53,8 @@ def local_user() -> str:
             return str(os.getuid())
 
 
-def look_up(
-    host: str, files: ConfigFiles, *, user: str | None = None, port: int | None = None
-) -> HostConfig:
-    """What ``files`` say about ``host``; a ``user`` or ``port`` given here wins.
+def read_values(host: str, files: ConfigFiles, user: str | None) -> dict[str, list[str]]:
+    """The values that ``files`` set for ``host``, as written, by keyword in lower case.
 
     Raises `SshFailed` for a file that cannot be read as ``ssh_config``.
     """
@@ -94,7 +63,7 @@ def look_up(
     if reader.saw_final:
         reader.final = True
         reader.read_all()
-    return _expanded(reader.values, host, files, user, port)
+    return reader.values
 
 
 class _Reader:
@@ -115,11 +84,13 @@ class _Reader:
             (self.files.system, "/etc/ssh"),
         ):
             if path is not None:
-                self._read(path, base, active=True, depth=0, must_exist=False)
+                self._read(path, base, active=True, depth=0)
 
-    def _read(self, path: str, base: str, *, active: bool, depth: int, must_exist: bool) -> None:
+    def _read(self, path: str, base: str, *, active: bool, depth: int) -> None:
         if depth > _MAX_INCLUDE_DEPTH:
-            raise SshFailed(f"{_text(path)}: Include nests deeper than {_MAX_INCLUDE_DEPTH} files.")
+            raise SshFailed(
+                f"{shown_text(path)}: Include nests deeper than {_MAX_INCLUDE_DEPTH} files."
+            )
         try:
             text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
         except (FileNotFoundError, NotADirectoryError):
@@ -128,7 +99,7 @@ class _Reader:
             if depth:
                 return  # As OpenSSH does: an included file that cannot be read is not there.
             raise SshFailed(
-                f"The SSH configuration {_text(path)} cannot be read: {error.strerror}."
+                f"The SSH configuration {shown_text(path)} cannot be read: {error.strerror}."
             ) from error
         enclosing = active
         for number, line in enumerate(text.splitlines(), 1):
@@ -137,15 +108,17 @@ class _Reader:
                 continue
             match = _LINE.match(stripped)
             if match is None:
-                raise SshFailed(f"{_text(path)}, line {number}: {_text(stripped)} has no value.")
+                raise SshFailed(
+                    f"{shown_text(path)}, line {number}: {shown_text(stripped)} has no value."
+                )
             keyword, rest = match.group(1).lower(), match.group(2)
             if keyword == "host":
                 active = enclosing and self._host_matches(_words(rest))
             elif keyword == "match":
-                active = self._match(_words(rest), enclosing, f"{_text(path)}, line {number}")
+                active = self._match(_words(rest), enclosing, f"{shown_text(path)}, line {number}")
             elif keyword == "include":
                 for included in self._included(_words(rest), base):
-                    self._read(included, base, active=active, depth=depth + 1, must_exist=False)
+                    self._read(included, base, active=active, depth=depth + 1)
             elif active:
                 self._set(keyword, rest)
 
@@ -155,7 +128,8 @@ class _Reader:
         if keyword in ("userknownhostsfile", "globalknownhostsfile"):
             if keyword not in self.values:
                 self.values[keyword] = _words(rest)
-        elif keyword in _REPEATABLE:
+        elif keyword == "identityfile":
+            # The one keyword of which every value counts, and not the first only.
             values = self.values.setdefault(keyword, [])
             if value not in values:
                 values.append(value)
@@ -168,7 +142,7 @@ class _Reader:
 
     def _included(self, patterns: list[str], base: str) -> Iterator[str]:
         for pattern in patterns:
-            path = _tilde(pattern, self.files.home)
+            path = tilde_expand(pattern, self.files.home)
             if path is None:
                 continue
             if not os.path.isabs(path):
@@ -200,7 +174,7 @@ class _Reader:
             else:
                 if not equals:
                     if not queue:
-                        raise SshFailed(f"{where}: Match {_text(criterion)} has no argument.")
+                        raise SshFailed(f"{where}: Match {shown_text(criterion)} has no argument.")
                     argument = queue.pop(0)
                 found = self._criterion(criterion, argument, result, where)
             result = result and found != negated
@@ -221,11 +195,11 @@ class _Reader:
             return so_far and self._run(argument)
         if criterion in ("tagged", "localnetwork", "version", "sessiontype", "command"):
             return False
-        raise SshFailed(f"{where}: Match knows no criterion called {_text(criterion)}.")
+        raise SshFailed(f"{where}: Match knows no criterion called {shown_text(criterion)}.")
 
     def _run(self, command: str) -> bool:
         port = self.values.get("port", ["22"])[0]
-        tokens = _tokens(
+        tokens = tokens_for(
             self.host,
             self._current_host(),
             port,
@@ -233,7 +207,7 @@ class _Reader:
             self.files.home,
         )
         finished = subprocess.run(
-            ["/bin/sh", "-c", _percent(command, tokens)],
+            ["/bin/sh", "-c", percent_expand(command, tokens)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             check=False,
@@ -269,9 +243,10 @@ def _words(rest: str) -> list[str]:
     return words
 
 
-def _tokens(
+def tokens_for(
     host: str, hostname: str, port: str, user: str, home: str | None
 ) -> dict[str, Callable[[], str]]:
+    """What ``%h`` and the like stand for; computed when used, because some ask the system."""
     return {
         "%": lambda: "%",
         "d": lambda: home or "",
@@ -287,115 +262,18 @@ def _tokens(
     }
 
 
-def _percent(text: str, tokens: dict[str, Callable[[], str]]) -> str:
+def percent_expand(text: str, tokens: dict[str, Callable[[], str]]) -> str:
+    """``text`` with its tokens replaced; those not in ``tokens`` are left as they are."""
     return re.sub(
         "%(.)", lambda m: tokens[m.group(1)]() if m.group(1) in tokens else m.group(0), text
     )
 
 
-def _tilde(path: str, home: str | None) -> str | None:
+def tilde_expand(path: str, home: str | None) -> str | None:
+    """``path`` with ``~`` replaced; None where there is no such home directory."""
     if not path.startswith("~"):
         return path
     if path == "~" or path.startswith("~/"):
         return home + path[1:] if home is not None else None
     expanded = os.path.expanduser(path)
     return expanded if not expanded.startswith("~") else None
-
-
-def _expanded(
-    values: dict[str, list[str]], host: str, files: ConfigFiles, user: str | None, port: int | None
-) -> HostConfig:
-    def one(keyword: str) -> str | None:
-        found = values.get(keyword)
-        return found[0] if found else None
-
-    hostname = _percent(one("hostname") or host, {"h": lambda: host, "%": lambda: "%"})
-    configured_port = _number(one("port"), "Port", 1, 65535)
-    the_port = port if port is not None else configured_port
-    the_user = user if user is not None else one("user")
-    tokens = _tokens(host, hostname, str(the_port or 22), the_user or local_user(), files.home)
-
-    def path(text: str) -> str | None:
-        with_environment = re.sub(
-            r"\$\{(\w+)\}", lambda m: files.environment.get(m.group(1), ""), text
-        )
-        expanded = _tilde(with_environment, files.home)
-        return _percent(expanded, tokens) if expanded is not None else None
-
-    def paths(texts: list[str]) -> tuple[str, ...]:
-        if [text.lower() for text in texts] == ["none"]:
-            return ()
-        return tuple(p for p in map(path, texts) if p is not None)
-
-    agent = one("identityagent") or "SSH_AUTH_SOCK"
-    agent_path: str | None
-    if agent.lower() == "none":
-        agent_path = None
-    elif agent == "SSH_AUTH_SOCK":
-        agent_path = files.environment.get("SSH_AUTH_SOCK")
-    elif agent.startswith("$") and not agent.startswith("${"):
-        agent_path = files.environment.get(agent[1:])
-    else:
-        agent_path = path(agent)
-    command, jump = one("proxycommand"), one("proxyjump")
-    strict = (one("stricthostkeychecking") or "ask").lower()
-    return HostConfig(
-        hostname=hostname,
-        port=the_port,
-        user=the_user,
-        identity_files=paths(values.get("identityfile", [])),
-        certificate_files=paths(values.get("certificatefile", [])),
-        identities_only=_flag(one("identitiesonly")),
-        identity_agent=agent_path or None,
-        proxy_command=(
-            _percent(command, tokens) if command and command.lower() != "none" else None
-        ),
-        proxy_jump=(
-            tuple(hop.strip() for hop in _percent(jump, tokens).split(","))
-            if jump and jump.lower() != "none"
-            else ()
-        ),
-        user_known_hosts=paths(
-            values.get("userknownhostsfile", ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"])
-        ),
-        global_known_hosts=paths(
-            values.get(
-                "globalknownhostsfile", ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]
-            )
-        ),
-        # `no` would accept changed keys; syncron never does, and treats it as accept-new.
-        strict_host_key_checking={"no": "accept-new", "off": "accept-new", "true": "yes"}.get(
-            strict, strict
-        ),
-        host_key_alias=one("hostkeyalias"),
-        hash_known_hosts=_flag(one("hashknownhosts")),
-        connect_timeout=_seconds(one("connecttimeout")),
-        address_family=(one("addressfamily") or "any").lower(),
-        bind_address=one("bindaddress"),
-    )
-
-
-def _flag(text: str | None) -> bool:
-    return text is not None and text.lower() in ("yes", "true")
-
-
-def _number(text: str | None, keyword: str, low: int, high: int) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
-        raise SshFailed(f"The SSH configuration sets {keyword} to {_text(text)}, which is none.")
-    return int(text)
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None or text.lower() == "none":
-        return None
-    units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    parts = re.findall(r"(\d+)([smhdw]?)", text.lower())
-    if "".join(number + unit for number, unit in parts) != text.lower():
-        raise SshFailed(f"The SSH configuration sets ConnectTimeout to {_text(text)}.")
-    return float(sum(int(number) * units[unit] for number, unit in parts)) or None
-
-
-def _text(text: str) -> str:
-    return shown(text.encode("utf-8", "surrogateescape"))

@@ -17,8 +17,7 @@ Options = Callable[..., ConnectOptions]
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     directory = tmp_path_factory.mktemp("sshd")
-    environment = {"XDG_CACHE_HOME": str(directory / "cache")}
-    with running_sshd(directory, environment=environment) as server:
+    with running_sshd(directory) as server:
         yield server
 
 

@@ -84,8 +84,9 @@ def test_a_person_is_asked_about_an_unknown_key(
     assert asked[0][1] is False
 
 
-def test_strict_checking_asks_nobody(sshd, options):
-    config = _with_known_hosts(sshd, "", "StrictHostKeyChecking yes")
+@pytest.mark.parametrize("line", ["StrictHostKeyChecking yes", "BatchMode yes"])
+def test_strict_checking_and_batch_mode_ask_nobody(sshd, options, line):
+    config = _with_known_hosts(sshd, "", line)
     assert "is not known" in refusal(options(config, ask=lambda *_: pytest.fail("asked")))
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+from paramiko.server import InteractiveQuery
 
 from syncron_lib.transport.settings import ConnectOptions
 from tests.sshd import generate_key
@@ -32,28 +34,36 @@ class _Server(paramiko.ServerInterface):
         return self.methods
 
     def _answer(self, right: bool) -> int:
-        return paramiko.AUTH_SUCCESSFUL if right else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if right else AUTH_FAILED
 
     def check_auth_password(self, username: str, password: str) -> int:
         return self._answer(password == PASSWORD)
 
-    def check_auth_interactive(self, username: str, submethods: str) -> paramiko.InteractiveQuery:
-        return paramiko.InteractiveQuery("Title", "Be\x1bware", ("Word: ", False), ("Code: ", True))
+    def check_auth_interactive(self, username: str, submethods: str) -> InteractiveQuery:
+        return InteractiveQuery("Title", "Be\x1bware", ("Word: ", False), ("Code: ", True))
 
     def check_auth_interactive_response(self, responses: list[str]) -> int:
         return self._answer(responses == [PASSWORD, "123"])
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.common.OPEN_SUCCEEDED
+        return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         def answer() -> None:
+            # Not before the client has been told that the command runs, and has said something.
+            channel.recv(1)
             channel.sendall(b"ok\n")
             channel.send_exit_status(0)
             channel.close()
 
         threading.Thread(target=answer, daemon=True).start()
         return True
+
+
+def _lets_in(options: ConnectOptions) -> bool:
+    stream = run(options)
+    stream.send(b"x")
+    return output(stream) == b"ok\n"
 
 
 @contextmanager
@@ -110,7 +120,7 @@ def _asking(
 def test_a_password(tmp_path: Path, options: Options, wrong: int) -> None:
     with _server(tmp_path, "password") as config:
         chosen, asked = _asking(options, config, ["wrong"] * wrong + [PASSWORD])
-        assert output(run(chosen)) == b"ok\n"
+        assert _lets_in(chosen)
     assert asked == [("somebody@target's password: ", True)] * (wrong + 1)
 
 
@@ -131,7 +141,7 @@ def test_a_person_who_does_not_answer(tmp_path: Path, options: Options) -> None:
 def test_questions_of_the_server(tmp_path: Path, options: Options, notices: list[str]) -> None:
     with _server(tmp_path, "keyboard-interactive") as config:
         chosen, asked = _asking(options, config, [PASSWORD, "123"])
-        assert output(run(chosen)) == b"ok\n"
+        assert _lets_in(chosen)
     assert asked == [("Word: ", True), ("Code: ", False)]
     assert notices == ["Title", "Be\\#033ware"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from syncron_lib.errors import SshFailed
-from syncron_lib.transport.sshconfig import ConfigFiles, HostConfig, look_up, matches_any
+from syncron_lib.transport.hostconfig import HostConfig, look_up
+from syncron_lib.transport.sshconfig import ConfigFiles, matches_any
 
 PLAIN = """
 Host alias other
