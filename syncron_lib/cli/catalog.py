@@ -76,7 +76,7 @@ def _port(text: str) -> int:
 
 def _delete_cap(text: str) -> DeleteCap:
     if re.fullmatch(r"[0-9]{1,18}", text):
-        return DeleteCap(count=int(text))
+        return DeleteCap(entries=int(text))
     if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?%", text) and float(text[:-1]) <= 100:
         return DeleteCap(percent=float(text[:-1]))
     raise ValueError("expected a number of deletes such as 100, or a share such as 10%")

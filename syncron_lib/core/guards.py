@@ -53,6 +53,6 @@ def check(
 def _allowed(cap: Optional[DeleteCap], entries: int) -> Optional[int]:
     if cap is None:
         return None
-    if cap.count is not None:
-        return cap.count
+    if cap.entries is not None:
+        return cap.entries
     return int(entries * (cap.percent or 0.0) / 100)

@@ -1,21 +1,22 @@
-"""What a run was asked to do. Made once by the command line, read by everything below it."""
+"""What a run was asked to do. Made once by the command line, read by everything below it.
+
+Named tuples, not dataclasses: the helper needs some of them, and importing `dataclasses` would
+cost its start as much as all of its protocol.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Optional
+from typing import NamedTuple, Optional
 
 
-@dataclass(frozen=True)
-class DeleteCap:
-    """``--max-delete``: at most ``count`` deletes, or ``percent`` of the destination's entries."""
+class DeleteCap(NamedTuple):
+    """``--max-delete``: at most ``entries`` deletes, or ``percent`` of the destination's entries."""
 
-    count: Optional[int] = None
+    entries: Optional[int] = None
     percent: Optional[float] = None
 
 
-@dataclass(frozen=True)
-class RuleOptions:
+class RuleOptions(NamedTuple):
     """What belongs to the tree.
 
     ``patterns``: rsync filter rules in order, each ``b"- PATTERN"`` or ``b"+ PATTERN"``; the
@@ -28,8 +29,7 @@ class RuleOptions:
     one_file_system: bool = False
 
 
-@dataclass(frozen=True)
-class Keep:
+class Keep(NamedTuple):
     """Attributes a run carries over and compares; ``None`` for owner and group means "where
     the receiver is root"."""
 
@@ -39,12 +39,11 @@ class Keep:
     group: Optional[bool] = None
 
 
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """One run's options, named as on the command line."""
 
-    keep: Keep = field(default_factory=Keep)
-    rules: RuleOptions = field(default_factory=RuleOptions)
+    keep: Keep = Keep()
+    rules: RuleOptions = RuleOptions()
     delete: bool = False
     force: bool = False
     dry_run: bool = False

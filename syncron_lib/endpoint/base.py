@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from typing import Any, Protocol, Union
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 from syncron_lib.protocol.messages import Hello, Message
+
+if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to import
+    from concurrent.futures import Future
 
 Buffer = Union[bytes, bytearray, memoryview]
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import grp
 import os
-import platform
 import pwd
-import socket
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib import __version__
 from syncron_lib.core import digest
@@ -36,6 +34,9 @@ from syncron_lib.protocol.frames import MAX_PAYLOAD
 from syncron_lib.protocol.messages import Message, Problem, Role, RootKind
 from syncron_lib.protocol.order import Phase, may_come
 
+if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to import
+    from concurrent.futures import Future
+
 OnProgress = Callable[[messages.Progress], None]
 _LISTING_LIMIT = MAX_PAYLOAD // 2
 """Bytes after which a listing is cut; the rest is asked for again."""
@@ -49,8 +50,8 @@ def greeting(timeout_ms: int = 0) -> messages.Hello:
         messages.VERSION,
         messages.VERSION,
         f"syncron {__version__}",
-        platform.python_version(),
-        socket.gethostname(),
+        ".".join(map(str, sys.version_info[:3])),
+        os.uname().nodename,
         os.geteuid(),
         [algorithm.name for algorithm in digest.available()],
         ["zstd"] if pack.can_compress() else [],
@@ -108,6 +109,8 @@ class LocalEndpoint:
 
     def submit(self, request: Message | RawPack) -> Future[Any]:
         """Carry out ``request`` now."""
+        from concurrent.futures import Future
+
         future: Future[Any] = Future()
         try:
             reply = self.handle(request)

@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import threading
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -66,6 +65,8 @@ class _Service:
             return error.exit_code
         except Exception as error:  # a defect: said in a sentence, never a bare disconnect
             if self._environment.get("SYNCRON_DEBUG") == "1":
+                import traceback
+
                 traceback.print_exc()
             defect = SyncronError(f"An internal error ended the helper ({error!r}).")
             self._fail(request, defect)

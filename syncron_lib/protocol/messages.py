@@ -327,7 +327,8 @@ class Next(NamedTuple):
 class Stored(NamedTuple):
     """Reply to a `Store`, `Adjust` or `Delete`: how many entries were done.
 
-    ``busy``: microseconds that it took, which tells a slow disk from a slow link. ``problems``: the destination's own; ``passed_on``: those of the source, which came in a pack.
+    ``busy``: microseconds that it took, which tells a slow disk from a slow link. ``problems``:
+    the destination's own; ``passed_on``: those of the source, which came in a pack.
     """
 
     entries: int

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import socket
+import threading
+from dataclasses import replace
 
 from syncron_lib.core.location import Local, Location, Remote
 from syncron_lib.core.names import shown
@@ -13,7 +15,7 @@ from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import SyncronError, VersionMismatch
 from syncron_lib.helper.main import serve
 from syncron_lib.transport.pipes import SocketStream
-from syncron_lib.transport.settings import ConnectOptions
+from syncron_lib.transport.settings import Ask, ConnectOptions
 
 
 class Pool:
@@ -21,7 +23,10 @@ class Pool:
     scan and the writing of files run beside this process's SSH, on another core."""
 
     def __init__(self, connect: ConnectOptions, timeout: float) -> None:
-        self._connect = connect
+        # Two machines may be connected at once; a person answers one question at a time.
+        self._connect = (
+            replace(connect, ask=_one_at_a_time(connect.ask)) if connect.ask else connect
+        )
         self._timeout = timeout
         self._endpoints: dict[tuple[Remote | None, int], RemoteEndpoint] = {}
 
@@ -86,6 +91,16 @@ class Pool:
             with contextlib.suppress(SyncronError):
                 endpoint.close()
         self._endpoints.clear()
+
+
+def _one_at_a_time(ask: Ask) -> Ask:
+    lock = threading.Lock()
+
+    def locked(prompt: str, secret: bool) -> str | None:
+        with lock:
+            return ask(prompt, secret)
+
+    return locked
 
 
 def _be_local_helper(ours: socket.socket, theirs: socket.socket) -> None:

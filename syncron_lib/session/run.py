@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from syncron_lib.core import digest, guards
 from syncron_lib.core.location import Local, Location
@@ -65,7 +64,7 @@ def verify(
 ) -> Report:
     """Compare by content, reading every file on both sides; exit code 0, or 9 with the
     differences as items."""
-    options = replace(options, verify=True, dry_run=True, delete=True, itemize=True)
+    options = options._replace(verify=True, dry_run=True, delete=True, itemize=True)
     with _pool(connect, options) as pool:
         return _Run(source, destination, options, observer, pool, into=False).run()
 

@@ -42,7 +42,7 @@ def test_nothing_said_is_the_default() -> None:
         (["-n"], {"dry_run": True}),
         (["-n", "--no-dry-run"], {"dry_run": False}),
         (["--delete", "--force", "--mkpath"], {"delete": True, "force": True, "mkpath": True}),
-        (["--max-delete=7"], {"max_delete": DeleteCap(count=7)}),
+        (["--max-delete=7"], {"max_delete": DeleteCap(entries=7)}),
         (["--max-delete", "2.5%"], {"max_delete": DeleteCap(percent=2.5)}),
         (["-c", "-x"], {"checksum": True, "one_file_system": True}),
         (["-z"], {"compress": "zstd"}),

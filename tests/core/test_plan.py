@@ -86,10 +86,10 @@ def test_an_empty_source_deletes_nothing_unasked():
 @pytest.mark.parametrize(
     ("cap", "deletes", "refused"),
     [
-        (DeleteCap(count=0), 0, False),
-        (DeleteCap(count=0), 1, True),
-        (DeleteCap(count=5), 5, False),
-        (DeleteCap(count=5), 6, True),
+        (DeleteCap(entries=0), 0, False),
+        (DeleteCap(entries=0), 1, True),
+        (DeleteCap(entries=5), 5, False),
+        (DeleteCap(entries=5), 6, True),
         (DeleteCap(percent=10), 10, False),
         (DeleteCap(percent=10), 11, True),
         (DeleteCap(percent=0.5), 1, True),
@@ -109,7 +109,7 @@ def test_the_delete_cap(cap, deletes, refused):
 
 def test_what_makes_way_counts_as_deleted():
     with pytest.raises(DeleteCapRefused):
-        _check(Plan(creates=[_create(replaces=3)]), cap=DeleteCap(count=2))
+        _check(Plan(creates=[_create(replaces=3)]), cap=DeleteCap(entries=2))
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.e2e.conftest import IS_ROOT, Command, Way, assert_copied
 from tests.trees import (
@@ -183,6 +183,7 @@ def test_a_directory_that_is_not_empty_makes_way_only_when_allowed(
 
 @settings(
     max_examples=100 if os.environ.get("SYNCRON_DEEP") == "1" else 4,
+    phases=(Phase.generate,),  # a failure's shrinking would take minutes of real runs
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(before=random_trees(), after=random_trees())

@@ -56,7 +56,7 @@ _MESSAGES: list[Any] = [
     m.Expect([m.Expected(b"new", True, False), m.Expected(b"old", False, True)]),
     m.Select([m.Selected(b"new", True)], [m.Arrived(b"big", 100, 5, 50, _DIGEST)]),
     m.Next(3),
-    m.Stored(4, [_PROBLEM], []),
+    m.Stored(4, 1_500, [_PROBLEM], []),
     m.Adjust([m.SetAttributes(b"f", stat.S_IFREG | 0o4755, 6, 7, 8)]),
     m.Delete([b"old/dir"]),
     m.Finish([b"extra"], True),
@@ -130,8 +130,8 @@ _BYTES = {
     ),
     "Next": "03",
     "Stored": (
-        "04000000000000000100000003000000612f621200000063616e6e6f7420626520726561643a20c3"
-        "a90100000000"
+        "0400000000000000dc050000000000000100000003000000612f621200000063616e6e6f74206265"
+        "20726561643a20c3a90100000000"
     ),
     "Adjust": "010000000100000066ed89000006000000000000000700000008000000",
     "Delete": "01000000070000006f6c642f646972",
