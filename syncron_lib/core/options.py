@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 
 
 class DeleteCap(NamedTuple):
-    """``--max-delete``: at most ``entries`` deletes, or ``percent`` of the destination's entries."""
+    """``--max-delete``: at most ``entries`` deletes, or ``percent`` of what the destination has."""
 
     entries: Optional[int] = None
     percent: Optional[float] = None

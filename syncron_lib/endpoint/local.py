@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -19,7 +20,7 @@ from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.table import PROBLEM, TYPE_MASK
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.errors import FileFatal, PeerViolation, SyncronError
-from syncron_lib.fs import attributes, ignorefiles, seal
+from syncron_lib.fs import attributes, ignorefiles, seal, stats
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import Changed, FileHasher, Finder
 from syncron_lib.fs.ledger import Ledger, Written
@@ -401,11 +402,17 @@ class LocalEndpoint:
                 if found is None:
                     raise OSError(2, "it is not there")
                 fd = directories.open(parent)
+                current = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                # Whoever edits it just now must not get the source's time on the new content.
+                if not ledger.is_as_scanned(found.stats, stats.row(name, current)):
+                    raise OSError(errno.EEXIST, "it was changed at the destination during the run")
+                ledger.adjust(current)
                 attributes.change(fd, name, wanted, self._keep, now)
                 row = found.row * digest.SIZE
                 value = bytes(found.node.digests[row : row + digest.SIZE])
                 size = found.stats[2] if stat.S_ISREG(item.mode) else 0
-                ledger.wrote(parent, name, Written(size, item.mtime_ns, value))
+                mtime = item.mtime_ns if self._keep.times else found.stats[3]
+                ledger.wrote(parent, name, Written(size, mtime, value))
                 done += 1
             except OSError as error:
                 what = f"its attributes cannot be set: {error.strerror}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from syncron_lib.core import digest
@@ -20,7 +20,7 @@ from syncron_lib.core.names import join, split
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.fs import stats
 from syncron_lib.fs.directories import Directories
-from syncron_lib.fs.scan import read_entries
+from syncron_lib.fs.listing import read_rows
 from syncron_lib.fs.stats import StatRow, is_settled_as_written
 from syncron_lib.fs.tree import Node, Tree
 
@@ -53,6 +53,35 @@ class Ledger:
         self._removed: set[bytes] = set()
         self.directory_attributes: dict[bytes, Attributes] = {}
         """Attributes that directories are given at the very end."""
+        self._disturbed: set[int] = set()
+        """Inodes of files with several names, of which this run took one away: that alone gives
+        them a new ctime."""
+        self._adjusted: set[int] = set()
+        """Inodes of files with several names, of which this run adjusted one."""
+
+    def disturb(self, st: os.stat_result) -> None:
+        """One name of the file ``st`` is about to go."""
+        if st.st_nlink > 1:
+            self._disturbed.add(st.st_ino)
+
+    def adjust(self, st: os.stat_result) -> None:
+        """The attributes of the entry ``st`` are about to be set."""
+        if st.st_nlink > 1:
+            self._adjusted.add(st.st_ino)
+
+    def is_as_scanned(self, scanned: StatRow, now: StatRow) -> bool:
+        """Whether nobody but this run changed what was ``scanned``."""
+        if now == scanned:
+            return True
+        inode = now[5]
+        if inode in self._adjusted:
+            return (inode, now[2], now[1] & TYPE_MASK) == (
+                scanned[5],
+                scanned[2],
+                scanned[1] & TYPE_MASK,
+            )
+        # Without the ctime.
+        return inode in self._disturbed and now[:4] + now[5:] == scanned[:4] + scanned[5:]
 
     def wrote(self, parent: bytes, name: bytes, written: Written) -> None:
         """``name`` was published in the directory ``parent``."""
@@ -98,9 +127,9 @@ class Ledger:
         gone = tree.remove(self._removed) if self._removed else []
         relist = set(self._written)
         # A directory that was touched has new times, which stand in its parent's row.
+        # The root has no parent: its own attributes are looked at when it is listed.
         for path in (*self._written, *self.directory_attributes):
-            if path:
-                relist.add(split(path)[0])
+            relist.add(split(path)[0] if path else b"")
         for path in relist:
             node = tree.nodes.get(path)
             if node is not None:
@@ -123,7 +152,7 @@ class Ledger:
             else:
                 rows = [
                     row
-                    for row in read_entries(fd, 0, {})
+                    for row in read_rows(fd)
                     if row[0] in scanned or row[0] in written or join(path, row[0]) in self._new
                 ]
         except OSError as error:
@@ -131,7 +160,7 @@ class Ledger:
             node.merkle = digest.UNKNOWN
             node.stored = False
             return
-        _fill(node, rows, scanned, written, fd)
+        _fill(node, rows, scanned, written, fd, self.is_as_scanned)
         for index, row in enumerate(rows):
             if row[1] & TYPE_MASK == stat.S_IFDIR:
                 child = self.tree.nodes.get(join(path, row[0]))
@@ -157,6 +186,7 @@ def _fill(
     scanned: dict[bytes, StatRow],
     written: dict[bytes, Written],
     fd: int,
+    is_as_scanned: Callable[[StatRow, StatRow], bool],
 ) -> None:
     """Give ``node`` new rows, with the digests that are still or newly known."""
     old_digests = bytes(node.digests)
@@ -175,7 +205,8 @@ def _fill(
         name, mode = row[0], row[1]
         value = digest.UNKNOWN
         kind = mode & TYPE_MASK
-        same = scanned.get(name) == row
+        before = scanned.get(name)
+        same = before is not None and is_as_scanned(before, row)
         if kind == stat.S_IFREG:
             size += row[2]
             new = written.get(name)

@@ -49,8 +49,9 @@ class Publisher:
             self._link(temporary, parent_fd, name)
         else:
             current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-            if stats.row(name, current) != scanned:
+            if not self._ledger.is_as_scanned(scanned, stats.row(name, current)):
                 raise _edited()
+            self._ledger.disturb(current)
             # RACE: an edit between this stat and the rename is lost; microseconds apart.
             os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
         self._ledger.wrote(parent, name, written)
@@ -92,9 +93,10 @@ class Publisher:
             raise FileExistsError(errno.EEXIST, "an entry of another kind is in its place")
         if stat.S_ISDIR(current.st_mode):
             self._removal.remove(path)
-        elif stats.row(name, current) != scanned:
+        elif not self._ledger.is_as_scanned(scanned, stats.row(name, current)):
             raise _edited()
         else:
+            self._ledger.disturb(current)
             os.unlink(name, dir_fd=parent_fd)
 
 

@@ -331,29 +331,31 @@ class Receiver:
                 try:
                     if data is not None:
                         write_all(fd, data)
-                    self._finish_file(fd, path, attributes_, now)
+                    mtime = self._finish_file(fd, path, attributes_, now)
                 finally:
                     os.close(fd)
+                written = Written(size, mtime, value)
             else:
                 links = [i for i, mode in enumerate(table.modes) if stat.S_ISLNK(mode)]
                 target = table.targets[links.index(row)] if row in links else b""
                 self._make_special(staging, temporary, attributes_, size, target, now)
-            written = Written(size if is_file else 0, attributes_.mtime_ns, value)
+                written = Written(0, attributes_.mtime_ns, value)
             self._publisher.publish(path, temporary, replace, written)
             self._published += 1
         except OSError:
             self._staging.remove(temporary)
             raise
 
-    def _finish_file(self, fd: int, path: bytes, attributes_: Attributes, now: int) -> None:
+    def _finish_file(self, fd: int, path: bytes, attributes_: Attributes, now: int) -> int:
         """Attributes of a file about to be published; without kept permissions, an existing
-        target's stay."""
+        target's stay. Returns its time, which is the source's only where times are kept."""
         keep = self._keep
         scanned = self._publisher.scanned(path)
         if not keep.permissions and scanned is not None and stat.S_ISREG(scanned[1]):
             attributes_ = attributes_._replace(mode=scanned[1])
             keep = keep._replace(permissions=True)
         attributes.set_on_new(fd, attributes_, keep, now)
+        return stats.in_range(os.fstat(fd).st_mtime_ns)
 
     def _make_special(
         self,
@@ -412,8 +414,8 @@ class Receiver:
             if value != piece.digest or os.fstat(large.fd).st_size != large.size:
                 self._staging.remove(large.name)
                 raise _wrong_content(path)
-            self._finish_file(large.fd, path, piece.attributes, time.time_ns())
-            written = Written(large.size, piece.attributes.mtime_ns, value)
+            mtime = self._finish_file(large.fd, path, piece.attributes, time.time_ns())
+            written = Written(large.size, mtime, value)
             self._publisher.publish(path, large.name, self._files.pop(path, False), written)
             self._published += 1
         self._large = None

@@ -76,9 +76,10 @@ class Removal:
         try:
             fd = self._directories.open_writable(parent)
             current = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            if stats.row(name, current) != scanned:
+            if not self._ledger.is_as_scanned(scanned, stats.row(name, current)):
                 self._problem(path, "was changed at the destination during the run, and is kept")
                 return
+            self._ledger.disturb(current)
             # RACE: an edit between this stat and the unlink is lost; microseconds apart.
             os.unlink(name, dir_fd=fd)
         except FileNotFoundError:

@@ -12,9 +12,7 @@ import errno
 import os
 import sqlite3
 import stat
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from operator import itemgetter
 from typing import NamedTuple, Optional
 
 from syncron_lib.core import digest
@@ -22,17 +20,16 @@ from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import PRIVATE, join
 from syncron_lib.core.rules import GIT, GIT_EXCLUDE, RuleSet, Scope
 from syncron_lib.core.table import TYPE_MASK, Malformed
+from syncron_lib.fs import listing as listing_module
 from syncron_lib.fs import stats as stats_module
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.ignorefiles import MOUNTS, IgnoreFiles
+from syncron_lib.fs.listing import Listing
 from syncron_lib.fs.state import Row, State
-from syncron_lib.fs.stats import StatRow, problem_row
+from syncron_lib.fs.stats import FIELDS
 from syncron_lib.fs.tree import Node, Tree
 
-_ENCODING = sys.getfilesystemencoding()
-_ENCODING_ERRORS = sys.getfilesystemencodeerrors()
 _PRIVATE_ONLY = frozenset((PRIVATE,))
-_UID, _GID = itemgetter(6), itemgetter(7)
 _REPORT_EVERY = 2000
 """Entries between two reports of progress: some 10 ms of work."""
 
@@ -138,50 +135,52 @@ class Scanner:
         if _is_loop(node):
             node.problem = errno.ELOOP
             return []
-        devices: dict[bytes, int] = {}
         try:
             fd = self._subject.directories.open(node.path)
-            rows = self._entries_of(fd, node, devices)
-            if self._needs_choice(node.path, scope, rows, devices):
+            listing = self._listing(fd, node.path)
+            if self._needs_choice(node, scope, listing):
                 if scope is None:
                     scope = self._scope_of(node.path)
-                rows, scope = self._choose(fd, node, rows, scope, devices, stored)
+                listing, scope = self._choose(fd, node, listing, scope, stored)
         except OSError as error:
             if not node.path:
                 raise
             node.problem = error.errno or errno.EIO
             return []
+        node.stats = stats_module.join(listing.rows)
         if (
             stored is not None
+            and stored.stats == node.stats
             and stored.excluded == node.excluded
-            and len(stored.digests) == len(rows) * digest.SIZE
-            and stored.stats == (packed := stats_module.pack(rows))
+            and len(stored.digests) == len(listing.rows) * digest.SIZE
         ):
-            node.stats = packed
             node.digests = stored.digests
             node.targets = stored.targets
             node.merkle = stored.merkle
             node.stored = stored.scope == node.scope
         else:
-            rows = _carry_over(fd, node, rows, stored)
-            node.stats = stats_module.pack(rows)
+            _carry_over(fd, node, listing, stored)
+        node.own_entries = len(listing.rows)
+        node.own_size = listing.size
+        self._entries += len(listing.rows)
+        self._size += listing.size
+        for uid, gid in listing.owners:
+            self.users.add(uid)
+            self.groups.add(gid)
+        return self._below(node, listing, scope) if listing.directories else []
+
+    def _below(self, node: Node, listing: Listing, scope: Optional[Scope]) -> list[_Step]:
+        """The subdirectories, in order."""
         below = []
-        size = 0
-        for index, row in enumerate(rows):
-            kind = row[1] & TYPE_MASK
-            if kind == stat.S_IFREG:
-                size += row[2]
-            elif kind == stat.S_IFDIR:
-                child = Node(join(node.path, row[0]), node, index)
+        for index, packed in enumerate(listing.rows):
+            name = packed[0]
+            device = listing.directories.get(name)
+            if device is not None:
+                row = stats_module.unpack_row(packed)
+                child = Node(join(node.path, name), node, index)
                 child.attributes = Attributes(row[1], row[3], row[6], row[7])
-                child.identity = (devices.get(row[0], node.identity[0]), row[5])
-                below.append((child, scope and scope.child(row[0])))
-        node.own_entries = len(rows)
-        node.own_size = size
-        self._entries += len(rows)
-        self._size += size
-        self.users.update(map(_UID, rows))
-        self.groups.update(map(_GID, rows))
+                child.identity = (device, row[5])
+                below.append((child, scope and scope.child(name)))
         return below
 
     def _scope_of(self, path: bytes) -> Scope:
@@ -192,49 +191,47 @@ class Scanner:
                 scope = scope.child(name)
         return scope
 
-    def _needs_choice(
-        self, path: bytes, scope: Optional[Scope], rows: list[StatRow], devices: dict[bytes, int]
-    ) -> bool:
+    def _needs_choice(self, node: Node, scope: Optional[Scope], listing: Listing) -> bool:
         """Whether anything here may be left out; False for nearly every directory there is."""
         given = self._subject.given
-        if (scope is not None and not scope.trivial) or (devices and self._subject.one_file_system):
+        if scope is not None and not scope.trivial:
             return True
-        if given is not None and path in given:
+        if self._subject.one_file_system and self._mounts(listing):
             return True
-        return not (self._special if given is None else _PRIVATE_ONLY).isdisjoint(
-            [row[0] for row in rows]
-        )
+        if given is not None and node.path in given:
+            return True
+        special = self._special if given is None else _PRIVATE_ONLY
+        return not special.isdisjoint([row[0] for row in listing.rows])
 
-    def _entries_of(self, fd: int, node: Node, devices: dict[bytes, int]) -> list[StatRow]:
-        """Rows of the directory open at ``fd``, sorted by name. ``devices`` receives the device
-        of each subdirectory on another file system."""
+    def _mounts(self, listing: Listing) -> set[bytes]:
+        """Subdirectories on another file system than the root's."""
+        return {name for name, device in listing.directories.items() if device != self._device}
+
+    def _listing(self, fd: int, path: bytes) -> Listing:
+        """The directory open at ``fd``; of the root only what the run is over."""
         subject = self._subject
-        if subject.only is not None and not node.path:
-            try:
-                st = os.stat(subject.only, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                return []
-            return [stats_module.row(subject.alias or subject.only, st)]
-        return read_entries(fd, node.identity[0], devices)
+        if subject.only is None or path:
+            return listing_module.read(fd)
+        try:
+            st = os.stat(subject.only, dir_fd=fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return Listing([], {}, 0, set())
+        row = stats_module.row(subject.alias or subject.only, st)
+        packed = (row[0], stats_module.pack_fields(row))
+        return Listing([packed], {}, row[2], {(st.st_uid, st.st_gid)})
 
     def _choose(
-        self,
-        fd: int,
-        node: Node,
-        rows: list[StatRow],
-        scope: Scope,
-        devices: dict[bytes, int],
-        stored: Optional[Row],
-    ) -> tuple[list[StatRow], Scope]:
-        """Leave out of ``rows`` what does not belong to the tree; the rules with the
+        self, fd: int, node: Node, listing: Listing, scope: Scope, stored: Optional[Row]
+    ) -> tuple[Listing, Scope]:
+        """Leave out of ``listing`` what does not belong to the tree; the rules with the
         directory's own ignore files."""
-        names = {row[0] for row in rows}
+        names = {row[0] for row in listing.rows}
         given = self._subject.given
         mounts: set[bytes] = set()
         if given is None:
             files = self._own_ignore_files(fd, node.path, scope, names)
-            if self._subject.one_file_system and devices:
-                mounts = {name for name, device in devices.items() if device != self._device}
+            if self._subject.one_file_system:
+                mounts = self._mounts(listing)
                 if mounts:
                     self._ignore_files.note_mounts(node.path, sorted(mounts))
         else:
@@ -247,21 +244,29 @@ class Scanner:
         # Mount points are no matter of rules: they are part of what the answers stand for.
         node.scope = scope.digest + b"\0".join(sorted(mounts))
         answers = _answers(stored, node.scope)
-        for row in rows:
-            name = row[0]
+        size = 0
+        for packed in listing.rows:
+            name = packed[0]
             if name == PRIVATE:
                 continue
-            directory = stat.S_ISDIR(row[1])
+            row = stats_module.unpack_row(packed)
+            directory = name in listing.directories
             marked = name + b"/" if directory else name
-            answer = answers.get(marked)
+            answer: Optional[bool] = True if name in mounts else answers.get(marked)
             if answer is None:
-                answer = name in mounts or (not scope.trivial and scope.excluded(name, directory))
+                answer = not scope.trivial and scope.excluded(name, directory)
             if answer:
                 excluded.append(marked)
             else:
-                kept.append(row)
+                kept.append(packed)
+                size += row[2] if stat.S_ISREG(row[1]) else 0
         node.excluded = b"\0".join(excluded)
-        return kept, scope
+        directories = {
+            name: device
+            for name, device in listing.directories.items()
+            if name != PRIVATE and name + b"/" not in excluded
+        }
+        return listing._replace(rows=kept, directories=directories, size=size), scope
 
     def _own_ignore_files(
         self, fd: int, path: bytes, scope: Scope, names: set[bytes]
@@ -286,45 +291,6 @@ class Scanner:
         return files
 
 
-def read_entries(fd: int, device: int, devices: dict[bytes, int]) -> list[StatRow]:
-    """Rows of all entries of the directory open at ``fd``, sorted by name.
-
-    ``devices`` receives the device of each subdirectory that is not on ``device``.
-    """
-    rows: list[StatRow] = []
-    append = rows.append
-    with os.scandir(fd) as listing:
-        for entry in listing:
-            name = entry.name.encode(_ENCODING, _ENCODING_ERRORS)
-            try:
-                st = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                append(problem_row(name, error.errno or errno.EIO))
-                continue
-            mode = st.st_mode
-            if mode & TYPE_MASK == stat.S_IFREG:  # stats.row, without the call
-                append(
-                    (
-                        name,
-                        mode,
-                        st.st_size,
-                        st.st_mtime_ns,
-                        st.st_ctime_ns,
-                        st.st_ino,
-                        st.st_uid,
-                        st.st_gid,
-                    )
-                )
-                continue
-            if st.st_dev != device and stat.S_ISDIR(mode):
-                devices[name] = st.st_dev
-            append(stats_module.row(name, st))
-    rows.sort()
-    return rows
-
-
 def _answers(stored: Optional[Row], scope: bytes) -> dict[bytes, bool]:
     """What the same rules said of the same names last time: name (with a slash behind it for a
     directory) to whether it is excluded."""
@@ -342,37 +308,41 @@ def _answers(stored: Optional[Row], scope: bytes) -> dict[bytes, bool]:
     return answers
 
 
-def _carry_over(fd: int, node: Node, rows: list[StatRow], stored: Optional[Row]) -> list[StatRow]:
+def _carry_over(fd: int, node: Node, listing: Listing, stored: Optional[Row]) -> None:
     """Give ``node`` the digests and targets of entries that are as they were, and read the
-    targets of new symlinks. Returns the rows without symlinks that vanished meanwhile."""
+    targets of new symlinks. Those that vanish meanwhile are dropped from the listing."""
     known = _known_entries(stored)
     digests = []
     targets = []
-    kept = []
-    for row in rows:
-        before = known.get(row[0])
-        same = before is not None and before[0] == row
+    dropped = []
+    for index, packed in enumerate(listing.rows):
+        name, fields = packed
+        before = known.get(name)
+        same = before is not None and before[0] == fields
         value = digest.UNKNOWN
-        kind = row[1] & TYPE_MASK
+        kind = FIELDS.unpack(fields)[0] & TYPE_MASK
         if kind == stat.S_IFLNK:
             if before is not None and same:
                 targets.append(before[1])
             else:
                 try:
-                    targets.append(os.readlink(row[0], dir_fd=fd))
+                    targets.append(os.readlink(name, dir_fd=fd))
                 except OSError:
+                    dropped.append(index)
                     continue
         elif before is not None and same and kind == stat.S_IFREG:
             value = before[1]
-        kept.append(row)
         digests.append(value)
+    for index in reversed(dropped):
+        del listing.rows[index]
+    if dropped:
+        node.stats = stats_module.join(listing.rows)
     node.digests = b"".join(digests)
     node.targets = b"\0".join(targets)
-    return kept
 
 
-def _known_entries(stored: Optional[Row]) -> dict[bytes, tuple[StatRow, bytes]]:
-    """Name to (stat row, digest or target) as stored."""
+def _known_entries(stored: Optional[Row]) -> dict[bytes, tuple[bytes, bytes]]:
+    """Name to (packed fields, digest or target) as stored."""
     if stored is None:
         return {}
     try:
@@ -388,7 +358,7 @@ def _known_entries(stored: Optional[Row]) -> dict[bytes, tuple[StatRow, bytes]]:
             value = next(targets, b"")
         else:
             value = stored.digests[index * digest.SIZE : (index + 1) * digest.SIZE]
-        known[row[0]] = (row, value)
+        known[row[0]] = (stats_module.pack_fields(row), value)
     return known
 
 

@@ -152,6 +152,10 @@ class State:
                 db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
             db.execute("SELECT value FROM meta LIMIT 1").fetchone()
             db.execute("SELECT checksum FROM directory LIMIT 1").fetchone()
+        except UnicodeDecodeError as error:
+            # Python could not decode SQLite's complaint, which quotes what is damaged.
+            db.close()
+            raise sqlite3.DatabaseError("its schema is damaged") from error
         except BaseException:
             db.close()
             raise
@@ -213,7 +217,8 @@ class State:
     ) -> None:
         """Write rows, remove rows (by path), set values; all or nothing.
 
-        Raises sqlite3.DatabaseError (full disk, read-only); what was kept before stays.
+        Raises sqlite3.DatabaseError. Full disk, read-only: what was kept before stays. Damage:
+        the file is set aside, and the next save begins anew.
         """
         db = self._db
         db.execute("BEGIN IMMEDIATE")
@@ -229,9 +234,11 @@ class State:
             values_and_time = {"saved": str(int(time.time())).encode(), **values}
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?,?)", values_and_time.items())
             db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.DatabaseError) and not _is_about_access(error):
+                self.reset()  # or every later save would fail too
             raise
 
     def close(self) -> None:

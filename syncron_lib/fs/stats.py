@@ -8,21 +8,18 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from syncron_lib.core.table import (
-    TYPE_MASK,
-    Reader,
-    pack_column,
-    pack_names,
-    unpack_column,
-    unpack_names,
-)
+from syncron_lib.core.table import TYPE_MASK, Reader, pack_names, unpack_names
 
 StatRow = tuple[bytes, int, int, int, int, int, int, int]
 """(name, mode, size, mtime_ns, ctime_ns, inode, uid, gid); a plain tuple, because a scan makes
 one for every entry there is. ``size`` as in `core.table.Table.sizes`."""
 
+PackedRow = tuple[bytes, bytes]
+"""(name, the other seven packed by `FIELDS`): rows as a scan makes and compares them."""
+
+FIELDS = struct.Struct("<IQqqQII")
 _COUNT = struct.Struct("<I")
-_TIME_MIN, _TIME_MAX = -(1 << 63), (1 << 63) - 1
+_TIME_LIMIT = 1 << 63
 
 
 class Stats(NamedTuple):
@@ -39,36 +36,47 @@ class Stats(NamedTuple):
 
 
 NO_STATS = Stats((), (), (), (), (), (), (), ())
-_CODES = "IQqqQII"
+
+
+def pack_fields(row: StatRow) -> bytes:
+    """All of a row but its name."""
+    return FIELDS.pack(*row[1:])
+
+
+def unpack_row(packed: PackedRow) -> StatRow:
+    """The row that was packed."""
+    mode, size, mtime, ctime, inode, uid, gid = FIELDS.unpack(packed[1])
+    return (packed[0], mode, size, mtime, ctime, inode, uid, gid)
+
+
+def join(rows: list[PackedRow]) -> bytes:
+    """One directory's rows, sorted by name, in the form that is kept and compared."""
+    if not rows:
+        return b""
+    names, fields = zip(*rows)
+    return b"".join((_COUNT.pack(len(rows)), pack_names(names), *fields))
 
 
 def pack(rows: list[StatRow]) -> bytes:
-    """Pack rows sorted by name."""
-    if not rows:
-        return b""
-    names, *columns = zip(*rows)
-    try:
-        packed = [pack_column(code, column) for code, column in zip(_CODES, columns)]
-    except struct.error:  # a time beyond the year 2262, which 64 bits of nanoseconds cannot hold
-        columns[2] = tuple(map(in_range, columns[2]))
-        columns[3] = tuple(map(in_range, columns[3]))
-        packed = [pack_column(code, column) for code, column in zip(_CODES, columns)]
-    return b"".join((_COUNT.pack(len(rows)), pack_names(names), *packed))
+    """The same from plain rows."""
+    return join([(row[0], pack_fields(row)) for row in rows])
 
 
 def unpack(data: bytes) -> Stats:
-    """The inverse of `pack`; raises `core.table.Malformed` on damage."""
+    """The columns of a packed directory; raises `core.table.Malformed` on damage."""
     if not data:
         return NO_STATS
     reader = Reader(data)
     (count,) = _COUNT.unpack(reader.take(4))
     names = unpack_names(reader, count)
-    return Stats(names, *(unpack_column(code, count, reader) for code in _CODES))
+    fields = reader.take(count * FIELDS.size)
+    reader.finish()
+    return Stats(names, *zip(*FIELDS.iter_unpack(fields)))
 
 
 def in_range(time_ns: int) -> int:
-    """The nearest time that 64 bits of nanoseconds can hold: a tree's times are all such."""
-    return min(max(time_ns, _TIME_MIN), _TIME_MAX)
+    """A time as 64 bits of nanoseconds can hold it: those beyond the year 2262 are cut there."""
+    return min(max(time_ns, -_TIME_LIMIT), _TIME_LIMIT - 1)
 
 
 def row(name: bytes, st: os.stat_result) -> StatRow:

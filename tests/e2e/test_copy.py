@@ -228,3 +228,37 @@ def test_compression_changes_what_is_sent_and_nothing_else(
     summary = syncron.ok(f"--compress-choice={choice}", *way.words(source, destination))
     assert_copied(source, destination)
     assert (summary["bytes_sent"] < 300_000) is (choice == "zstd")
+
+
+def test_the_roots_own_attributes_follow(syncron: Command, way: Way, tmp_path: Path) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, directory({}, mode=0o700, mtime_ns=0))
+    syncron.ok(*way.words(source, destination))
+    assert_copied(source, destination)
+    os.chmod(source, 0o1751)
+    os.utime(source, ns=(0, 5))
+    assert syncron.ok(*way.words(source, destination))["metadata"] == 1
+    assert_copied(source, destination)
+
+
+def test_hard_links_at_the_destination_are_no_edits(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    """Every change of one name gives the others a new ctime."""
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    names = ["changed", "changed too", "gone", "gone too", "adjusted", "adjusted too", "kept"]
+    make(destination, {"sub": {}, **{name: b"old" for name in names[:1]}})
+    for name in (*names[1:], "sub/kept"):
+        os.link(destination / "changed", destination / name)
+    make(source, {"sub": {"kept": b"old"}, "kept": b"old"})
+    for name in names[:2]:
+        make(source / name, File(b"new"))
+    for name in names[4:6]:
+        make(source / name, File(b"old"))
+    syncron.ok("--delete", *way.words(source, destination))
+    assert_copied(source, destination)
+    for name in names[4:]:
+        os.chmod(source / name, 0o600)
+    os.chmod(source / "sub/kept", 0o600)
+    syncron.ok("--delete", *way.words(source, destination))
+    assert_copied(source, destination)
