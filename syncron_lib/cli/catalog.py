@@ -198,7 +198,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(_SAFETY, "allow-unmounted", Kind.SWITCH, "go on although DST seems not to be mounted"),
     Option(_SAFETY, "mkpath", Kind.SWITCH, "create the missing parents of DST too"),
-    Option(_HOW, "checksum", Kind.SWITCH, "compare by content, whatever size and time say", "c"),
+    Option(_HOW, "checksum", Kind.SWITCH, "accepted: content is what is compared anyway", "c"),
     Option(
         _HOW,
         "compress",

@@ -94,7 +94,6 @@ class Settings:
             force=bool(self.force),
             dry_run=bool(self.dry_run),
             verify=bool(self.verify),
-            checksum=bool(self.checksum),
             mkpath=bool(self.mkpath),
             max_delete=self.max_delete,
             allow_empty_source=bool(self.allow_empty_source),

@@ -48,7 +48,6 @@ class RunOptions(NamedTuple):
     force: bool = False
     dry_run: bool = False
     verify: bool = False
-    checksum: bool = False
     mkpath: bool = False
     max_delete: Optional[DeleteCap] = None
     allow_empty_source: bool = False

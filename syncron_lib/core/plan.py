@@ -54,7 +54,8 @@ class Plan:
     """Made by the comparison; looked at by the guards; carried out by the transfer.
 
     ``touched``: attributes that directories are given back after something in them changed.
-    ``extras``: topmost paths that only the destination has and that stay.
+    ``extras``: topmost paths that only the destination has and that stay. ``makes_root``: the
+    destination is missing and is made.
     """
 
     creates: list[Create] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Plan:
     removes: list[Remove] = field(default_factory=list)
     touched: dict[bytes, Attributes] = field(default_factory=dict)
     extras: list[bytes] = field(default_factory=list)
+    makes_root: bool = False
 
     @property
     def deleted(self) -> int:
@@ -73,7 +75,7 @@ class Plan:
     @property
     def created(self) -> int:
         """Entries that will be new."""
-        return sum(create.entries for create in self.creates)
+        return self.makes_root + sum(create.entries for create in self.creates)
 
     @property
     def size(self) -> int:
@@ -85,4 +87,4 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.creates or self.changes or self.adjusts or self.removes)
+        return not (self.makes_root or self.creates or self.changes or self.adjusts or self.removes)

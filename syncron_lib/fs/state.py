@@ -237,9 +237,17 @@ class State:
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.DatabaseError) and not _is_about_access(error):
+            if isinstance(error, sqlite3.DatabaseError) and self._is_about_damage(error):
                 self.reset()  # or every later save would fail too
             raise
+
+    def _is_about_damage(self, error: sqlite3.DatabaseError) -> bool:
+        """Whether SQLite could not write because of what is in the file. A flipped byte in its
+        header can forbid all writing too."""
+        if "readonly" in str(error):
+            places = (self.path, os.path.dirname(self.path))
+            return all(os.access(place, os.W_OK) for place in places)
+        return not _is_about_access(error)
 
     def close(self) -> None:
         """Close the file."""

@@ -80,10 +80,12 @@ class Comparison:
         profile: Profile,
         options: RunOptions,
         whole: bool,
+        missing: bool,
         on_failure: Callable[[Failure], None],
         on_hashed: Callable[[int, int], None],
     ) -> None:
         """``profile``: with the source's ids mapped. ``whole``: the roots' own attributes count.
+        ``missing``: the destination is to be made.
         ``on_hashed``: called with the bytes hashed so far and in all."""
         self._source = source
         self._destination = destination
@@ -92,7 +94,7 @@ class Comparison:
         self._whole = whole
         self._on_failure = on_failure
         self._on_hashed = on_hashed
-        self._plan = Plan()
+        self._plan = Plan(makes_root=missing)
         self._unsure: list[_Unsure] = []
         self._own: dict[bytes, Attributes] = {}
         """Attributes of the source's directories that both sides have and that were visited."""
@@ -111,7 +113,7 @@ class Comparison:
                 other = next(theirs, None)
                 if other is None:
                     raise PeerViolation("The other side listed fewer directories than asked for.")
-                if first and self._whole:
+                if first and self._whole and not self._plan.makes_root:
                     self._root_attributes(mine, other)
                 first = False
                 self._directory(path, mine, other, following)

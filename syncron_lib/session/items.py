@@ -18,6 +18,8 @@ _DELETING = "*deleting  "
 def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
     """Items in the order of the tree, deletes last. ``transfer``: ``<`` or ``>``, rsync's mark
     for a file that is sent or received."""
+    if plan.makes_root:
+        yield Item(Action.CREATE, "cd" + "+" * 9, b"", True, 0)
     below = list(_below(plan, source))
     made = [_created(create, transfer) for create in plan.creates]
     made.extend(_new(path, mode, size, target, transfer) for path, mode, size, target in below)

@@ -194,11 +194,11 @@ class _Run:
         profile = self._profile(ends)
         source_root, destination_root = self._sealed(ends, profile)
         plan = Plan()
-        if digest.UNKNOWN in (source_root, destination_root) or source_root != destination_root:
+        missing = ends.destination_opened.kind == RootKind.MISSING
+        equal = source_root == destination_root != digest.UNKNOWN
+        if missing or not equal:
             plan = self._compared(ends, profile)
             self._itemize(plan, ends)
-        elif ends.destination_opened.kind == RootKind.MISSING:
-            plan = self._compared(ends, profile)
         facts = guards.Facts(
             self._source.shown(),
             ends.destination_shown,
@@ -214,24 +214,18 @@ class _Run:
                 allow_empty_source=options.allow_empty_source,
                 allow_unmounted=options.allow_unmounted,
             )
-        missing = ends.destination_opened.kind == RootKind.MISSING
-        if options.dry_run or (plan.is_empty and not missing and not self._learned):
+        if options.dry_run or equal:
             report.source_root = _hex(source_root)
             report.destination_root = _hex(destination_root)
             if not options.dry_run or options.verify:
-                report.match = source_root == destination_root != digest.UNKNOWN
+                report.match = equal
         else:
-            self._transfer(ends, plan)
+            if not plan.is_empty:
+                self._transfer(ends, plan)
+            self._finish(ends, plan)
         self._count(plan)
         self._close(ends)
         self._decide_exit(plan)
-
-    @property
-    def _learned(self) -> bool:
-        """Whether digests were computed that make the roots known by now."""
-        return self._report.bytes_hashed > 0 or self._compared_any
-
-    _compared_any = False
 
     def _profile(self, ends: Ends) -> Profile:
         """The run's profile, ids mapped where two machines may number users differently."""
@@ -252,7 +246,7 @@ class _Run:
         algorithm = next(
             (name for name in ends.source.hello.algorithms if name in theirs), "sha256-128"
         )
-        complete = self._options.verify or self._options.checksum
+        complete = self._options.verify
         if complete:
             self._observer.phase(Phase.HASH)
         futures = (
@@ -268,13 +262,20 @@ class _Run:
 
     def _compared(self, ends: Ends, profile: Profile) -> Plan:
         self._observer.phase(Phase.COMPARE)
-        self._compared_any = True
 
         def on_hashed(done: int, total: int) -> None:
             self._observer.progress(Phase.HASH, done, total, done)
 
+        missing = ends.destination_opened.kind == RootKind.MISSING
         comparison = Comparison(
-            ends.source, ends.destination, profile, self._options, ends.whole, self._fail, on_hashed
+            ends.source,
+            ends.destination,
+            profile,
+            self._options,
+            ends.whole,
+            missing,
+            self._fail,
+            on_hashed,
         )
         plan = comparison.run()
         self._report.bytes_hashed += comparison.bytes_hashed
@@ -318,7 +319,11 @@ class _Run:
         transfer.run(plan, self._users, self._groups, before_deletes)
         report.bytes_transferred = transfer.content
         report.bytes_hashed += transfer.content
-        observer.phase(Phase.FINISH)
+
+    def _finish(self, ends: Ends, plan: Plan) -> None:
+        """Both sides bring their trees up to date, and say their roots."""
+        report = self._report
+        self._observer.phase(Phase.FINISH)
         complete = not self._failed
         futures = (
             ends.source.submit(messages.Finish((), complete)),
@@ -348,7 +353,7 @@ class _Run:
         lost = sum(1 for path in failed if any(_is_in(path, tree) for tree in trees))
         report.created -= min(lost, report.created)
         report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
-        touched = plan.created + len(plan.changes) + len(plan.adjusts)
+        touched = plan.created - plan.makes_root + len(plan.changes) + len(plan.adjusts)
         report.unchanged = max(0, report.source_entries - touched)
 
     def _decide_exit(self, plan: Plan) -> None:

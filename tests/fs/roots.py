@@ -21,6 +21,7 @@ from syncron_lib.core.options import RuleOptions
 from syncron_lib.fs.hashing import FileHasher
 from syncron_lib.fs.root import Choice, Root, look
 from syncron_lib.fs.scan import OnProgress
+from syncron_lib.fs.state import State
 from syncron_lib.fs.tree import Tree
 from tests import trees
 from tests.core.tables import ALL
@@ -84,6 +85,12 @@ def remember(path: Path | str, **choice: Any) -> bytes:
         value = hash_all(root)
         assert root.save() is None
         return value
+
+
+def state_of(root: Root) -> State:
+    """The open state, which the root of a run over a single file has not."""
+    assert root.state is not None
+    return root.state
 
 
 def file_digests(tree: Tree) -> dict[bytes, bytes]:

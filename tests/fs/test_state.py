@@ -95,6 +95,7 @@ def _use(path: Path) -> list[str]:
         try:
             state.save(ROWS, [], {"profile": b"p"})
         except sqlite3.DatabaseError:
+            # The next run can save again, without anybody's help.
             state.save(ROWS, [], {"profile": b"p"})
         return state.warnings
     finally:
