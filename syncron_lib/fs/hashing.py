@@ -113,7 +113,7 @@ class FileHasher:
         directory = self._directories.open(found.node.path)
         fd = open_scanned(directory, self._real_name(path), found.stats)
         try:
-            value = self._read(fd)
+            value = self._read(fd, found.stats[2])
             after = row(found.stats[0], os.fstat(fd))
         finally:
             os.close(fd)
@@ -123,7 +123,7 @@ class FileHasher:
         found.node.set_digest(found.row, value, settled)
         return value
 
-    def _read(self, fd: int) -> bytes:
+    def _read(self, fd: int, size: int) -> bytes:
         buffer = self._buffer
         view = memoryview(buffer)
         count = os.readv(fd, (buffer,))
@@ -140,5 +140,8 @@ class FileHasher:
             hasher.update(view[:count])
             self.size += count
             self._on_bytes(count)
+            size -= count
+            if size < 0:  # or one that grows as fast as it is read would keep us for ever
+                raise Changed("changed while it was read")
             count = os.readv(fd, (buffer,))
         return hasher.digest()[: digest.SIZE]

@@ -44,6 +44,8 @@ class Publisher:
         scanned = self.scanned(path)
         if scanned is not None and (replace or scanned[1] & TYPE_MASK == stat.S_IFDIR):
             self.make_way(path, parent_fd, name, replace)
+            # Removing a deep directory may have closed what was borrowed before.
+            parent_fd = self._directories.open_writable(parent)
             scanned = None
         if scanned is None:
             self._link(temporary, parent_fd, name)
@@ -77,6 +79,7 @@ class Publisher:
         parent, name = split(path)
         parent_fd = self._directories.open_writable(parent)
         self.make_way(path, parent_fd, name, replace)
+        parent_fd = self._directories.open_writable(parent)
         # rename(2) replaces nothing but an empty directory here.
         os.rename(staged, name, src_dir_fd=self._staging.fd, dst_dir_fd=parent_fd)
 

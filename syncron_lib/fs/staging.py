@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from typing import NamedTuple, Optional
 
@@ -17,6 +18,8 @@ from syncron_lib.errors import FileFatal
 from syncron_lib.fs.directories import OPEN_DIRECTORY
 
 _INDEX = b"index"
+_STAGED = re.compile(rb"n[0-9]{1,9}")
+"""What the index may name: it is data, which somebody else may have written."""
 CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -83,7 +86,7 @@ class Staging:
         except FileNotFoundError:
             return []
         records = self._records()
-        self._count = 1 + max((int(name[1:]) for name in records if name[1:].isdigit()), default=0)
+        self._count = 1 + max((int(name[1:]) for name in records), default=0)
         for entry in os.listdir(self.fd):
             if entry.startswith("t"):  # of no use to anyone
                 self.remove(os.fsencode(entry))
@@ -118,7 +121,7 @@ class Staging:
         records = {}
         for start in range(0, len(fields) - 5, 5):
             name, kind, path, size, mtime = fields[start : start + 5]
-            if name[:1] == b"n" and is_valid_path(path) and path:
+            if _STAGED.fullmatch(name) and is_valid_path(path) and path:
                 with contextlib.suppress(ValueError):
                     records[name] = (kind, path, int(size), int(mtime))
         return records

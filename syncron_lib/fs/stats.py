@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from syncron_lib.core.table import TYPE_MASK, Reader, pack_names, unpack_names
+from syncron_lib.core.table import TYPE_MASK, Malformed, Reader, pack_names, unpack_names
 
 StatRow = tuple[bytes, int, int, int, int, int, int, int]
 """(name, mode, size, mtime_ns, ctime_ns, inode, uid, gid); a plain tuple, because a scan makes
@@ -69,6 +69,8 @@ def unpack(data: bytes) -> Stats:
     reader = Reader(data)
     (count,) = _COUNT.unpack(reader.take(4))
     names = unpack_names(reader, count)
+    if not names:
+        raise Malformed("rows that are none")
     fields = reader.take(count * FIELDS.size)
     reader.finish()
     return Stats(names, *zip(*FIELDS.iter_unpack(fields)))

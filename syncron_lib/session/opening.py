@@ -164,6 +164,7 @@ def open_both(
 ) -> Ends:
     """Open and scan both ends. ``into``: the source goes into the destination, which is a
     directory, under its own name."""
+    _require_apart(source, destination, into)
     opener = _Opener(pool, options, observer)
     observer.phase(Phase.CONNECT)
     sides = (source, destination)
@@ -173,20 +174,19 @@ def open_both(
         location = sides[side]
         if isinstance(location, Local):
             endpoint = pool.endpoint(location, side)
-            if role is Role.SOURCE or _is_tree(source):
-                request = opener.request(location, role)
-                if role is Role.DESTINATION and into:
-                    request = request._replace(path=_into(request.path, source))
-                early[side] = opener.ask(endpoint, request)
+            if role is Role.SOURCE:
+                early[side] = opener.ask(endpoint, opener.request(location, role))
+            elif _is_tree(source):
+                early[side] = _ask_destination(opener, endpoint, destination, source, into)
     source_endpoint, destination_endpoint = opener.connect(sides)
     observer.phase(Phase.SCAN)
     asked_source = early.get(0) or opener.ask(source_endpoint, opener.request(source, Role.SOURCE))
     asked_destination = early.get(1)
-    if asked_destination is None and _is_tree(source):
-        request = opener.request(destination, Role.DESTINATION)
-        if into:
-            request = request._replace(path=_into(request.path, source))
-        asked_destination = opener.ask(destination_endpoint, request)
+    # A wrong guess can be taken back from a local helper only, by ending it.
+    if asked_destination is None and isinstance(source, Local) and _is_tree(source):
+        asked_destination = _ask_destination(
+            opener, destination_endpoint, destination, source, into
+        )
     source_opened = reply_of(asked_source.opened, Opened)
     _require_source(source_opened, source)
     if source_opened.kind == RootKind.FILE:
@@ -199,15 +199,13 @@ def open_both(
             opener, source, destination, source_endpoint, destination_endpoint, source_opened, into
         )
     if asked_destination is None:
-        request = opener.request(destination, Role.DESTINATION)
-        if into:
-            request = request._replace(path=_into(request.path, source))
-        asked_destination = opener.ask(destination_endpoint, request)
+        asked_destination = _ask_destination(
+            opener, destination_endpoint, destination, source, into
+        )
     name = join(destination.path, os.path.basename(source.path.rstrip(b"/"))) if into else b""
     shown_destination = replace(destination, path=name).shown() if into else destination.shown()
     opened = reply_of(asked_destination.opened, Opened)
-    _require_destination(opened, shown_destination, options, into)
-    _require_apart(source, destination, source_opened, opened)
+    _require_destination(opened, shown_destination, options.mkpath or into)
     return _scanned(asked_source, asked_destination, opened, shown_destination, whole=True)
 
 
@@ -216,33 +214,58 @@ def _is_tree(source: Location) -> bool:
     return not (isinstance(source, Local) and os.path.isfile(source.path))
 
 
-def _into(path: bytes, source: Location) -> bytes:
-    return os.path.join(path, os.path.basename(source.path.rstrip(b"/")))
+def _ask_destination(
+    opener: _Opener,
+    endpoint: RemoteEndpoint,
+    destination: Location,
+    source: Location,
+    into: bool,
+) -> _Asked:
+    """Ask for the directory that a directory is copied to."""
+    request = opener.request(destination, Role.DESTINATION)
+    if into:
+        # The directory that all sources go into is made too, but none above it.
+        _require_destination(
+            _look(opener, endpoint, destination), destination.shown(), opener.options.mkpath
+        )
+        path = os.path.join(request.path, os.path.basename(source.path.rstrip(b"/")))
+        request = request._replace(path=path, parents=True)
+    return opener.ask(endpoint, request)
 
 
-def _require_destination(opened: Opened, destination: str, options: RunOptions, into: bool) -> None:
+def _look(opener: _Opener, endpoint: RemoteEndpoint, location: Location) -> Opened:
+    """What is at ``location``, without holding it."""
+    request = opener.request(location, Role.SOURCE)._replace(only=b"-", gitignore=False)
+    opened = reply_of(endpoint.submit(request), Opened)
+    reply_of(endpoint.submit(messages.Close()), messages.Done)
+    return opened
+
+
+def _require_destination(opened: Opened, destination: str, parents: bool) -> None:
     if opened.kind in (RootKind.FILE, RootKind.OTHER):
         raise RootError(
             f"The destination {destination} is not a directory, but the source is."
             " Nothing was changed; name a directory."
         )
-    if opened.kind == RootKind.MISSING and opened.parent_missing and not (options.mkpath or into):
+    if opened.kind == RootKind.MISSING and opened.parent_missing and not parents:
         raise RootError(
             f"The destination {destination} cannot be made, because the directory above it"
             " does not exist. Nothing was changed; make it, or say --mkpath."
         )
 
 
-def _require_apart(source: Location, destination: Location, mine: Opened, theirs: Opened) -> None:
+def _require_apart(source: Location, destination: Location, into: bool) -> None:
     """Refuse a tree copied into itself, where that can be seen."""
-    if not (isinstance(source, Local) and isinstance(destination, Local)):
+    if not (isinstance(source, Local) and isinstance(destination, Local) and _is_tree(source)):
         return
-    if theirs.path == mine.path:
+    mine = os.path.realpath(source.path)
+    name = os.path.basename(source.path.rstrip(b"/")) if into else b""
+    theirs = os.path.realpath(os.path.join(destination.path, name))
+    if theirs == mine:
         raise RootError(
-            f"Source and destination are the same directory, {shown(mine.path)}."
-            " Nothing was changed."
+            f"Source and destination are the same directory, {shown(mine)}. Nothing was changed."
         )
-    for outer, inner in ((mine.path, theirs.path), (theirs.path, mine.path)):
+    for outer, inner in ((mine, theirs), (theirs, mine)):
         if inner.startswith(outer.rstrip(b"/") + b"/"):
             raise RootError(
                 f"{shown(inner)} lies inside {shown(outer)}, and a tree cannot be copied into"
@@ -287,13 +310,7 @@ def _open_file(
     """A single file: to a file, or into a directory that is there or is written with a slash."""
     parent, name = os.path.split(source_opened.path)
     slash = destination.path.endswith(b"/")
-    looked = reply_of(
-        destination_endpoint.submit(
-            opener.request(destination, Role.SOURCE)._replace(only=name, gitignore=False)
-        ),
-        Opened,
-    )
-    reply_of(destination_endpoint.submit(messages.Close()), messages.Done)
+    looked = _look(opener, destination_endpoint, destination)
     if looked.kind == RootKind.DIRECTORY or slash or into:
         directory, wanted = destination.path, os.path.basename(source.path.rstrip(b"/")) or name
     else:
@@ -318,5 +335,5 @@ def _open_file(
         raise RootError(
             f"The place for {place} is not in a directory. Nothing was changed; check the path."
         )
-    _require_destination(opened, place, opener.options, into)
+    _require_destination(opened, place, opener.options.mkpath)
     return _scanned(asked_source, asked_destination, opened, place, whole=False)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 
 from syncron_lib.core import digest, guards
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.merkle import Profile
+from syncron_lib.core.names import shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
-from syncron_lib.errors import Exit, FileFatal, RootError, SyncronError
+from syncron_lib.errors import Exit, FileFatal, RootError, SyncronError, UsageError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdPair, RootKind
 from syncron_lib.session import items
@@ -47,12 +49,32 @@ def run_many(
     observer: Observer,
 ) -> Report:
     """Bring several sources into ``destination``, each under its own name; one as in `run`."""
+    into = len(sources) > 1
+    if into:
+        _require_names(sources)
     reports = []
     with _pool(connect, options) as pool:
         for source in sources:
-            into = len(sources) > 1
             reports.append(_Run(source, destination, options, observer, pool, into).run())
     return _merged(reports, destination)
+
+
+def _require_names(sources: Sequence[Location]) -> None:
+    """Refuse sources that would share one place in the destination, or be in none."""
+    taken: dict[bytes, Location] = {}
+    for source in sources:
+        name = os.path.basename(source.path.rstrip(b"/"))
+        if name in (b"", b".", b"..", b"~"):
+            raise UsageError(
+                f"Several sources go into the destination under their own names, and"
+                f" {source.shown()} has none; name the directory."
+            )
+        if name in taken:
+            raise UsageError(
+                f"The sources {taken[name].shown()} and {source.shown()} would both become"
+                f" {shown(name)} in the destination; copy them to different ones."
+            )
+        taken[name] = source
 
 
 def verify(

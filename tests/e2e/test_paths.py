@@ -35,6 +35,15 @@ def test_a_file_to_a_file(syncron: Command, way: Way, tmp_path: Path) -> None:
     assert os.listdir(into / "sub") == ["one"]
 
 
+def test_a_file_beside_itself(syncron: Command, way: Way, tmp_path: Path) -> None:
+    make(tmp_path / "d", {"one": b"1", "other": b"2"})
+    syncron.ok(*way.words(tmp_path / "d/one", tmp_path / "d/new"))
+    assert_same(tmp_path / "d/one", tmp_path / "d/new")
+    before = listing(tmp_path)
+    syncron.ok(*way.words(tmp_path / "d/one", tmp_path / "d"))
+    assert listing(tmp_path) == before
+
+
 def test_a_large_file_and_delete_leave_the_neighbours(
     syncron: Command, way: Way, tmp_path: Path
 ) -> None:
@@ -71,7 +80,7 @@ def test_several_sources_go_in_under_their_names(
     sources = [way.source(tmp_path / name) for name in ("a", "b/", "c")]
     ended = syncron("--json", *way.options, *sources, way.destination(into))
     assert ended.code == 0, (ended.err, ended.out)
-    assert (ended.summary["created"], ended.summary["match"]) == (4, True)
+    assert (ended.summary["created"], ended.summary["match"]) == (6, True)
     for name in ("a", "b", "c"):
         assert_same(tmp_path / name, into / name)
     make(into / "mine", File(b"stays"))
@@ -79,6 +88,32 @@ def test_several_sources_go_in_under_their_names(
     assert syncron("--delete", *way.options, *sources, way.destination(into)).code == 0
     assert sorted(os.listdir(into)) == ["a", "b", "c", "mine"]
     assert os.listdir(into / "b/y") == []
+
+
+def test_several_sources_make_their_directory_but_none_above(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    make(tmp_path, {"a": {"x": b"1"}, "b": b"2", "file": b"3"})
+    sources = [way.source(tmp_path / name) for name in ("a", "b")]
+    before = listing(tmp_path)
+    for place in ("no/such", "file"):
+        ended = syncron(*way.options, *sources, way.destination(tmp_path / place))
+        assert ended.code == 3, ended.err
+    assert listing(tmp_path) == before
+    words = (*way.options, *sources, way.destination(tmp_path / "no/such"))
+    assert syncron("--mkpath", *words).code == 0
+    assert_same(tmp_path / "a", tmp_path / "no/such/a")
+
+
+@pytest.mark.parametrize("words", [("a", "."), ("a", ".."), ("a", "b/a"), ("a/", "target:b/a")])
+def test_sources_without_a_name_of_their_own_are_refused(
+    syncron: Command, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    make(tmp_path, {"a": {"x": b"1"}, "b": {"a": {"y": b"2"}}, "dst": {"mine": b"3"}})
+    before = listing(tmp_path)
+    ended = syncron("--delete", *words, "dst", cwd=tmp_path)
+    assert ended.code == 1, ended.err
+    assert listing(tmp_path) == before
 
 
 @pytest.mark.parametrize("form", ["target:{name}", "target:~/{name}", "ssh://target/~/{name}"])
@@ -140,15 +175,24 @@ def test_names_of_roots_may_be_any_bytes(syncron: Command, way: Way, tmp_path: P
     assert_same(os.fsdecode(one), os.fsdecode(destination + b"/\xfd "))
 
 
-def test_a_tree_into_itself_is_refused(syncron: Command, way: Way, tmp_path: Path) -> None:
+def test_a_tree_into_itself_is_refused(syncron: Command, tmp_path: Path) -> None:
     source = tmp_path / "src"
     make(source, {"a": b"1", "sub": {"b": b"2"}})
     (tmp_path / "link").symlink_to("src")
     before = listing(tmp_path)
     for one, other in ((source, source), (source, source / "sub"), (source, source / "new")):
-        ended = syncron("--delete", *way.words(one, other))
+        ended = syncron("--delete", one, other)
         assert ended.code == 3, (one, other, ended.err)
         assert listing(tmp_path) == before
-    assert syncron("--delete", *way.words(source / "sub", source)).code == 3
-    assert syncron("--delete", *way.words(tmp_path / "link", source)).code == 3
+    assert syncron("--delete", source / "sub", source).code == 3
+    assert syncron("--delete", tmp_path / "link", source).code == 3
+    assert listing(tmp_path) == before
+
+
+def test_a_tree_over_itself_changes_nothing(syncron: Command, way: Way, tmp_path: Path) -> None:
+    """Also where this machine cannot know that both are one."""
+    make(tmp_path / "src", {"a": b"1", "sub": {"b": b"2"}})
+    before = listing(tmp_path)
+    ended = syncron("--delete", *way.words(tmp_path / "src", tmp_path / "src"))
+    assert ended.code in (3, 6)
     assert listing(tmp_path) == before

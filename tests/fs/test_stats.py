@@ -51,6 +51,21 @@ def test_damage_is_malformed_or_other_rows(rows, data):
     assert len(found.names) == len(found.gids)
 
 
+@given(st.binary(max_size=60))
+def test_noise_is_malformed_or_rows(data):
+    try:
+        found = stats.unpack(data)
+    except Malformed:
+        return
+    assert stats.pack(list(zip(*found))) == data
+
+
+def test_no_rows_are_no_bytes():
+    assert stats.pack([]) == b""
+    with pytest.raises(Malformed):
+        stats.unpack(bytes(8))
+
+
 def test_times_that_64_bits_cannot_hold_are_the_nearest(tmp_path):
     (tmp_path / "f").write_bytes(b"")
     os.utime(tmp_path / "f", ns=(0, 2**65))

@@ -30,7 +30,9 @@ _RAW = {wire.PACK: ("Pack", "helper"), wire.STORE: ("Store", "client")}
 
 def section(title: str) -> str:
     """The text under a heading, up to the next heading of any level."""
-    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", DOCUMENT, re.M | re.S)
+    found = re.search(
+        rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", DOCUMENT, re.MULTILINE | re.DOTALL
+    )
     assert found is not None, f"no section {title!r}"
     return found[1]
 

@@ -1,0 +1,330 @@
+"""Ends that nobody planned: at every moment each file is the old one or the whole new one, the
+next run goes on, and nothing is left running or locked."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import (
+    Command,
+    Script,
+    Way,
+    assert_copied,
+    children,
+    command_line,
+    eventually,
+    held,
+    is_alive,
+)
+from tests.sshd import Sshd
+from tests.trees import File, make, noise
+
+_WRITES = "linkat,renameat,renameat2,unlinkat,mkdirat,utimensat,write,fchmod"
+"""By which a receiver writes: what lies between two of these is one moment."""
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source, and an older copy of it."""
+    top = tmp_path_factory.mktemp("trees")
+    old = {f"{n:02}": b"old %d" % n for n in range(30)} | {"large": noise(600_000), "gone": b"x"}
+    make(top / "old", {"d": old, "e": {"gone": {"f": b"y"}}, "kind": {"was": b"directory"}})
+    new = {f"{n:02}": b"new %d!" % n for n in range(40)} | {"large": noise(1_500_000, seed=1)}
+    fresh = {f"{n}": {f"{m}": noise(300, seed=n * m) for m in range(12)} for n in range(12)}
+    make(top / "new", {"d": new, "e": fresh, "kind": b"now a file", "l": noise(700_000, seed=2)})
+    return top / "new", top / "old"
+
+
+def contents(top: Path) -> dict[str, bytes]:
+    """Every regular file outside of the staging."""
+    found = {}
+    for where, below, names in os.walk(top):
+        below[:] = [name for name in below if name != ".syncron"]
+        for name in names:
+            path = Path(where, name)
+            found[str(path.relative_to(top))] = path.read_bytes()
+    return found
+
+
+def assert_old_or_new(destination: Path, old: Path, new: Path) -> None:
+    """Each file is one of the two, byte for byte, and there is no other."""
+    before, after = contents(old), contents(new)
+    found = contents(destination)
+    for path, content in found.items():
+        assert content in (before.get(path), after.get(path)), path
+    for path in before.keys() & after.keys():
+        assert path in found, path
+
+
+def assert_goes_on(
+    syncron: Command, way: Way, trees: tuple[Path, Path], destination: Path, sshd: Sshd
+) -> None:
+    """No helper is left, no lock is held, and the next run ends it."""
+    new, old = trees
+    assert eventually(lambda: not children(sshd.pid), 5), "a helper outlives its client"
+    assert_old_or_new(destination, old, new)
+    syncron.ok("--delete", *way.words(new, destination))
+    assert_copied(new, destination)
+
+
+def copy(old: Path, destination: Path) -> None:
+    """The destination as it was before."""
+    shutil.rmtree(destination, ignore_errors=True)
+    subprocess.run(["cp", "-a", old, destination], check=True)
+
+
+def points(trace: Path, count: int) -> list[tuple[str, int]]:
+    """Moments spread over a trace: a system call, and its how-manieth in its thread it is."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found = []
+    writer = ""
+    for line in trace.read_text().splitlines():
+        match = re.match(r"(\d+) +(\w+)\(", line)
+        if match:
+            seen[match[1], match[2]] += 1
+            found.append((match[1], match[2], seen[match[1], match[2]]))
+            if match[2] == "linkat":
+                writer = match[1]
+    of_writer = [(name, number) for thread, name, number in found if thread == writer]
+    assert len(of_writer) > 300
+    first = next(i for i, (name, _) in enumerate(of_writer) if name == "mkdirat")
+    generator = random.Random(f"{trace.name}{count}")
+    return sorted(generator.sample(of_writer[first:], count))
+
+
+def test_the_helper_is_killed_between_any_two_writes(
+    syncron: Command,
+    hosts: Sshd,
+    script: Script,
+    make_way: Callable[[str], Way],
+    trees: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    new, old = trees
+    way = make_way("push-installed")
+    destination = tmp_path / "dst"
+    copy(old, destination)
+    tracing = script(f"exec strace -f -qq -e trace={_WRITES} -o {tmp_path}/trace {{helper}}")
+    syncron.ok("--delete", f"--remote-syncron={tracing}", new, f"target:{destination}")
+    for name, number in points(tmp_path / "trace", 12):
+        copy(old, destination)
+        inject = f"inject={name}:signal=KILL:when={number}"
+        killed = script(f"exec strace -f -qq --seccomp-bpf -o /dev/null -e {inject} {{helper}}")
+        words = ("--json", "--delete", f"--remote-syncron={killed}", new, f"target:{destination}")
+        ended = syncron(*words)
+        assert ended.code == 12, (name, number, ended.err)
+        assert "run the same command again" in ended.err
+        assert ended.summary["exit_code"] == 12
+        assert_goes_on(syncron, way, trees, destination, hosts)
+
+
+@pytest.mark.parametrize("name", ["local", "push-shipped", "pull-installed", "relay-shipped"])
+def test_the_client_is_killed_at_any_moment(
+    syncron: Command,
+    hosts: Sshd,
+    make_way: Callable[[str], Way],
+    trees: tuple[Path, Path],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    new, old = trees
+    way = make_way(name)
+    destination = tmp_path / "dst"
+    generator = random.Random(name)
+    reached = 0
+    for _ in range(5):
+        copy(old, destination)
+        run = syncron.start("--delete", *way.words(new, destination))
+        eventually((destination / ".syncron").exists, 10)
+        time.sleep(generator.uniform(0, 0.08))
+        own = children(run.pid)
+        run.kill()
+        run.communicate()
+        reached += contents(destination) != contents(new)
+        assert eventually(lambda own=own: not any(map(is_alive, own)), 5), own  # type: ignore[misc]
+        assert_goes_on(syncron, way, trees, destination, hosts)
+    assert reached, "every run was over before it was killed"
+
+
+@pytest.mark.parametrize("name", ["push-shipped", "pull-installed"])
+def test_the_servers_session_is_killed(
+    syncron: Command,
+    hosts: Sshd,
+    make_way: Callable[[str], Way],
+    trees: tuple[Path, Path],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    new, old = trees
+    way = make_way(name)
+    destination = tmp_path / "dst"
+    generator = random.Random(name)
+    codes = Counter[int]()
+    for _ in range(5):
+        copy(old, destination)
+        run = syncron.start("--json", "--delete", *way.words(new, destination))
+        eventually((destination / ".syncron").exists, 10)
+        time.sleep(generator.uniform(0, 0.05))
+        for pid in children(hosts.pid):
+            if "sshd" in command_line(pid):
+                os.kill(pid, signal.SIGKILL)
+        ended = syncron.end(run, within=10)
+        codes[ended.summary["exit_code"]] += 1
+        assert_goes_on(syncron, way, trees, destination, hosts)
+    assert set(codes) <= {0, 12}
+    assert codes[12], "every run was over before its session was killed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("name", ["local", "push-shipped", "pull-installed"])
+def test_a_signal_ends_it_in_order(
+    syncron: Command,
+    hosts: Sshd,
+    make_way: Callable[[str], Way],
+    trees: tuple[Path, Path],
+    tmp_path: Path,
+    name: str,
+    number: signal.Signals,
+) -> None:
+    new, old = trees
+    way = make_way(name)
+    destination = tmp_path / "dst"
+    generator = random.Random(f"{name}{number}")
+    codes = Counter[int]()
+    for _ in range(2):
+        copy(old, destination)
+        run = syncron.start("--json", "--delete", *way.words(new, destination))
+        eventually((destination / ".syncron").exists, 10)
+        time.sleep(generator.uniform(0, 0.01))
+        own = children(run.pid)
+        run.send_signal(number)
+        ended = syncron.end(run)
+        assert ended.seconds < 2
+        codes[ended.summary["exit_code"]] += 1
+        assert ended.code in (0, -number)
+        assert eventually(lambda own=own: not any(map(is_alive, own)), 2), own  # type: ignore[misc]
+        assert_goes_on(syncron, way, trees, destination, hosts)
+    assert set(codes) <= {0, 128 + number}
+    assert codes[128 + number], "every run was over before the signal came"
+
+
+@pytest.mark.parametrize("moment", ["while it scans", "while it connects"])
+def test_a_signal_at_an_early_moment(
+    syncron: Command, hosts: Sshd, script: Script, tmp_path: Path, moment: str
+) -> None:
+    make(tmp_path / "src", {"a": b"1"})
+    waiting = {"while it scans": "exec sleep 30", "while it connects": "sleep 30; {helper}"}
+    words = (f"--remote-syncron={script(waiting[moment])}", tmp_path / "src", "target:nowhere")
+    run = syncron.start("--json", *words)
+    assert eventually(lambda: any("sleep" in command_line(pid) for pid in children(hosts.pid)))
+    run.send_signal(signal.SIGTERM)
+    ended = syncron.end(run)
+    assert (ended.code, ended.summary["exit_code"]) == (-15, 143)
+    assert ended.seconds < 2
+
+
+def _helper(sshd: Sshd) -> list[int]:
+    return [pid for pid in children(sshd.pid) if "sshd" not in command_line(pid)]
+
+
+def _session(sshd: Sshd) -> list[int]:
+    return [pid for pid in children(sshd.pid) if "sshd" in command_line(pid)]
+
+
+@pytest.mark.parametrize("who", [_helper, _session])
+@pytest.mark.parametrize("name", ["push-shipped", "pull-installed"])
+def test_a_peer_that_stops_is_given_up_in_time(
+    syncron: Command,
+    hosts: Sshd,
+    make_way: Callable[[str], Way],
+    tmp_path: Path,
+    name: str,
+    who: Callable[[Sshd], list[int]],
+) -> None:
+    way = make_way(name)
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {f"{n}": noise(100_000, seed=n) for n in range(400)})
+    destination.mkdir()
+    run = syncron.start("--json", "--timeout=2", *way.words(source, destination))
+    assert eventually((destination / ".syncron").exists)
+    with held(*who(hosts)):
+        ended = syncron.end(run, within=10)
+        assert ended.code == 30, ended.err
+        assert ended.seconds < 4.5
+        assert "--timeout" in ended.err
+    assert eventually(lambda: not children(hosts.pid), 5), "a helper outlives its client"
+    syncron.ok(*way.words(source, destination))
+    assert_copied(source, destination)
+
+
+def test_a_helper_that_never_answers_is_given_up_in_time(
+    syncron: Command, hosts: Sshd, script: Script, tmp_path: Path
+) -> None:
+    make(tmp_path / "src", {"a": b"1"})
+    silent = script("exec sleep 60")
+    words = (f"--remote-syncron={silent}", tmp_path / "src", f"target:{tmp_path}/dst")
+    ended = syncron("--json", "--timeout=1", *words)
+    assert ended.code == 30, ended.err
+    assert ended.seconds < 4
+    assert eventually(lambda: not children(hosts.pid), 5)
+
+
+@pytest.mark.parametrize("name", ["local", "push-shipped", "pull-installed"])
+def test_a_large_file_goes_on_where_it_was(
+    syncron: Command,
+    hosts: Sshd,
+    make_way: Callable[[str], Way],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    way = make_way(name)
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    size = 100_000_000
+    make(source, {"large": File(noise(size))})
+    make(destination, {"large": b"the old one"})
+    run = syncron.start(*way.words(source, destination))
+
+    def arrived() -> int:
+        return sum(path.stat().st_size for path in (destination / ".syncron").glob("n*"))
+
+    assert eventually(lambda: arrived() > size * 0.4)
+    run.kill()
+    run.communicate()
+    there = arrived()
+    assert there < size, "it was over before it was killed"
+    assert (destination / "large").read_bytes() == b"the old one"
+    assert eventually(lambda: not children(hosts.pid), 5)
+    summary = syncron.ok(*way.words(source, destination))
+    assert summary["bytes_transferred"] <= size * 0.65
+    if name == "push-shipped":
+        assert summary["bytes_sent"] < size * 0.65
+    if name == "pull-installed":
+        assert summary["bytes_received"] < size * 0.65
+    assert_copied(source, destination)
+
+
+def test_what_was_staged_of_another_file_is_not_used(syncron: Command, tmp_path: Path) -> None:
+    """The source changes between the killed run and the next."""
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"large": noise(30_000_000), "d": {f"{n}": b"x%d" % n for n in range(2000)}})
+    destination.mkdir()
+    run = syncron.start(source, destination)
+    assert eventually(lambda: any((destination / ".syncron").glob("n*")))
+    run.kill()
+    run.communicate()
+    (source / "large").write_bytes(noise(30_000_000, seed=5))
+    for number in range(2000):
+        (source / f"d/{number}").write_bytes(b"y%d" % number)
+    assert eventually(lambda: syncron(source, destination).code == 0, 5)
+    assert_copied(source, destination)
