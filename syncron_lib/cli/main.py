@@ -39,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     no_keyboard_interrupts()
     hold_standard_descriptors()
-    command = Command(words, os.environ, standard_output(), standard_error())
+    signals = Signals()
+    command = Command(words, os.environ, standard_output(), standard_error(), signals)
     try:
-        with Signals():
+        with signals:
             status = command.run()
     except Interrupted as interruption:  # so late that nothing was left to clean up
         status = 128 + interruption.signal_number
@@ -55,12 +56,18 @@ class Command:
     """One command line and the surroundings it runs in."""
 
     def __init__(
-        self, words: Sequence[str], environ: Mapping[str, str], output: Output, error: Output
+        self,
+        words: Sequence[str],
+        environ: Mapping[str, str],
+        output: Output,
+        error: Output,
+        signals: Signals,
     ) -> None:
         self._words = words
         self._environ = environ
         self._output = output
         self._error = error
+        self._signals = signals
         self._home = home_directory(environ)
         self._prompt: Prompt | None = None
 
@@ -155,15 +162,14 @@ class Command:
         try:
             return carry_out()
         except SyncronError as raised:
-            error = raised
+            error, report = self._signals.raised or raised, getattr(raised, "report", None)
             self._trace()
         except Exception as raised:
-            error = unexpected(raised)
+            error, report = self._signals.raised or unexpected(raised), None
             self._trace()
         status = (
             128 + error.signal_number if isinstance(error, Interrupted) else int(error.exit_code)
         )
-        report = getattr(error, "report", None)
         if not isinstance(report, Report):
             report = blank
         report = replace(report, duration=report.duration or time.monotonic() - start)

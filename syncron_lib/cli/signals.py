@@ -25,6 +25,9 @@ class Signals:
 
     def __init__(self) -> None:
         self._first: float | None = None
+        self.raised: Interrupted | None = None
+        """What was raised, if it was. Code of others may have taken it for an error of its own
+        (paramiko does, in a send), so it decides over whatever ends the run after it."""
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Signals:
@@ -47,7 +50,10 @@ class Signals:
         if self._first is None:
             self._first = now
             name = signal.Signals(number).name
-            raise Interrupted(number, f"Ended by {name}; run it again to go on where it was.")
+            self.raised = Interrupted(
+                number, f"Ended by {name}; run it again to go on where it was."
+            )
+            raise self.raised
         if now - self._first > _SAME_REQUEST:
             die_of(number)
 

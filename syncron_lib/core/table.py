@@ -11,6 +11,8 @@ Rows are told apart by the file type in ``modes`` (``st_mode``). A row whose mod
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import stat
 import struct
 from collections.abc import Sequence
@@ -163,7 +165,8 @@ def without(table: Table, names: set[bytes]) -> Table:
 def chosen(table: Table, rows: Sequence[int]) -> Table:
     """The table of some rows, given in ascending order."""
     links = (row for row, mode in enumerate(table.modes) if mode & TYPE_MASK == stat.S_IFLNK)
-    targets = dict(zip(links, table.targets))
+    # Few directories hold links, and large ones are cut into many tables.
+    targets = dict(zip(links, table.targets)) if table.targets else {}
     digests = table.digests
     return Table(
         [table.names[row] for row in rows],
@@ -175,6 +178,24 @@ def chosen(table: Table, rows: Sequence[int]) -> Table:
         b"".join([digests[row * digest.SIZE : (row + 1) * digest.SIZE] for row in rows]),
         [targets[row] for row in rows if row in targets],
     )
+
+
+def sliced(table: Table, start: int, end: int) -> Table:
+    """The rows from ``start`` up to ``end``."""
+    links = [row for row, mode in enumerate(table.modes) if mode & TYPE_MASK == stat.S_IFLNK]
+    first, last = bisect.bisect_left(links, start), bisect.bisect_left(links, end)
+    return Table(
+        *(column[start:end] for column in table[:6]),
+        table.digests[start * digest.SIZE : end * digest.SIZE],
+        table.targets[first:last],
+    )
+
+
+def joined(parts: Sequence[Table]) -> Table:
+    """The table whose rows are those of all ``parts``, one after the other."""
+    columns = [tuple(itertools.chain.from_iterable(column)) for column in zip(*parts)]
+    digests = b"".join(part.digests for part in parts)
+    return Table(*columns[:6], digests, columns[7])
 
 
 def pack(table: Table) -> bytes:

@@ -362,7 +362,10 @@ class LocalEndpoint:
         # What is created gets exactly the mode that it is created with.
         os.umask(0)
         self._phase = Phase.WRITING
-        return messages.Leftovers(self._receiver.leftovers())
+        arrived = self._receiver.leftovers()
+        for st in self._staging.published:
+            self._ledger.disturb(st)
+        return messages.Leftovers(arrived)
 
     def _writing(self) -> tuple[Receiver, Ledger, Staging, Removal]:
         parts = (self._receiver, self._ledger, self._staging, self._removal)

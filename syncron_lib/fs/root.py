@@ -18,9 +18,10 @@ from syncron_lib.errors import FileFatal, RootError
 from syncron_lib.fs import ignorefiles, lock, seal
 from syncron_lib.fs.directories import Directories, open_directory_at
 from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
-from syncron_lib.fs.scan import OnProgress, Scanner, Subject
+from syncron_lib.fs.scan import OnProgress, Subject
 from syncron_lib.fs.state import State, file_stem, state_directory
 from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.fs.walk import Walk, processors
 
 
 class Place(NamedTuple):
@@ -144,18 +145,18 @@ class Root:
             self.choice.alias,
             None if given is None else _by_directory(given),
         )
-        scanner = Scanner(subject, self.state, reader, on_progress)
         try:
-            self.tree = scanner.scan()
+            walk = Walk(subject, self.state, reader, on_progress, processors())
+            self.tree = walk.tree()
         except OSError as error:
             raise FileFatal(
                 f"The root {shown(self.path)} cannot be read ({error.strerror});"
                 " check its permissions."
             ) from None
-        self._gone = scanner.vanished_rows
+        self._gone = walk.vanished
         own = self.tree.root.attributes
-        self.users = scanner.users | {own.uid}
-        self.groups = scanner.groups | {own.gid}
+        self.users = walk.users | {own.uid}
+        self.groups = walk.groups | {own.gid}
         self.ignore_files = reader.found if given is None else given
         if not self.choice.trust_state:
             seal.forget_digests(self.tree)

@@ -1,13 +1,14 @@
-"""Scanning: a walk over one tree that reads every entry's stat and no file.
+"""Scanning: every entry's stat is read, and no file.
 
-The walk is depth first with sorted names and an explicit stack, and runs beside a stream of the
-state's rows in the same order. A directory whose packed columns equal its stored row takes over
-that row's digests as they are; elsewhere digests are taken over entry by entry, where size,
-mtime, ctime and inode are what they were.
+A walk over a subtree is depth first with sorted names and an explicit stack, and runs beside a
+stream of the state's rows in the same order (`fs.walk` divides a tree into such). A directory
+whose packed columns equal its stored row takes over that row's digests as they are; elsewhere
+digests are taken over entry by entry, where size, mtime, ctime and inode are what they were.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -27,7 +28,7 @@ from syncron_lib.fs.ignorefiles import MOUNTS, IgnoreFiles
 from syncron_lib.fs.listing import Listing
 from syncron_lib.fs.state import Row, State
 from syncron_lib.fs.stats import FIELDS
-from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.fs.tree import Node
 
 _PRIVATE_ONLY = frozenset((PRIVATE,))
 _REPORT_EVERY = 2000
@@ -37,7 +38,7 @@ OnProgress = Callable[[int, int], None]
 """Called with the entries and the bytes (of files) scanned so far."""
 
 
-_Step = tuple[Node, Optional[Scope]]
+Step = tuple[Node, Optional[Scope]]
 """A directory still to be scanned. Its rules are None while nothing above it has any, which
 spares nearly all trees a scope for every directory."""
 
@@ -58,7 +59,7 @@ class Subject(NamedTuple):
 
 
 class Scanner:
-    """One scan of a root."""
+    """Scans directories of one root and keeps the tally."""
 
     def __init__(
         self,
@@ -71,67 +72,71 @@ class Scanner:
         self._state = state
         self._ignore_files = ignore_files
         self._on_progress = on_progress
-        self._stored = self._rows()
-        self._next_stored: Optional[Row] = next(self._stored, None)
-        self._entries = 0
-        self._size = 0
-        self._reported = 0
-        self._device = 0
+        self._device = os.fstat(subject.directories.root_fd).st_dev
         self._special = _PRIVATE_ONLY | subject.rules.root().ignore_names
+        self.entries = 0
+        self.size = 0
+        """Entries, and bytes of files, scanned so far."""
+        self._reported = 0
         self.users: set[int] = set()
         self.groups: set[int] = set()
-        self.vanished_rows: list[bytes] = []
-        """Paths of directories that the state has and the tree has not."""
+        self.vanished: list[bytes] = []
+        """Directories that the state has and the tree has not; with all below."""
 
-    def _rows(self) -> Iterator[Row]:
-        if self._state is None:
-            return
-        try:
-            yield from self._state.rows()
-        except sqlite3.DatabaseError:
-            self._state.reset()
-
-    def _stored_row(self, path: bytes) -> Optional[Row]:
-        """The stored row of ``path``; rows before it are of directories that are gone."""
-        key = path.replace(b"/", b"\0")
-        row = self._next_stored
-        while row is not None and row.path.replace(b"/", b"\0") < key:
-            self.vanished_rows.append(row.path)
-            row = next(self._stored, None)
-        if row is not None and row.path == path:
-            self._next_stored = next(self._stored, None)
-            return row
-        self._next_stored = row
-        return None
-
-    def scan(self) -> Tree:
-        """Walk the root. Raises OSError where the root itself cannot be opened."""
-        tree = Tree()
+    def root(self) -> Step:
+        """Where the scan begins."""
         subject = self._subject
-        root = Node(b"", None, 0)
+        node = Node(b"", None, 0)
         st = os.fstat(subject.directories.root_fd)
-        self._device = st.st_dev
         mtime = stats_module.in_range(st.st_mtime_ns)
-        root.attributes = Attributes(st.st_mode, mtime, st.st_uid, st.st_gid)
-        root.identity = (st.st_dev, st.st_ino)
-        stack: list[_Step] = [(root, None if subject.rules.trivial else subject.rules.root())]
+        node.attributes = Attributes(st.st_mode, mtime, st.st_uid, st.st_gid)
+        node.identity = (st.st_dev, st.st_ino)
+        return node, None if subject.rules.trivial else subject.rules.root()
+
+    def one(self, step: Step) -> list[Step]:
+        """Scan one directory; its subdirectories."""
+        stored = None
+        if self._state is not None:
+            with self._damage_set_aside():
+                stored = self._state.row(step[0].path)
+        below = self._directory(step[0], step[1], stored)
+        self._report()
+        return below
+
+    def below(self, step: Step) -> list[Node]:
+        """Scan a directory and all below; their nodes, depth first."""
+        nodes = []
+        stored = _Stored(self._rows(step[0].path))
+        stack = [step]
         while stack:
             node, scope = stack.pop()
-            tree.add(node)
-            below = self._directory(node, scope)
-            stack.extend(reversed(below))
-            if self._entries - self._reported >= _REPORT_EVERY:
-                self._reported = self._entries
-                self._on_progress(self._entries, self._size)
-        while self._next_stored is not None:
-            self.vanished_rows.append(self._next_stored.path)
-            self._next_stored = next(self._stored, None)
-        tree.total()
-        return tree
+            nodes.append(node)
+            following = self._directory(node, scope, stored.row(node.path))
+            following.reverse()
+            stack.extend(following)
+            self._report()
+        return nodes
 
-    def _directory(self, node: Node, scope: Optional[Scope]) -> list[_Step]:
+    def _report(self) -> None:
+        if self.entries - self._reported >= _REPORT_EVERY:
+            self._reported = self.entries
+            self._on_progress(self.entries, self.size)
+
+    def _rows(self, top: bytes) -> Iterator[Row]:
+        if self._state is not None:
+            with self._damage_set_aside():
+                yield from self._state.rows(top)
+
+    @contextlib.contextmanager
+    def _damage_set_aside(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError:
+            if self._state is not None:
+                self._state.reset()
+
+    def _directory(self, node: Node, scope: Optional[Scope], stored: Optional[Row]) -> list[Step]:
         """Fill ``node`` from the disk and the state; its subdirectories."""
-        stored = self._stored_row(node.path)
         if _is_loop(node):
             node.problem = errno.ELOOP
             return []
@@ -160,16 +165,17 @@ class Scanner:
             node.stored = stored.scope == node.scope
         else:
             _carry_over(fd, node, listing, stored)
+            self.vanished.extend(_vanished(node.path, listing, stored))
         node.own_entries = len(listing.rows)
         node.own_size = listing.size
-        self._entries += len(listing.rows)
-        self._size += listing.size
+        self.entries += len(listing.rows)
+        self.size += listing.size
         for uid, gid in listing.owners:
             self.users.add(uid)
             self.groups.add(gid)
         return self._below(node, listing, scope) if listing.directories else []
 
-    def _below(self, node: Node, listing: Listing, scope: Optional[Scope]) -> list[_Step]:
+    def _below(self, node: Node, listing: Listing, scope: Optional[Scope]) -> list[Step]:
         """The subdirectories, in order."""
         below = []
         for index, packed in enumerate(listing.rows):
@@ -360,6 +366,37 @@ def _known_entries(stored: Optional[Row]) -> dict[bytes, tuple[bytes, bytes]]:
             value = stored.digests[index * digest.SIZE : (index + 1) * digest.SIZE]
         known[row[0]] = (stats_module.pack_fields(row), value)
     return known
+
+
+def _vanished(path: bytes, listing: Listing, stored: Optional[Row]) -> Iterator[bytes]:
+    """Subdirectories that were there, or belonged to the tree, when the state was saved."""
+    if stored is None:
+        return
+    with contextlib.suppress(Malformed):
+        columns = stats_module.unpack(stored.stats)
+        for name, mode in zip(columns.names, columns.modes):
+            if stat.S_ISDIR(mode) and name not in listing.directories:
+                yield join(path, name)
+
+
+class _Stored:
+    """Stored rows of one subtree, drawn beside a walk over it in the same order."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def row(self, path: bytes) -> Optional[Row]:
+        """The row of ``path``, which the walk has come to."""
+        key = path.replace(b"/", b"\0")
+        row = self._next
+        while row is not None and row.path.replace(b"/", b"\0") < key:
+            row = next(self._rows, None)
+        if row is not None and row.path == path:
+            self._next = next(self._rows, None)
+            return row
+        self._next = row
+        return None
 
 
 def _is_loop(node: Node) -> bool:

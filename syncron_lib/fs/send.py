@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -147,7 +148,7 @@ class Sender:
                 raise OSError(node.problem, os.strerror(node.problem))
             directory = self._directories.open(path)
         except OSError as error:
-            self._problem(path, _reason(error), vanished=isinstance(error, FileNotFoundError))
+            self._problem(path, _reason(error), vanished=_is_gone(error))
             if part.new:  # what was seen below it still needs a place
                 self._groups.append(Group(path, True, True, False, node.attributes, EMPTY))
             return
@@ -200,13 +201,8 @@ class Sender:
                     replaced[row] = fresh = self._again(directory, name, path)
                     size = fresh[2]
                     target = view[filled : filled + size]
-            except Changed as error:
-                self._problem(join(path, name), str(error), vanished=True)
-                continue
-            except OSError as error:
-                vanished = isinstance(error, FileNotFoundError)
-                what = "vanished" if vanished else f"cannot be read: {error.strerror}"
-                self._problem(join(path, name), what, vanished=vanished)
+            except (Changed, OSError) as error:
+                self._problem(join(path, name), _reason(error), vanished=_is_gone(error))
                 continue
             value = of(target)
             self.size += size
@@ -312,8 +308,7 @@ class Sender:
             directory = self._directories.open(node.path)
             fd = open_scanned(directory, name if node.path else self._real_name(name), scanned)
         except (Changed, OSError) as error:
-            vanished = isinstance(error, (Changed, FileNotFoundError))
-            self._problem(path, _reason(error), vanished=vanished)
+            self._problem(path, _reason(error), vanished=_is_gone(error))
             return
         offset = 0
         try:
@@ -378,11 +373,22 @@ class Sender:
         return there.length
 
 
+_GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO))
+"""What opening and reading say when another kind of entry, or none, has a file's name now."""
+
+
+def _is_gone(error: Union[Changed, OSError]) -> bool:
+    """Whether what was scanned is there no more, rather than unreadable."""
+    return isinstance(error, Changed) or error.errno in _GONE
+
+
 def _reason(error: Union[Changed, OSError]) -> str:
     if isinstance(error, Changed):
         return str(error)
     if isinstance(error, FileNotFoundError):
         return "vanished"
+    if _is_gone(error):
+        return "changed its kind since it was scanned"
     return f"cannot be read: {error.strerror}"
 
 

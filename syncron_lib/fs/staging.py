@@ -47,6 +47,9 @@ class Staging:
         self._fd: Optional[int] = None
         self._index_fd: Optional[int] = None
         self._count = 0
+        self.published: list[os.stat_result] = []
+        """Files that an interrupted run had published, and whose second name `leftovers` took
+        away from here."""
 
     @property
     def fd(self) -> int:
@@ -86,10 +89,17 @@ class Staging:
         except FileNotFoundError:
             return []
         records = self._records()
-        self._count = 1 + max((int(name[1:]) for name in records), default=0)
-        for entry in os.listdir(self.fd):
-            if entry.startswith("t"):  # of no use to anyone
-                self.remove(os.fsencode(entry))
+        taken = set(records)
+        for entry in map(os.fsencode, os.listdir(self.fd)):
+            st = _is_file(self.fd, entry)
+            if st is not None and st.st_nlink > 1:  # killed between its link and its unlink
+                self.published.append(st)
+                self.remove(entry)
+            elif entry.startswith(b"t"):  # of no use to anyone
+                self.remove(entry)
+            elif _STAGED.fullmatch(entry):  # perhaps of an index that is lost
+                taken.add(entry)
+        self._count = 1 + max((int(name[1:]) for name in taken), default=0)
         left = []
         for name, (kind, path, size, mtime_ns) in records.items():
             if kind == b"file":

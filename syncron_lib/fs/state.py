@@ -16,7 +16,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from syncron_lib.core.names import shown
 from syncron_lib.errors import StateUnusable
@@ -31,6 +31,14 @@ CREATE TABLE directory (
     excluded BLOB NOT NULL, scope BLOB NOT NULL, merkle BLOB NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+
+
+_ALL = (
+    "SELECT key, stats, digests, targets, excluded, scope, merkle, checksum"
+    " FROM directory ORDER BY key"
+)
+_ONE = _ALL.replace("ORDER BY key", "WHERE key=?")
+_BELOW = _ALL.replace("ORDER BY key", "WHERE key>=? AND key<? ORDER BY key")
 
 
 class Row(NamedTuple):
@@ -107,6 +115,18 @@ def file_stem(root: bytes, scope: bytes = b"") -> bytes:
     """Name, without ending, of the files that belong to a root. ``root``: its real path;
     ``scope``: the one entry of it that a run is over, if it is."""
     return hashlib.sha256(root + b"\0" + scope).hexdigest()[:32].encode()
+
+
+def _key(path: bytes) -> bytes:
+    return path.replace(b"/", b"\0")
+
+
+def _range(top: bytes) -> tuple[bytes, bytes]:
+    """Keys of ``top`` and all below: from the first on, up to the second, which is none."""
+    # "top", then "top NUL ...": \x01 is the first byte that can follow and is not NUL. Between
+    # the two lie no other keys but "top" itself: no name goes on with NUL.
+    key = _key(top)
+    return key, key + b"\x01"
 
 
 class State:
@@ -192,13 +212,20 @@ class State:
             return b""
         return bytes(row[0]) if row and isinstance(row[0], (bytes, memoryview)) else b""
 
-    def rows(self) -> Iterator[Row]:
-        """All rows in depth-first order. Raises sqlite3.DatabaseError where the file is damaged;
-        rows whose checksum is wrong are left out."""
-        cursor = self._db.execute(
-            "SELECT key, stats, digests, targets, excluded, scope, merkle, checksum"
-            " FROM directory ORDER BY key"
-        )
+    def row(self, path: bytes) -> Optional[Row]:
+        """The row of one directory. Raises sqlite3.DatabaseError where the file is damaged."""
+        key = _key(path)
+        return next(self._select(_ONE, (key,)), None)
+
+    def rows(self, top: bytes = b"") -> Iterator[Row]:
+        """The rows of ``top`` and all below in depth-first order. Raises sqlite3.DatabaseError
+        where the file is damaged; rows whose checksum is wrong are left out."""
+        if not top:
+            return self._select(_ALL, ())
+        return self._select(_BELOW, _range(top))
+
+    def _select(self, statement: str, parameters: tuple[bytes, ...]) -> Iterator[Row]:
+        cursor = self._db.execute(statement, parameters)
         cursor.arraysize = 256
         while True:
             batch = cursor.fetchmany()
@@ -215,7 +242,8 @@ class State:
     def save(
         self, changed: Iterable[Row], gone: Iterable[bytes], values: Mapping[str, bytes]
     ) -> None:
-        """Write rows, remove rows (by path), set values; all or nothing.
+        """Write rows, remove those of the directories ``gone`` with all below, set values; all
+        or nothing.
 
         Raises sqlite3.DatabaseError. Full disk, read-only: what was kept before stays. Damage:
         the file is set aside, and the next save begins anew.
@@ -224,12 +252,11 @@ class State:
         db.execute("BEGIN IMMEDIATE")
         try:
             db.executemany(
-                "DELETE FROM directory WHERE key=?",
-                ((path.replace(b"/", b"\0"),) for path in gone),
+                "DELETE FROM directory WHERE key>=? AND key<?", (_range(path) for path in gone)
             )
             db.executemany(
                 "INSERT OR REPLACE INTO directory VALUES (?,?,?,?,?,?,?,?)",
-                ((row.path.replace(b"/", b"\0"), *row[1:], row.checksum()) for row in changed),
+                ((_key(row.path), *row[1:], row.checksum()) for row in changed),
             )
             values_and_time = {"saved": str(int(time.time())).encode(), **values}
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?,?)", values_and_time.items())

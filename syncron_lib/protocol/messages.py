@@ -61,6 +61,12 @@ class Progress(NamedTuple):
     size: int
 
 
+class Notice(NamedTuple):
+    """Something that the user should know, and that neither ends the run nor spoils a file."""
+
+    text: str
+
+
 # --- replies used by many ------------------------------------------------------------------
 
 
@@ -158,19 +164,24 @@ class IgnoreFile(NamedTuple):
 
 
 class GetIgnoreFiles(NamedTuple):
-    """Ask the source for the ignore files that its scan found."""
+    """Ask the source for the ignore files that its scan found, less the first ``known``."""
+
+    known: int = 0
 
 
 class IgnoreFiles(NamedTuple):
-    """Reply to `GetIgnoreFiles`."""
+    """Reply to `GetIgnoreFiles`; ``more``: these are not all."""
 
     files: Sequence[IgnoreFile]
+    more: bool = False
 
 
 class UseIgnoreFiles(NamedTuple):
-    """Tell the destination the source's ignore files; it scans again. Reply: `Scanned`."""
+    """Tell the destination the source's ignore files; it scans again, once there are no ``more``
+    to come (and answers with zeros before). Reply: `Scanned`."""
 
     files: Sequence[IgnoreFile]
+    more: bool = False
 
 
 class MapIds(NamedTuple):
@@ -209,9 +220,11 @@ class Sealed(NamedTuple):
 
 
 class List(NamedTuple):
-    """Ask for the tables of directories, by path."""
+    """Ask for the tables of directories, by path; of the first one only the rows behind the name
+    ``after``, if there is one."""
 
     paths: Sequence[bytes]
+    after: Optional[bytes] = None
 
 
 class Below(NamedTuple):
@@ -225,7 +238,7 @@ class Directory(NamedTuple):
     """One directory's table; ``below`` has one item a subdirectory, in row order.
 
     ``mode`` … ``gid`` are the directory's own. ``problem``: errno that kept it from being read,
-    0 for none.
+    0 for none. ``more``: these are not all rows; of the last directory of a reply only.
     """
 
     mode: int
@@ -235,6 +248,7 @@ class Directory(NamedTuple):
     problem: int
     table: Table
     below: Sequence[Below]
+    more: bool = False
 
 
 class Listing(NamedTuple):
@@ -357,6 +371,12 @@ class Delete(NamedTuple):
     """Remove entries with all below, deepest first, as they were scanned. Reply: `Stored`."""
 
     paths: Sequence[bytes]
+
+
+class LeaveOut(NamedTuple):
+    """Some of the ``extras`` of `Finish`, where there are more than a frame holds."""
+
+    extras: Sequence[bytes]
 
 
 class Finish(NamedTuple):

@@ -99,7 +99,7 @@ def test_a_damaged_index_is_no_leftovers(tmp_path_factory, data):
     fd = os.open(root, os.O_RDONLY)
     staging = Staging(fd)
     staging.leftovers()
-    staging.name_for_large(b"x", 1, 1)
+    assert staging.name_for_large(b"x", 1, 1) not in (b"n1", b"n9")
     staging.close()
     os.close(fd)
 

@@ -1,0 +1,71 @@
+"""Users and groups by number and by name, on the machine that this runs on."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Callable, Iterable
+
+from syncron_lib.protocol import messages
+
+
+def named_users(numbers: Iterable[int]) -> list[messages.IdName]:
+    """User ids with their names here, which are empty where there is none."""
+    return _named(numbers, _name_of_uid)
+
+
+def named_groups(numbers: Iterable[int]) -> list[messages.IdName]:
+    """Group ids with their names here, which are empty where there is none."""
+    return _named(numbers, _name_of_gid)
+
+
+def mapped(request: messages.MapIds) -> messages.MappedIds:
+    """The source's users and groups that have another number here."""
+    return messages.MappedIds(
+        _pairs(request.users, _uid_of_name), _pairs(request.groups, _gid_of_name)
+    )
+
+
+def _named(ids: Iterable[int], name_of: Callable[[int], bytes]) -> list[messages.IdName]:
+    return [messages.IdName(number, name_of(number)) for number in sorted(ids)]
+
+
+def _name_of_uid(number: int) -> bytes:
+    try:
+        return os.fsencode(pwd.getpwuid(number).pw_name)
+    except (KeyError, OverflowError):
+        return b""
+
+
+def _name_of_gid(number: int) -> bytes:
+    try:
+        return os.fsencode(grp.getgrgid(number).gr_name)
+    except (KeyError, OverflowError):
+        return b""
+
+
+def _uid_of_name(name: bytes) -> int:
+    return pwd.getpwnam(os.fsdecode(name)).pw_uid
+
+
+def _gid_of_name(name: bytes) -> int:
+    return grp.getgrnam(os.fsdecode(name)).gr_gid
+
+
+def _pairs(
+    ids: Iterable[messages.IdName], number_of: Callable[[bytes], int]
+) -> list[messages.IdPair]:
+    """Ids that have another number here. As rsync does, root stays root, and a name that is not
+    known here leaves the number as it is."""
+    pairs = []
+    for number, name in ids:
+        if number == 0 or not name:
+            continue
+        try:
+            here = number_of(name)
+        except (KeyError, ValueError):
+            continue
+        if here != number:
+            pairs.append(messages.IdPair(number, here))
+    return pairs

@@ -1,0 +1,255 @@
+"""What only root can bring about: mounts, full disks, owners, and a run as somebody else.
+Collected only where the tests run as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Command, Script, Way, assert_copied, listing
+from tests.sshd import Sshd
+from tests.trees import File, assert_same, directory, make, noise
+
+NOBODY = pwd.getpwnam("nobody")
+
+
+@contextmanager
+def mounted(place: Path, options: str = "size=8m") -> Iterator[Path]:
+    """A tmpfs, gone when the block ends."""
+    place.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"{options},mode=755", "none", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_an_unmounted_destination_is_refused(syncron: Command, way: Way, tmp_path: Path) -> None:
+    source, place = tmp_path / "src", tmp_path / "disk"
+    make(source, {"a": b"1", "d": {"b": b"2"}})
+    words = way.words(source, place)
+    with mounted(place):
+        syncron.ok(*words)
+        assert_copied(source, place)
+    before = listing(tmp_path)
+    for options in ((), ("--delete",), ("-n",)):
+        ended = syncron("--json", *options, *words)
+        assert ended.code == 3, ended.err
+        assert "--allow-unmounted" in ended.err
+    assert listing(tmp_path) == before
+    syncron.ok("--allow-unmounted", *words)
+    assert_copied(source, place)
+
+
+def test_a_directory_on_an_unmounted_disk_is_refused(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    source, disk = tmp_path / "src", tmp_path / "disk"
+    make(source, {"a": b"1"})
+    words = way.words(source, disk / "backup")
+    with mounted(disk):
+        syncron.ok(*words)
+    ended = syncron(*words)
+    assert ended.code == 3, ended.err
+    assert os.listdir(disk) == []
+    with mounted(disk):  # another, new disk is the user's to allow
+        assert syncron(*words).code == 3
+        assert os.listdir(disk) == []
+        syncron.ok("--allow-unmounted", *words)
+
+
+def test_an_unmounted_source_deletes_nothing(syncron: Command, way: Way, tmp_path: Path) -> None:
+    source, destination = tmp_path / "disk", tmp_path / "dst"
+    words = ("--delete", *way.words(source, destination))
+    with mounted(source):
+        make(source / "d", {"a": b"1"})
+        syncron.ok(*words)
+    before = listing(destination)
+    assert syncron(*words).code == 3
+    assert listing(destination) == before
+
+
+def test_one_file_system(syncron: Command, way: Way, tmp_path: Path) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"a": b"1", "d": {"mnt": {}, "b": b"2"}})
+    make(destination, {"d": {"mnt": {"mine": b"3"}}})
+    with mounted(source / "d/mnt"):
+        make(source / "d/mnt/inner", {"c": b"4"})
+        syncron.ok("-x", "--delete", *way.words(source, destination))
+        assert sorted(os.listdir(destination / "d")) == ["b", "mnt"]
+        assert os.listdir(destination / "d/mnt") == ["mine"]
+        again = syncron.ok("-x", "--delete", *way.words(source, destination))
+        assert (again["deleted"], again["bytes_transferred"]) == (0, 0)
+        syncron.ok("--delete", *way.words(source, destination))
+        assert_same(source / "d/mnt/inner", destination / "d/mnt/inner")
+
+
+@pytest.mark.parametrize("options", ["size=3m", "size=30m,nr_inodes=60"])
+@pytest.mark.parametrize("name", ["local", "push-shipped", "pull-installed"])
+def test_a_full_destination(
+    syncron: Command, make_way: Callable[[str], Way], tmp_path: Path, name: str, options: str
+) -> None:
+    way = make_way(name)
+    source, place = tmp_path / "src", tmp_path / "disk"
+    with mounted(place, options):
+        old = {"changed": b"old content", "gone": b"2", "big": noise(300_000, seed=9)}
+        make(place, old)
+        new = {"changed": b"new content", "big": noise(700_000, seed=8)}
+        make(source, {**new, "many": {f"{n}": noise(40_000, seed=n) for n in range(100)}})
+        words = ("--delete", *way.words(source, place))
+        ended = syncron("--json", *words)
+        assert ended.code == 11, (ended.code, ended.err)
+        assert "No space left on device" in ended.summary["errors"][-1]["message"]
+        for name_, content in old.items():
+            assert (place / name_).read_bytes() in (content, new.get(name_)), name_
+        assert not (place / ".syncron").exists(), "what cannot be finished takes room"
+        allowed = {path.name: path.read_bytes() for path in (source / "many").iterdir()}
+        for path in place.rglob("many/*"):
+            assert path.read_bytes() == allowed[path.name]
+        subprocess.run(
+            ["mount", "-o", "remount,size=60m,nr_inodes=1000", place], check=True
+        )
+        syncron.ok(*words)
+        assert_copied(source, place)
+
+
+def test_a_read_only_destination(syncron: Command, way: Way, tmp_path: Path) -> None:
+    source, place = tmp_path / "src", tmp_path / "disk"
+    make(source, {"a": b"1"})
+    with mounted(place):
+        make(place, {"b": b"2"})
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        ended = syncron("--json", "--delete", *way.words(source, place))
+        assert ended.code == 11, ended.err
+        assert "Read-only file system" in ended.err
+        assert os.listdir(place) == ["b"]
+
+
+def test_a_full_disk_under_the_state(syncron: Command, tmp_path: Path) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {f"d{n}": {f"{m}": b"x" for m in range(20)} for n in range(200)})
+    with mounted(tmp_path / "state", "size=64k") as state:
+        environ = {"XDG_STATE_HOME": str(state)}
+        ended = syncron("--json", source, destination, environ=environ)
+        assert ended.code in (0, 5, 23), ended.err
+        if ended.code != 5:
+            assert_copied(source, destination)
+    syncron.ok(source, destination)
+    assert_copied(source, destination)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that nobody, too, can reach."""
+    directory_ = Path(tempfile.mkdtemp())
+    directory_.chmod(0o755)
+    yield directory_
+    shutil.rmtree(directory_)
+
+
+@pytest.fixture
+def as_nobody(public: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command as nobody, from a copy that nobody can read."""
+    checkout = Path(__file__).parents[2]
+    shutil.copytree(
+        checkout / "syncron_lib", public / "lib/syncron_lib", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copy(checkout / "syncron.py", public / "lib")
+    make(public / "home", directory({}, owner=(NOBODY.pw_uid, NOBODY.pw_gid)))
+
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/usr/bin/python3", "-B", public / "lib/syncron.py", *words],
+            user=NOBODY.pw_uid,
+            group=NOBODY.pw_gid,
+            extra_groups=[],
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin", "HOME": str(public / "home")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def test_unreadable_sources(as_nobody: Callable[..., subprocess.CompletedProcess[str]], public: Path) -> None:
+    source, destination = public / "src", public / "dst"
+    make(
+        source,
+        {
+            "readable": b"1",
+            "secret": File(b"2", mode=0o600),
+            "closed": directory({"x": b"3"}, mode=0o700),
+            "unlisted": directory({"y": b"4"}, mode=0o711),
+        },
+    )
+    owner = (NOBODY.pw_uid, NOBODY.pw_gid)
+    make(destination, directory({}, owner=owner))
+    for name in ("old", "secret", "closed"):
+        make(destination / name, File(b"mine", owner=owner))
+    done = as_nobody("--json", "--delete", "--force", source, destination)
+    assert done.returncode == 23, done.stderr
+    for name in ("old", "secret", "closed"):
+        assert (destination / name).read_bytes() == b"mine", f"{name} was deleted or replaced"
+    assert (destination / "readable").read_bytes() == b"1"
+    for name in ("secret", "closed", "unlisted"):
+        assert f'"path": "{name}"' in done.stdout
+
+
+def test_unwritable_destinations(as_nobody: Callable[..., subprocess.CompletedProcess[str]], public: Path) -> None:
+    source, destination = public / "src", public / "dst"
+    owner = (NOBODY.pw_uid, NOBODY.pw_gid)
+    make(source, {"a": b"1", "d": {"b": b"2"}, "mine": File(b"3", mode=0o600, owner=owner)})
+    make(source / "ro", directory({"x": b"4", "s": directory({"y": b"5"}, mode=0o555)}, mode=0o555))
+    # The root's directory: nothing can be written at all.
+    make(destination, {"old": b"6"})
+    before = listing(destination)
+    done = as_nobody("--delete", source, destination)
+    assert done.returncode in (11, 23), done.stderr
+    assert "Permission denied" in done.stderr
+    assert listing(destination) == before
+    # One directory that is root's: the rest is done.
+    os.chown(destination, *owner)
+    make(destination / "d", {"b": b"old", "c": b"old"})
+    done = as_nobody("--delete", source, destination)
+    assert done.returncode == 23, done.stderr
+    assert (destination / "d/b").read_bytes() == b"old"
+    assert (destination / "a").read_bytes() == b"1"
+    # All of it its own, read-only directories in the way.
+    shutil.rmtree(destination / "d")
+    assert as_nobody("--delete", source, destination).returncode == 0
+    (source / "ro/x").write_bytes(b"new")
+    os.unlink(source / "ro/s/y")
+    make(source / "ro/s/z", File(b"7"))
+    done = as_nobody("--delete", source, destination)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_same(source, destination)
+
+
+def test_names_of_owners_decide_between_machines(
+    syncron: Command, hosts: Sshd, script: Script, tmp_path: Path
+) -> None:
+    """Numbers that have no name on the other side are kept."""
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(
+        source,
+        {
+            "named": File(b"1", owner=(NOBODY.pw_uid, NOBODY.pw_gid)),
+            "nameless": File(b"2", owner=(54321, 54322)),
+            "root's": File(b"3", owner=(0, 0)),
+        },
+    )
+    syncron.ok(f"--remote-syncron={script()}", source, f"target:{destination}")
+    assert_same(source, destination, owner=True)
+    syncron.ok("--no-owner", "--no-group", source, f"target:{tmp_path}/other")
+    assert (tmp_path / "other/named").stat().st_uid == 0
+    assert_same(source, tmp_path / "other")
