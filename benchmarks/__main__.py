@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.sshd import Sshd, running_sshd
 
 _ROOM = 6 << 30
 """Bytes that the largest row may take at scale 1: the source and a destination a tool."""
+_COPIES = 3
+"""Of a tree: the source, and a destination for each of two tools."""
 
 
 def main() -> int:
@@ -32,7 +35,7 @@ def main() -> int:
         print(f"no such row: {', '.join(unknown)}; --list names them", file=sys.stderr)
         return 1
     rows = [by_name[name] for name in arguments.rows] or list(ROWS)
-    parent = arguments.directory or _roomy_place(arguments.scale)
+    parent = arguments.directory or _roomy_place(rows, arguments.scale)
     with tempfile.TemporaryDirectory(prefix="syncron-bench-", dir=parent) as directory:
         return _run(rows, Path(directory), arguments)
 
@@ -78,7 +81,7 @@ def _run(rows: list[Row], directory: Path, arguments: argparse.Namespace) -> int
             shlex.split(arguments.syncron),
             None if arguments.shipped else arguments.remote_syncron,
             frozenset(filter(None, arguments.tools.split(","))),
-            str(directory).startswith("/dev/shm/"),
+            _is_in_memory(directory),
         )
         source = Source(directory / "source", arguments.scale)
         place = "memory" if workshop.in_memory else "files on disk"
@@ -115,11 +118,24 @@ def _environment(directory: Path, state: Path, server: Sshd) -> dict[str, str]:
     }
 
 
-def _roomy_place(scale: float) -> str | None:
+def _roomy_place(rows: list[Row], scale: float) -> str | None:
+    """A directory in memory, where there is room for all copies of the largest tree."""
     memory = "/dev/shm"
-    if os.path.isdir(memory) and shutil.disk_usage(memory).free > _ROOM * scale:
+    if not os.path.isdir(memory):
+        return None
+    free = os.statvfs(memory)
+    inodes = max(row.inodes for row in rows) * _COPIES * scale
+    if free.f_bavail * free.f_frsize > _ROOM * scale and free.f_favail > inodes:
         return memory
     return None
+
+
+def _is_in_memory(directory: Path) -> bool:
+    command = ["stat", "--file-system", "--format=%T", str(directory)]
+    return (
+        subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        == "tmpfs"
+    )
 
 
 def _beside(command: str) -> str:

@@ -40,6 +40,8 @@ class Row:
     rsync_options: tuple[str, ...] = ()
     reference: Reference | None = None
     memory: bool = False
+    inodes: int = 110_000
+    """Files and directories of one copy of the tree at scale 1."""
 
 
 ROWS: tuple[Row, ...] = (
@@ -109,5 +111,6 @@ ROWS: tuple[Row, ...] = (
         Start.EQUAL,
         reference=Reference.FIND,
         memory=True,
+        inodes=1_100_000,
     ),
 )
