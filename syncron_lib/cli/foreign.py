@@ -28,6 +28,10 @@ class Foreign:
 
 _DELETES_LAST = "deletes always come last; use --delete"
 _KEEPS_PARTS = "what an interrupted run has brought over is always kept; leave it out"
+_SPECIAL = (
+    "fifos and sockets are always carried over, device nodes where the receiver is root; leave it"
+    " out"
+)
 _READABLE = "sizes are shown for people anyway; leave it out (--help for help)"
 
 FOREIGN: tuple[Foreign, ...] = (
@@ -48,8 +52,8 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--out-format", "", "use -i, or --json for programs"),
     Foreign("--list-only", "", "use -n -i"),
     Foreign("--specials", "", "fifos and sockets are always carried over; leave it out"),
-    Foreign("--devices", "", "device nodes are not carried over yet"),
-    Foreign("", "D", "fifos and sockets are always carried over, device nodes not yet"),
+    Foreign("--devices", "", _SPECIAL),
+    Foreign("", "D", _SPECIAL),
     Foreign("--inc-recursive", "", "leave it out"),
     Foreign("--contimeout", "", "use --timeout"),
     Foreign("--block-size", "B"),

@@ -74,8 +74,8 @@ class Plan:
 
     @property
     def created(self) -> int:
-        """Entries that will be new."""
-        return self.makes_root + sum(create.entries for create in self.creates)
+        """Entries that will be new; a destination that is made is none of its own entries."""
+        return sum(create.entries for create in self.creates)
 
     @property
     def size(self) -> int:

@@ -185,7 +185,12 @@ def sliced(table: Table, start: int, end: int) -> Table:
     links = [row for row, mode in enumerate(table.modes) if mode & TYPE_MASK == stat.S_IFLNK]
     first, last = bisect.bisect_left(links, start), bisect.bisect_left(links, end)
     return Table(
-        *(column[start:end] for column in table[:6]),
+        table.names[start:end],
+        table.modes[start:end],
+        table.sizes[start:end],
+        table.mtimes[start:end],
+        table.uids[start:end],
+        table.gids[start:end],
         table.digests[start * digest.SIZE : end * digest.SIZE],
         table.targets[first:last],
     )
@@ -193,9 +198,17 @@ def sliced(table: Table, start: int, end: int) -> Table:
 
 def joined(parts: Sequence[Table]) -> Table:
     """The table whose rows are those of all ``parts``, one after the other."""
-    columns = [tuple(itertools.chain.from_iterable(column)) for column in zip(*parts)]
-    digests = b"".join(part.digests for part in parts)
-    return Table(*columns[:6], digests, columns[7])
+    chain = itertools.chain.from_iterable
+    return Table(
+        list(chain(part.names for part in parts)),
+        list(chain(part.modes for part in parts)),
+        list(chain(part.sizes for part in parts)),
+        list(chain(part.mtimes for part in parts)),
+        list(chain(part.uids for part in parts)),
+        list(chain(part.gids for part in parts)),
+        b"".join(part.digests for part in parts),
+        list(chain(part.targets for part in parts)),
+    )
 
 
 def pack(table: Table) -> bytes:

@@ -23,6 +23,12 @@ _JOINED = 64 << 10
 """Bytes up to which the parts of a frame are joined: one write is dearer than the copy saved."""
 _HEARTBEAT = BY_KIND[Heartbeat].number
 _SHORTEST_PULSE = 0.1
+_LONGEST_PULSE = 10.0
+
+
+def _interval(timeout: float) -> float:
+    """Seconds between two heartbeats."""
+    return max(_SHORTEST_PULSE, min(timeout / 4, _LONGEST_PULSE)) if timeout > 0 else _LONGEST_PULSE
 
 
 class Channel:
@@ -35,7 +41,9 @@ class Channel:
         self._timeout = timeout
         self._sending = threading.Lock()
         self._heard = self._sent = time.monotonic()
-        self._ended = threading.Event()
+        self._ended = False
+        self._stirred = threading.Condition()
+        """Wakes the pulse for another time-out, and at the end."""
         self._failure: Optional[SyncronError] = None
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -44,35 +52,50 @@ class Channel:
     def start_pulse(self, timeout: Optional[float] = None) -> None:
         """Begin to send heartbeats and to watch for the other side's."""
         if timeout is not None:
-            self._timeout = timeout
+            with self._stirred:
+                self._timeout = timeout
+                self._stirred.notify_all()
         if self._timeout > 0 and self._pulse is None:
             self._heard = time.monotonic()
-            self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
-            self._pulse.start()
+            # Two threads: a heartbeat may itself be held up by a full stream.
+            for work, name in ((self._beat, "pulse"), (self._watch, "watch")):
+                self._pulse = threading.Thread(target=work, name=name, daemon=True)
+                self._pulse.start()
 
-    def _beat(self) -> None:
-        while True:
-            # The helper learns its client's time-out, which may be none, after it began.
-            timeout = self._timeout
-            interval = max(_SHORTEST_PULSE, min(timeout / 4, 10.0)) if timeout > 0 else 10.0
-            if self._ended.wait(interval / 2):
-                return
-            now = time.monotonic()
-            if 0 < timeout < now - self._heard:
+    def _rest(self) -> float:
+        """Wait for half the interval between heartbeats; the time-out after that."""
+        with self._stirred:
+            if not self._ended:
+                self._stirred.wait(_interval(self._timeout) / 2)
+            return self._timeout
+
+    def _end(self) -> None:
+        with self._stirred:
+            self._ended = True
+            self._stirred.notify_all()
+
+    def _watch(self) -> None:
+        while not self._ended:
+            timeout = self._rest()
+            if 0 < timeout < time.monotonic() - self._heard:
                 self.fail(
                     TimedOut(
                         f"Nothing was heard from {self._whom} for {timeout:g} s;"
                         " check the connection, or allow more with --timeout."
                     )
                 )
-                return
-            # A send in progress is a sign of life itself, or is stuck and will be ended above.
-            if now - self._sent > interval and self._sending.acquire(blocking=False):
+
+    def _beat(self) -> None:
+        while not self._ended:
+            timeout = self._rest()
+            # A send in progress is a sign of life itself, or is stuck and ended by the watch.
+            quiet = time.monotonic() - self._sent
+            if quiet > _interval(timeout) and self._sending.acquire(blocking=False):
                 try:
-                    self._send_locked(_HEARTBEAT, 0, ())
+                    if not self._ended:
+                        self._send_locked(_HEARTBEAT, 0, ())
                 except SyncronError as error:
                     self.fail(error)
-                    return
                 finally:
                     self._sending.release()
 
@@ -80,7 +103,7 @@ class Channel:
         """End the channel with ``error``; the first one counts."""
         if self._failure is None:
             self._failure = error
-        self._ended.set()
+        self._end()
         self._stream.abort()
 
     def _translated(self, error: SyncronError) -> SyncronError:
@@ -148,5 +171,5 @@ class Channel:
 
     def close(self) -> None:
         """Stop the pulse and close the stream."""
-        self._ended.set()
+        self._end()
         self._stream.close()

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import errno
-import grp
 import os
-import pwd
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from syncron_lib import __version__
 from syncron_lib.core import digest
-from syncron_lib.core.merkle import Attributes, Profile
-from syncron_lib.core.names import join, shown, split
+from syncron_lib.core.merkle import Profile
+from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import RuleOptions
-from syncron_lib.core.table import PROBLEM, TYPE_MASK
+from syncron_lib.core.table import PROBLEM
+from syncron_lib.endpoint import ids, parts
 from syncron_lib.endpoint.base import RawPack
+from syncron_lib.endpoint.parts import bounded
+from syncron_lib.endpoint.writing import Writing
 from syncron_lib.errors import FileFatal, PeerViolation, SyncronError
-from syncron_lib.fs import attributes, ignorefiles, seal, stats
+from syncron_lib.fs import ignorefiles, seal
 from syncron_lib.fs.directories import Directories
-from syncron_lib.fs.hashing import Changed, FileHasher, Finder
-from syncron_lib.fs.ledger import Ledger, Written
-from syncron_lib.fs.receive import Receiver
-from syncron_lib.fs.removal import Removal
+from syncron_lib.fs.hashing import Changed, FileHasher
 from syncron_lib.fs.root import Choice, Root, look
 from syncron_lib.fs.send import Sender
-from syncron_lib.fs.staging import Staging
-from syncron_lib.fs.tree import Node, is_directory
+from syncron_lib.fs.tree import Node
 from syncron_lib.protocol import messages, pack, wire
-from syncron_lib.protocol.frames import MAX_PAYLOAD
 from syncron_lib.protocol.messages import Message, Problem, Role, RootKind
 from syncron_lib.protocol.order import Phase, may_come
 
 if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to import
     from concurrent.futures import Future
 
-OnProgress = Callable[[messages.Progress], None]
-_LISTING_LIMIT = MAX_PAYLOAD // 2
-"""Bytes after which a listing is cut; the rest is asked for again."""
+Tell = Callable[[Union[messages.Progress, messages.Notice]], None]
+"""Takes what a request has to say before its reply."""
 _PROGRESS_INTERVAL = 0.1
 """Seconds between two progress frames."""
 
@@ -64,13 +58,19 @@ class LocalEndpoint:
     """Carries out requests on one root at a time, in the calling thread."""
 
     def __init__(
-        self, environment: Mapping[str, str], umask: int, on_progress: OnProgress = lambda _: None
+        self,
+        environment: Mapping[str, str],
+        umask: int,
+        tell: Tell = lambda _: None,
+        listing_limit: int = parts.LIMIT,
     ) -> None:
-        """``umask``: the process's; it has none while it writes (see `fs.attributes`)."""
+        """``umask``: the process's; it has none while it writes (see `fs.attributes`).
+        ``listing_limit``: bytes after which a listing is cut."""
         self.hello = greeting()
         self._environment = environment
         self._umask = umask
-        self._on_progress = on_progress
+        self._tell = tell
+        self._listing_limit = listing_limit
         self._reported = 0.0
         self._handlers: dict[Any, Callable[[Any], Any]] = {
             messages.Open: self._open,
@@ -87,6 +87,7 @@ class LocalEndpoint:
             messages.Expect: self._expect,
             messages.Adjust: self._adjust,
             messages.Delete: self._delete,
+            messages.LeaveOut: self._leave_out,
             messages.Finish: self._finish,
             messages.Close: self._close,
         }
@@ -101,10 +102,10 @@ class LocalEndpoint:
         self._profile: Optional[Profile] = None
         self._hasher: Optional[FileHasher] = None
         self._sender: Optional[Sender] = None
-        self._receiver: Optional[Receiver] = None
-        self._staging: Optional[Staging] = None
-        self._removal: Optional[Removal] = None
-        self._ledger: Optional[Ledger] = None
+        self._writing: Optional[Writing] = None
+        self._given_files: list[ignorefiles.IgnoreFile] = []
+        self._extras: list[bytes] = []
+        self._warned = 0
 
     # --- the endpoint's interface ---------------------------------------------------------------
 
@@ -140,11 +141,8 @@ class LocalEndpoint:
 
     def close(self) -> None:
         """Let go of the root."""
-        if self._receiver is not None:
-            self._receiver.abandon()
-            os.umask(self._umask)
-        if self._staging is not None:
-            self._staging.close()
+        if self._writing is not None:
+            self._writing.close()
         if self._root is not None:
             self._root.close()
         self._reset()
@@ -174,7 +172,7 @@ class LocalEndpoint:
         try:
             # A single file is read from under nobody's lock: it may stand beside what is written.
             if request.writing or request.only is None:
-                root.lock(request.holder, alone=request.writing, wait=request.lock_wait_ms / 1000)
+                self._lock(root, request)
         except BaseException:
             root.close()
             raise
@@ -184,23 +182,34 @@ class LocalEndpoint:
         self._phase = Phase.OPEN
         return messages.Opened(place.path, kind, place.parent_missing, root.unmounted)
 
-    def _scan(self, _request: messages.Scan) -> messages.Scanned:
+    def _lock(self, root: Root, request: messages.Open) -> None:
+        def on_wait() -> None:
+            # Whoever goes away meanwhile must not be waited for.
+            self._progress(True, 0, 0)
+
+        root.lock(request.holder, request.writing, request.lock_wait_ms / 1000, on_wait)
+
+    def _scan(self, request: messages.Scan) -> messages.Scanned:
         if self._root is None:
             return messages.Scanned(0, 0, 0, digest.UNKNOWN, (), ())
+        self._root.processes = request.processes
         given = None if self._role == Role.SOURCE else self._root.remembered_source_files()
         return self._scanned(given)
 
     def _use_ignore_files(self, request: messages.UseIgnoreFiles) -> messages.Scanned:
-        return self._scanned(
-            [
-                ignorefiles.IgnoreFile(file.directory, file.name, file.content, (0, 0, 0, 0))
-                for file in request.files
-            ]
+        self._given_files.extend(
+            ignorefiles.IgnoreFile(file.directory, file.name, file.content, (0, 0, 0, 0))
+            for file in request.files
         )
+        if request.more:
+            return messages.Scanned(0, 0, 0, digest.UNKNOWN, (), ())
+        given, self._given_files = self._given_files, []
+        return self._scanned(given)
 
     def _scanned(self, given: Optional[Sequence[ignorefiles.IgnoreFile]]) -> messages.Scanned:
         root = self.root
         root.scan(given, lambda entries, size: self._progress(True, entries, size))
+        self._warn()
         self._phase = Phase.SCANNED
         reading = self._role == Role.SOURCE
         return messages.Scanned(
@@ -208,20 +217,23 @@ class LocalEndpoint:
             root.tree.root.size,
             sum(1 for node in root.tree.nodes.values() if node.problem),
             ignorefiles.identity(root.ignore_files),
-            _named(root.users, _name_of_uid) if reading else (),
-            _named(root.groups, _name_of_gid) if reading else (),
+            ids.named_users(root.users) if reading else (),
+            ids.named_groups(root.groups) if reading else (),
         )
 
-    def _get_ignore_files(self, _request: messages.GetIgnoreFiles) -> messages.IgnoreFiles:
-        files = self.root.ignore_files
-        return messages.IgnoreFiles(
-            [messages.IgnoreFile(file.directory, file.name, file.content) for file in files]
-        )
+    def _warn(self) -> None:
+        """Pass on what the state had to say since the last time."""
+        state = self.root.state
+        warnings = [] if state is None else state.warnings
+        for warning in warnings[self._warned :]:
+            self._tell(messages.Notice(warning))
+        self._warned = len(warnings)
+
+    def _get_ignore_files(self, request: messages.GetIgnoreFiles) -> messages.IgnoreFiles:
+        return parts.ignore_files(self.root.ignore_files, request.known)
 
     def _map_ids(self, request: messages.MapIds) -> messages.MappedIds:
-        return messages.MappedIds(
-            _pairs(request.users, _uid_of_name), _pairs(request.groups, _gid_of_name)
-        )
+        return ids.mapped(request)
 
     def _seal(self, request: messages.Seal) -> messages.Sealed:
         algorithm = digest.by_name(request.algorithm)
@@ -250,7 +262,7 @@ class LocalEndpoint:
             problems = self._hash_all(self._hasher)
             hashed = self._hasher.size
             value = root.seal(algorithm, self._profile)
-        return messages.Sealed(value, hashed, problems)
+        return messages.Sealed(value, hashed, bounded(problems))
 
     def _hash_all(self, hasher: FileHasher) -> list[Problem]:
         """Hash every file whose digest is unknown."""
@@ -289,7 +301,7 @@ class LocalEndpoint:
         now = time.monotonic()
         if now - self._reported >= _PROGRESS_INTERVAL:
             self._reported = now
-            self._on_progress(messages.Progress(scanning, done, size))
+            self._tell(messages.Progress(scanning, done, size))
 
     def _directories(self) -> Directories:
         directories = self.root.directories
@@ -301,17 +313,7 @@ class LocalEndpoint:
 
     def _list(self, request: messages.List) -> messages.Listing:
         nodes = self.root.tree.nodes
-        listed: list[messages.Directory] = []
-        size = 0
-        for path in request.paths:
-            node = nodes.get(path)
-            if node is None:
-                raise PeerViolation(f"The client asked about {shown(path)}, which is no directory.")
-            listed.append(_listed(node, nodes))
-            size += len(node.stats) + 24 * node.own_entries + 64
-            if size > _LISTING_LIMIT:
-                break
-        return messages.Listing(listed)
+        return parts.listing(nodes, request.paths, request.after, self._listing_limit)
 
     def _hash(self, request: messages.Hash) -> messages.Hashed:
         hasher = self._hasher
@@ -324,7 +326,7 @@ class LocalEndpoint:
             value, problem = self._hash_one(hasher, path)
             digests.append(value)
             problems.extend(problem)
-        return messages.Hashed(b"".join(digests), hasher.size - before, problems)
+        return messages.Hashed(b"".join(digests), hasher.size - before, bounded(problems))
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -338,6 +340,8 @@ class LocalEndpoint:
     def _next(self, request: messages.Next) -> list[pack.Buffer]:
         if self._sender is None:
             raise PeerViolation("The client asked for content before selecting any.")
+        if request.level > pack.MAX_LEVEL:
+            raise PeerViolation(f"The client asked for compression of level {request.level}.")
         return self._sender.next(request.level)
 
     # --- receiving ------------------------------------------------------------------------------
@@ -348,91 +352,36 @@ class LocalEndpoint:
             raise PeerViolation("The client began to write without having said that it would.")
         if root.missing:
             root.create(opened.parents)
-            root.lock(opened.holder, alone=True, wait=opened.lock_wait_ms / 1000)
-        directories = self._directories()
-        self._ledger = Ledger(root.tree, directories)
-        self._staging = Staging(directories.root_fd)
-        self._removal = Removal(directories, self._ledger)
-        self._keep = attributes.applied(
-            profile, dict(request.users), dict(request.groups), self._umask
+            self._lock(root, opened)
+        self._writing = Writing(
+            root.tree, self._directories(), self._algorithm, profile, request, self._umask
         )
-        self._receiver = Receiver(
-            directories, self._ledger, self._staging, self._removal, self._algorithm, self._keep
-        )
-        # What is created gets exactly the mode that it is created with.
-        os.umask(0)
         self._phase = Phase.WRITING
-        arrived = self._receiver.leftovers()
-        for st in self._staging.published:
-            self._ledger.disturb(st)
-        return messages.Leftovers(arrived)
+        return messages.Leftovers(self._writing.leftovers())
 
-    def _writing(self) -> tuple[Receiver, Ledger, Staging, Removal]:
-        parts = (self._receiver, self._ledger, self._staging, self._removal)
-        receiver, ledger, staging, removal = parts
-        if receiver is None or ledger is None or staging is None or removal is None:
+    def _writes(self) -> Writing:
+        if self._writing is None:
             raise PeerViolation("The client wrote before it began to.")
-        return receiver, ledger, staging, removal
+        return self._writing
 
     def _expect(self, request: messages.Expect) -> messages.Done:
-        self._writing()[0].expect(request.items)
+        self._writes().expect(request.items)
         return messages.Done()
 
     def _store(self, request: RawPack) -> messages.Stored:
-        receiver = self._writing()[0]
-        began = time.perf_counter()
-        content = pack.unpack_pack(request.payload)
-        if isinstance(content, pack.End):
-            raise PeerViolation("The client stored the end of a transfer.")
-        published, problems = receiver.store(content)
-        passed_on = content.problems if isinstance(content, pack.Groups) else ()
-        busy = int((time.perf_counter() - began) * 1e6)
-        return messages.Stored(published, busy, problems, passed_on)
+        return self._writes().store(request.payload)
 
     def _adjust(self, request: messages.Adjust) -> messages.Stored:
-        _, ledger, _, _ = self._writing()
-        directories = self._directories()
-        finder = Finder(ledger.tree)
-        problems = []
-        now = time.time_ns()
-        done = 0
-        for item in request.items:
-            wanted = Attributes(item.mode, item.mtime_ns, item.uid, item.gid)
-            if is_directory(item.mode):
-                ledger.directory_attributes[item.path] = wanted
-                continue
-            parent, name = split(item.path)
-            found = finder.find(item.path)
-            try:
-                if found is None:
-                    raise OSError(2, "it is not there")
-                fd = directories.open(parent)
-                current = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                # Whoever edits it just now must not get the source's time on the new content.
-                if not ledger.is_as_scanned(found.stats, stats.row(name, current)):
-                    raise OSError(errno.EEXIST, "it was changed at the destination during the run")
-                ledger.adjust(current)
-                attributes.change(fd, name, wanted, self._keep, now)
-                row = found.row * digest.SIZE
-                value = bytes(found.node.digests[row : row + digest.SIZE])
-                size = found.stats[2] if stat.S_ISREG(item.mode) else 0
-                mtime = item.mtime_ns if self._keep.times else found.stats[3]
-                ledger.wrote(parent, name, Written(size, mtime, value))
-                done += 1
-            except OSError as error:
-                what = f"its attributes cannot be set: {error.strerror}"
-                problems.append(Problem(item.path, what, False))
-        return messages.Stored(done, 0, problems, ())
+        return self._writes().adjust(request.items)
 
     def _delete(self, request: messages.Delete) -> messages.Stored:
-        removal = self._writing()[3]
-        before = removal.removed
-        for path in request.paths:
-            removal.remove(path)
-        problems, removal.problems = removal.problems, []
-        return messages.Stored(removal.removed - before, 0, problems, ())
+        return self._writes().delete(request.paths)
 
     # --- the end --------------------------------------------------------------------------------
+
+    def _leave_out(self, request: messages.LeaveOut) -> messages.Done:
+        self._extras.extend(request.extras)
+        return messages.Done()
 
     def _finish(self, request: messages.Finish) -> messages.Finished:
         root, profile = self.root, self._profile
@@ -440,105 +389,30 @@ class LocalEndpoint:
             raise PeerViolation("The client finished before it began.")
         problems: list[Problem] = []
         gone: list[bytes] = []
-        if self._phase == Phase.WRITING:
-            receiver, ledger, staging, removal = self._writing()
-            receiver.abandon()
-            if request.complete:
-                staging.clear()
-            else:
-                staging.close()
-            problems = self._set_directory_attributes(ledger)
-            gone = ledger.update()
-            request = request._replace(extras=[*request.extras, *removal.kept])
+        extras = [*self._extras, *request.extras]
+        if self._writing is not None:
+            problems, gone, kept = self._writing.finish(request.complete, root.whole)
+            extras.extend(kept)
         value = root.seal(self._algorithm, profile)
-        warning = root.save(gone)
-        if warning is not None:
-            problems.append(Problem(b"", warning, False))
-        if request.extras:
-            value = seal.seal_without(
-                root.tree, self._algorithm, profile, root.whole, request.extras
-            )
-        return messages.Finished(value, problems)
+        self._save(gone)
+        if extras:
+            value = seal.seal_without(root.tree, self._algorithm, profile, root.whole, extras)
+        return messages.Finished(value, bounded(problems))
 
-    def _set_directory_attributes(self, ledger: Ledger) -> list[Problem]:
-        """Give directories their attributes, the deepest first: setting a mode can take away
-        the way to what is below."""
-        problems = []
-        directories = self._directories()
-        now = time.time_ns()
-        wanted = ledger.directory_attributes
-        for path in sorted(wanted, key=lambda path: path.count(b"/"), reverse=True):
-            if path or self.root.whole:
-                try:
-                    fd = directories.open(path)
-                    attributes.change_directory(fd, wanted[path], self._keep, now)
-                except OSError as error:
-                    what = f"its attributes cannot be set: {error.strerror}"
-                    problems.append(Problem(path, what, False))
-        return problems
+    def _save(self, gone: Sequence[bytes] = ()) -> None:
+        """Keep what is known. That it cannot be kept costs the next run time, and no file."""
+        warning = self.root.save(gone)
+        if warning is not None:
+            self._tell(messages.Notice(warning))
+        self._warn()
 
     def _close(self, _request: messages.Close) -> messages.Done:
         # A run that found nothing to do, or only looked, ends here; what it learned is kept.
         if self._phase == Phase.SEALED and self._root is not None:
-            self._root.save()
+            self._save()
         self.close()
         return messages.Done()
 
 
-def _listed(node: Node, nodes: Mapping[bytes, Node]) -> messages.Directory:
-    table = node.table()
-    below = []
-    for name, mode in zip(table.names, table.modes):
-        if mode & TYPE_MASK == stat.S_IFDIR:
-            child = nodes.get(join(node.path, name))
-            below.append(messages.Below(child.entries if child else 0, child.size if child else 0))
-    own = node.attributes
-    return messages.Directory(own.mode, own.mtime_ns, own.uid, own.gid, node.problem, table, below)
-
-
 def _problem_of(node: Node) -> Problem:
     return Problem(node.path, f"cannot be read: {os.strerror(node.problem)}", False)
-
-
-def _named(ids: Iterable[int], name_of: Callable[[int], bytes]) -> list[messages.IdName]:
-    return [messages.IdName(number, name_of(number)) for number in sorted(ids)]
-
-
-def _name_of_uid(number: int) -> bytes:
-    try:
-        return os.fsencode(pwd.getpwuid(number).pw_name)
-    except (KeyError, OverflowError):
-        return b""
-
-
-def _name_of_gid(number: int) -> bytes:
-    try:
-        return os.fsencode(grp.getgrgid(number).gr_name)
-    except (KeyError, OverflowError):
-        return b""
-
-
-def _uid_of_name(name: bytes) -> int:
-    return pwd.getpwnam(os.fsdecode(name)).pw_uid
-
-
-def _gid_of_name(name: bytes) -> int:
-    return grp.getgrnam(os.fsdecode(name)).gr_gid
-
-
-def _pairs(
-    ids: Iterable[messages.IdName], number_of: Callable[[bytes], int]
-) -> list[messages.IdPair]:
-    """Ids that have another number here. As rsync does, root stays root, and a name that is not
-    known here leaves the number as it is."""
-    pairs = []
-    for number, name in ids:
-        if number == 0 or not name:
-            continue
-        try:
-            here = number_of(name)
-        except (KeyError, ValueError):
-            continue
-        if here != number:
-            pairs.append(messages.IdPair(number, here))
-    return pairs

@@ -6,6 +6,7 @@ do not: after so many, a number says enough.
 
 from __future__ import annotations
 
+import bisect
 import stat
 from collections.abc import Mapping, Sequence
 from typing import Optional
@@ -60,32 +61,39 @@ def _part(
     node: Node, nodes: Mapping[bytes, Node], after: Optional[bytes], limit: int
 ) -> tuple[messages.Directory, int]:
     """One directory, or so much of it as ``limit`` bytes hold, and how many these are."""
-    table = node.table()
-    start = 0 if after is None else sum(1 for name in table.names if name <= after)
-    targets = iter(table.targets)
+    whole = part = node.table()
+    rows = end = len(whole.names)
+    # More than a packed row of the scan, a name and the rest of a table's row come to.
+    size = _DIRECTORY + len(node.stats) + len(node.targets) + rows * (_ROW + _BELOW)
+    if after is not None or size > limit:
+        start, end, size = _range(whole, after, limit)
+        part = sliced(whole, start, end)
     below = []
-    size = _DIRECTORY
-    end = start
-    for row, (name, mode) in enumerate(zip(table.names, table.modes)):
-        kind = mode & TYPE_MASK
-        target = next(targets) if kind == stat.S_IFLNK else b""
-        if row < start:
-            continue
-        if size > limit and end > start:
-            break
-        size += _ROW + len(name) + len(target)
-        end = row + 1
-        if kind == stat.S_IFDIR:
-            size += _BELOW
+    for name, mode in zip(part.names, part.modes):
+        if mode & TYPE_MASK == stat.S_IFDIR:
             child = nodes.get(join(node.path, name))
             below.append(messages.Below(child.entries if child else 0, child.size if child else 0))
-    rows = len(table.names)
     own = node.attributes
-    part: Table = table if end - start == rows else sliced(table, start, end)
     directory = messages.Directory(
         own.mode, own.mtime_ns, own.uid, own.gid, node.problem, part, below, end < rows
     )
     return directory, size
+
+
+def _range(table: Table, after: Optional[bytes], limit: int) -> tuple[int, int, int]:
+    """The rows behind the name ``after``, at least one, that ``limit`` bytes hold: (start, end,
+    bytes)."""
+    start = 0 if after is None else bisect.bisect_right(table.names, after)
+    links = sum(1 for mode in table.modes[:start] if mode & TYPE_MASK == stat.S_IFLNK)
+    targets = iter(table.targets[links:])
+    size = _DIRECTORY
+    for row in range(start, len(table.names)):
+        kind = table.modes[row] & TYPE_MASK
+        target = len(next(targets)) + 1 if kind == stat.S_IFLNK else 0
+        size += _ROW + _BELOW + len(table.names[row]) + target
+        if size > limit and row > start:
+            return start, row, size
+    return start, len(table.names), size
 
 
 def ignore_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,10 +26,12 @@ from syncron_lib.protocol.wire import PACK, STORE, Sender
 from syncron_lib.transport.stream import ByteStream
 
 OnProgress = Callable[[messages.Progress], None]
+_LAST_WORDS = 2.0
+"""Seconds to wait for what the helper said before it went."""
 
 
-def _ignore(_progress: messages.Progress) -> None:
-    """For who wants no progress."""
+def _ignore(_what: object) -> None:
+    """For who wants no progress, or no warnings."""
 
 
 class RemoteEndpoint:
@@ -51,8 +54,11 @@ class RemoteEndpoint:
         self._next_request = 1
         self._failure: Optional[SyncronError] = None
         self.on_progress: OnProgress = _ignore
+        self.on_warning: Callable[[str], None] = _ignore
         try:
-            self._send(greeting(int(timeout * 1000)), 0)
+            # Where it has ended already, what it said before tells more than that we could not.
+            with contextlib.suppress(ConnectionLost):
+                self._send(greeting(int(timeout * 1000)), 0)
             self._channel.start_pulse()
             self.hello = self._greeting()
         except BaseException:
@@ -106,8 +112,17 @@ class RemoteEndpoint:
             number = self._next_request
             self._next_request = number % 0xFFFFFFFF + 1
             self._waiting.append((number, isinstance(request, messages.Next), future))
-            self._channel.send(kind, number, (payload,))
-        return future
+            try:
+                self._channel.send(kind, number, (payload,))
+                return future
+            except SyncronError as error:
+                broken = error
+        # The helper's last words, and so the reason, may still be on their way.
+        self._receiver.join(_LAST_WORDS)
+        raise self._ended_by(broken)
+
+    def _ended_by(self, error: SyncronError) -> SyncronError:
+        return self._failure or error
 
     def _receive(self) -> None:
         try:
@@ -126,6 +141,9 @@ class RemoteEndpoint:
             message = wire.decode(header.kind, payload, Sender.HELPER)
             if isinstance(message, messages.Progress):
                 self.on_progress(message)
+                return
+            if isinstance(message, messages.Notice):
+                self.on_warning(f"{self._whom}: {_peer_text(message.text)}")
                 return
             if isinstance(message, messages.Failed):
                 raise self._failed(message)
@@ -151,8 +169,7 @@ class RemoteEndpoint:
             code = Exit(message.exit_code)
         except ValueError:
             code = Exit.PEER
-        text = shown(message.message.encode("utf-8", "replace"))
-        return SyncronError(f"{self._whom}: {text}", exit_code=code)
+        return SyncronError(f"{self._whom}: {_peer_text(message.message)}", exit_code=code)
 
     def _early_end(self) -> ConnectionLost:
         how = self._explain()
@@ -176,3 +193,7 @@ class RemoteEndpoint:
             if self._failure is None:
                 self._failure = ConnectionLost(f"The connection to {self._whom} is closed.")
         self._channel.close()
+
+
+def _peer_text(text: str) -> str:
+    return shown(text.encode("utf-8", "replace"))

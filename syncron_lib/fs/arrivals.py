@@ -10,23 +10,34 @@ from syncron_lib.core.names import shown
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.directories import OPEN_DIRECTORY
 from syncron_lib.fs.hashing import BLOCK
+from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.staging import Leftover, Staging
 from syncron_lib.protocol.messages import Arrived
+
+_OFFERED = 4 << 20
+"""Bytes of the message that offers: with as many of a request for content it fits into a frame."""
+_ARRIVED = 48
+"""Bytes of one offer beside its path."""
 
 
 class Arrivals:
     """Staged files by the path they were meant for."""
 
-    def __init__(self, staging: Staging, algorithm: digest.Algorithm) -> None:
-        self._staging = staging
+    def __init__(self, stagings: Stagings, algorithm: digest.Algorithm) -> None:
+        self._stagings = stagings
         self._algorithm = algorithm
-        self._found: dict[bytes, tuple[Leftover, Arrived]] = {}
+        self._found: dict[bytes, tuple[Staging, Leftover, Arrived]] = {}
 
-    def offer(self) -> list[Arrived]:
-        """Find and hash all there is."""
-        for left in self._staging.leftovers():
+    def offer(self, limit: int = _OFFERED) -> list[Arrived]:
+        """Find and hash what there is, the largest files first and no more than ``limit`` bytes
+        can tell of; the rest will be sent again."""
+        found = sorted(self._stagings.leftovers(), key=lambda item: item[1].size, reverse=True)
+        for staging, left in found:
+            limit -= len(left.path) + _ARRIVED
+            if limit < 0:
+                break
             with contextlib.suppress(OSError):
-                fd = self._open(left, os.O_RDONLY)
+                fd = self._open(staging, left, os.O_RDONLY)
                 try:
                     hasher = self._algorithm.new()
                     length = read_into(hasher, fd)
@@ -35,14 +46,14 @@ class Arrivals:
                 if length:
                     value = hasher.digest()[: digest.SIZE]
                     arrived = Arrived(left.path, left.size, left.mtime_ns, length, value)
-                    self._found[left.path] = (left, arrived)
-        return [arrived for _, arrived in self._found.values()]
+                    self._found[left.path] = (staging, left, arrived)
+        return [arrived for _, _, arrived in self._found.values()]
 
-    def _open(self, left: Leftover, flags: int) -> int:
+    def _open(self, staging: Staging, left: Leftover, flags: int) -> int:
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         if not left.directory:
-            return os.open(left.name, flags, dir_fd=self._staging.fd)
-        directory = os.open(left.directory, OPEN_DIRECTORY, dir_fd=self._staging.fd)
+            return os.open(left.name, flags, dir_fd=staging.fd)
+        directory = os.open(left.directory, OPEN_DIRECTORY, dir_fd=staging.fd)
         try:
             return os.open(left.name, flags, dir_fd=directory)
         finally:
@@ -52,16 +63,16 @@ class Arrivals:
         """Move the whole file that was staged for ``path`` to ``name`` in ``directory``; its
         descriptor, for reading."""
         entry = self._found.pop(path, None)
-        if entry is None or (entry[1].length, entry[1].digest) != (size, value):
+        if entry is None or (entry[2].length, entry[2].digest) != (size, value):
             raise PeerViolation(
                 f"The other side counts on content of {shown(path)} that is not here."
             )
-        left = entry[0]
-        source = self._staging.fd
-        fd = self._open(left, os.O_RDONLY)
+        staging, left, _ = entry
+        source = staging.fd
+        fd = self._open(staging, left, os.O_RDONLY)
         try:
             if left.directory:
-                source = os.open(left.directory, OPEN_DIRECTORY, dir_fd=self._staging.fd)
+                source = os.open(left.directory, OPEN_DIRECTORY, dir_fd=staging.fd)
             try:
                 os.rename(left.name, name, src_dir_fd=source, dst_dir_fd=directory)
             finally:
@@ -72,19 +83,20 @@ class Arrivals:
             raise
         return fd
 
-    def go_on(self, path: bytes, length: int, hasher: digest.Hasher) -> tuple[bytes, int]:
-        """Take up a large file of which ``length`` bytes are here: (name in staging, descriptor
-        at its end). They go into ``hasher``."""
+    def go_on(self, path: bytes, length: int, hasher: digest.Hasher) -> tuple[Staging, bytes, int]:
+        """Take up a large file of which ``length`` bytes are here: (staging, name in it,
+        descriptor at its end). They go into ``hasher``."""
         entry = self._found.pop(path, None)
-        if entry is None or entry[1].length != length or entry[0].directory:
+        if entry is None or entry[2].length != length or entry[1].directory:
             raise PeerViolation(f"The other side goes on with {shown(path)}, which is not here.")
-        fd = self._open(entry[0], os.O_RDWR)
+        staging, left, _ = entry
+        fd = self._open(staging, left, os.O_RDWR)
         try:
             read_into(hasher, fd)
         except BaseException:
             os.close(fd)
             raise
-        return entry[0].name, fd
+        return staging, left.name, fd
 
 
 def read_into(hasher: digest.Hasher, fd: int) -> int:

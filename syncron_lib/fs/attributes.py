@@ -87,16 +87,15 @@ def change(
         st = os.fstat(held)
         if st.st_mode & TYPE_MASK != attributes.mode & TYPE_MASK:
             raise NotADirectoryError(20, "it is of another kind by now")
+        # The magic link leads to what we hold, be it a symlink, and not to whatever has the name
+        # by now.
+        magic = b"/proc/self/fd/%d" % held
         if (uid not in (-1, st.st_uid)) or (gid not in (-1, st.st_gid)):
-            os.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
+            os.chown(magic, uid, gid)
         if keep.permissions and not is_link:
-            bits = attributes.mode & PERMISSIONS
-            # The magic link leads to what we hold, not to whatever has the name by now.
-            os.chmod(b"/proc/self/fd/%d" % held, bits)
+            os.chmod(magic, attributes.mode & PERMISSIONS)
         if keep.times:
-            os.utime(
-                name, ns=(now_ns, attributes.mtime_ns), dir_fd=directory_fd, follow_symlinks=False
-            )
+            os.utime(magic, ns=(now_ns, attributes.mtime_ns))
     finally:
         os.close(held)
 

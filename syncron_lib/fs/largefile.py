@@ -6,17 +6,19 @@ import os
 from typing import NamedTuple
 
 from syncron_lib.core import digest
-from syncron_lib.core.names import shown
+from syncron_lib.core.names import shown, split
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.arrivals import Arrivals
+from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.staging import CREATE_FILE, Staging
 from syncron_lib.protocol.pack import Piece
 
 
 class LargeFile(NamedTuple):
-    """One that is arriving. ``name``: its temporary in staging."""
+    """One that is arriving. ``name``: its temporary in ``staging``."""
 
     path: bytes
+    staging: Staging
     name: bytes
     fd: int
     size: int
@@ -37,16 +39,17 @@ class LargeFile(NamedTuple):
 
 
 def begin(
-    piece: Piece, staging: Staging, arrivals: Arrivals, algorithm: digest.Algorithm
+    piece: Piece, stagings: Stagings, arrivals: Arrivals, algorithm: digest.Algorithm
 ) -> LargeFile:
     """Begin a file with its first piece, or go on where an interrupted run was."""
     hasher = algorithm.new()
     if piece.offset:
-        name, fd = arrivals.go_on(piece.path, piece.offset, hasher)
+        staging, name, fd = arrivals.go_on(piece.path, piece.offset, hasher)
     else:
+        staging = stagings.beside(split(piece.path)[0])
         name = staging.name_for_large(piece.path, piece.size, piece.attributes.mtime_ns)
         fd = os.open(name, CREATE_FILE, 0o600, dir_fd=staging.fd)
-    return LargeFile(piece.path, name, fd, piece.size, hasher)
+    return LargeFile(piece.path, staging, name, fd, piece.size, hasher)
 
 
 def write_all(fd: int, data: memoryview) -> None:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Callable
 
 from syncron_lib.core.names import shown
 from syncron_lib.errors import Locked
@@ -19,11 +20,20 @@ _POLL = 0.1
 """Seconds between two tries: flock cannot wait for a limited time."""
 
 
-def acquire(root_fd: int, path: bytes, note: bytes, holder: str, alone: bool, wait: float) -> None:
+def acquire(
+    root_fd: int,
+    path: bytes,
+    note: bytes,
+    holder: str,
+    alone: bool,
+    wait: float,
+    on_wait: Callable[[], None],
+) -> None:
     """Lock the root open at ``root_fd``; released when that descriptor is closed.
 
-    ``note``: file in the state directory that says who holds it. ``wait``: seconds. Raises
-    `Locked`, naming the holder as far as it can be known.
+    ``note``: file in the state directory that says who holds it. ``wait``: seconds; ``on_wait``
+    is called again and again meanwhile. Raises `Locked`, naming the holder as far as it can be
+    known.
     """
     operation = (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB
     deadline = time.monotonic() + wait
@@ -41,6 +51,7 @@ def acquire(root_fd: int, path: bytes, note: bytes, holder: str, alone: bool, wa
                 f"Another run holds {shown(path)}: {_holder(root_fd, note)};"
                 " wait for it to end, or use --lock-wait=SECONDS."
             )
+        on_wait()
         time.sleep(_POLL)
     with contextlib.suppress(OSError):
         fd = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

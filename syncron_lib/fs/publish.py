@@ -22,13 +22,10 @@ _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.E
 class Publisher:
     """Moves entries from staging to their places. Raises OSError where one must stay."""
 
-    def __init__(
-        self, directories: Directories, ledger: Ledger, staging: Staging, removal: Removal
-    ) -> None:
+    def __init__(self, directories: Directories, ledger: Ledger, removal: Removal) -> None:
         self._directories = directories
         self._ledger = ledger
         self._finder = Finder(ledger.tree)
-        self._staging = staging
         self._removal = removal
 
     def scanned(self, path: bytes) -> StatRow | None:
@@ -36,11 +33,12 @@ class Publisher:
         found = self._finder.find(path)
         return None if found is None else found.stats
 
-    def publish(self, path: bytes, temporary: bytes, replace: bool, written: Written) -> None:
+    def publish(
+        self, path: bytes, staging: Staging, temporary: bytes, replace: bool, written: Written
+    ) -> None:
         """Give the entry ``temporary`` its name. ``replace``: one of another kind may go."""
         parent, name = split(path)
         parent_fd = self._directories.open_writable(parent)
-        staging = self._staging.fd
         scanned = self.scanned(path)
         if scanned is not None and (replace or scanned[1] & TYPE_MASK == stat.S_IFDIR):
             self.make_way(path, parent_fd, name, replace)
@@ -48,19 +46,18 @@ class Publisher:
             parent_fd = self._directories.open_writable(parent)
             scanned = None
         if scanned is None:
-            self._link(temporary, parent_fd, name)
+            self._link(staging.fd, temporary, parent_fd, name)
         else:
             current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if not self._ledger.is_as_scanned(scanned, stats.row(name, current)):
                 raise _edited()
             self._ledger.disturb(current)
             # RACE: an edit between this stat and the rename is lost; microseconds apart.
-            os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
+            os.rename(temporary, name, src_dir_fd=staging.fd, dst_dir_fd=parent_fd)
         self._ledger.wrote(parent, name, written)
 
-    def _link(self, temporary: bytes, parent_fd: int, name: bytes) -> None:
+    def _link(self, staging: int, temporary: bytes, parent_fd: int, name: bytes) -> None:
         """Name a new entry. A link fails where a rename would replace what appeared meanwhile."""
-        staging = self._staging.fd
         try:
             os.link(
                 temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd, follow_symlinks=False
@@ -74,14 +71,16 @@ class Publisher:
             # RACE: without hard links, what appears at this very moment is replaced.
             os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
 
-    def publish_directory(self, path: bytes, staged: bytes, replace: bool) -> None:
+    def publish_directory(
+        self, path: bytes, staging: Staging, staged: bytes, replace: bool
+    ) -> None:
         """Give the staged directory its name; what appeared there since the scan is kept."""
         parent, name = split(path)
         parent_fd = self._directories.open_writable(parent)
         self.make_way(path, parent_fd, name, replace)
         parent_fd = self._directories.open_writable(parent)
         # rename(2) replaces nothing but an empty directory here.
-        os.rename(staged, name, src_dir_fd=self._staging.fd, dst_dir_fd=parent_fd)
+        os.rename(staged, name, src_dir_fd=staging.fd, dst_dir_fd=parent_fd)
 
     def make_way(self, path: bytes, parent_fd: int, name: bytes, replace: bool) -> None:
         """See that nothing is at ``path``, removing what was scanned there if it may go."""
@@ -100,6 +99,7 @@ class Publisher:
             raise _edited()
         else:
             self._ledger.disturb(current)
+            # RACE: an edit between this stat and the unlink is lost; microseconds apart.
             os.unlink(name, dir_fd=parent_fd)
 
 

@@ -25,6 +25,7 @@ from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
 from syncron_lib.fs.largefile import LargeFile, begin, write_all
 from syncron_lib.fs.ledger import Ledger, NewEntry, Written
+from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher
 from syncron_lib.fs.removal import Removal
 from syncron_lib.fs.staging import CREATE_FILE, Staging
@@ -41,6 +42,7 @@ class _Staged(NamedTuple):
     """A new directory while it is filled."""
 
     path: bytes
+    staging: Staging
     name: bytes
     fd: int
     attributes: Attributes
@@ -54,16 +56,16 @@ class Receiver:
         self,
         directories: Directories,
         ledger: Ledger,
-        staging: Staging,
+        stagings: Stagings,
         removal: Removal,
         algorithm: digest.Algorithm,
         keep: Applied,
     ) -> None:
         self._directories = directories
         self._ledger = ledger
-        self._staging = staging
-        self._arrivals = Arrivals(staging, algorithm)
-        self._publisher = Publisher(directories, ledger, staging, removal)
+        self._stagings = stagings
+        self._arrivals = Arrivals(stagings, algorithm)
+        self._publisher = Publisher(directories, ledger, removal)
         self._algorithm = algorithm
         self._keep = keep
         self._files: dict[bytes, bool] = {}
@@ -121,7 +123,7 @@ class Receiver:
 
     def _give_up(self, error: OSError) -> None:
         self.abandon()
-        self._staging.clear()
+        self._stagings.clear()
         raise FileFatal(
             f"The destination cannot be written to any more: {error.strerror};"
             " make room and run the same command again."
@@ -187,14 +189,15 @@ class Receiver:
         self._created.add(path)
         name = b""
         try:
-            name = self._staging.new_directory(path)
-            fd = os.open(name, OPEN_DIRECTORY, dir_fd=self._staging.fd)
+            staging = self._stagings.beside(parent)
+            name = staging.new_directory(path)
+            fd = os.open(name, OPEN_DIRECTORY, dir_fd=staging.fd)
             self._inherit_group(parent, fd)
         except OSError as error:
             self._failed_trees.add(path)
             self._failed(path, error)
             return None
-        self._staged = _Staged(path, name, fd, group.attributes, [])
+        self._staged = _Staged(path, staging, name, fd, group.attributes, [])
         return self._staged
 
     def _inherit_group(self, parent: bytes, fd: int) -> None:
@@ -295,7 +298,8 @@ class Receiver:
         path = staged.path
         self._staged = None
         try:
-            self._publisher.publish_directory(path, staged.name, self._trees.get(path, False))
+            replace = self._trees.get(path, False)
+            self._publisher.publish_directory(path, staged.staging, staged.name, replace)
             # Its own attributes come last of all: it must stay writable until then.
             os.fchmod(staged.fd, self._keep.mode_of(staged.attributes) | 0o700)
             self._ledger.add_directory(path, staged.attributes, staged.entries)
@@ -316,18 +320,18 @@ class Receiver:
         )
         value = table.digests[row * digest.SIZE : (row + 1) * digest.SIZE]
         size = table.sizes[row]
-        temporary = self._staging.name_for_small()
-        staging = self._staging.fd
+        staging = self._stagings.beside(split(path)[0])
+        temporary = staging.name_for_small()
         now = time.time_ns()
         is_file = attributes_.mode & TYPE_MASK == _S_IFREG
         try:
             if is_file:
                 if data is None:
-                    fd = self._arrivals.take(path, size, value, staging, temporary)
+                    fd = self._arrivals.take(path, size, value, staging.fd, temporary)
                 else:
                     if self._algorithm.of(data) != value:
                         raise _wrong_content(path)
-                    fd = os.open(temporary, CREATE_FILE, 0o600, dir_fd=staging)
+                    fd = os.open(temporary, CREATE_FILE, 0o600, dir_fd=staging.fd)
                 try:
                     if data is not None:
                         write_all(fd, data)
@@ -338,12 +342,12 @@ class Receiver:
             else:
                 links = [i for i, mode in enumerate(table.modes) if stat.S_ISLNK(mode)]
                 target = table.targets[links.index(row)] if row in links else b""
-                self._make_special(staging, temporary, attributes_, size, target, now)
+                self._make_special(staging.fd, temporary, attributes_, size, target, now)
                 written = Written(0, attributes_.mtime_ns, value)
-            self._publisher.publish(path, temporary, replace, written)
+            self._publisher.publish(path, staging, temporary, replace, written)
             self._published += 1
         except OSError:
-            self._staging.remove(temporary)
+            staging.remove(temporary)
             raise
 
     def _finish_file(self, fd: int, path: bytes, attributes_: Attributes, now: int) -> int:
@@ -389,7 +393,7 @@ class Receiver:
                 )
             try:
                 if path not in self._skipped:
-                    self._large = begin(piece, self._staging, self._arrivals, self._algorithm)
+                    self._large = begin(piece, self._stagings, self._arrivals, self._algorithm)
             except OSError as error:
                 self._failed(path, error)
                 self._skipped.add(path)
@@ -403,7 +407,7 @@ class Receiver:
         except OSError as error:
             self._large = None
             os.close(large.fd)
-            self._staging.remove(large.name)
+            large.staging.remove(large.name)
             self._failed(path, error)
             self._skipped.add(path)
 
@@ -412,11 +416,12 @@ class Receiver:
         if not piece.failed:
             value = large.digest()
             if value != piece.digest or os.fstat(large.fd).st_size != large.size:
-                self._staging.remove(large.name)
+                large.staging.remove(large.name)
                 raise _wrong_content(path)
             mtime = self._finish_file(large.fd, path, piece.attributes, time.time_ns())
             written = Written(large.size, mtime, value)
-            self._publisher.publish(path, large.name, self._files.pop(path, False), written)
+            replace = self._files.pop(path, False)
+            self._publisher.publish(path, large.staging, large.name, replace, written)
             self._published += 1
         self._large = None
         os.close(large.fd)

@@ -105,6 +105,8 @@ class Removal:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 self.kept.append(node.path)
                 self._ledger.touched(node.path)
+                # It may have been made writable to empty it.
+                self._ledger.directory_attributes.setdefault(node.path, node.attributes)
             else:
                 self._problem(node.path, f"cannot be deleted: {error.strerror}")
             return

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
 from syncron_lib.core import digest
@@ -70,6 +70,8 @@ class Root:
         self.path = place.path
         self.choice = choice
         self.missing = place.kind == 0
+        self.processes = 1
+        """How many a scan may use."""
         self._state_directory = state_directory(environment)
         self.state: Optional[State] = None
         self._stem = os.path.join(self._state_directory, file_stem(place.path, choice.only or b""))
@@ -97,11 +99,11 @@ class Root:
                 " check its permissions."
             ) from None
 
-    def lock(self, holder: str, alone: bool, wait: float) -> None:
+    def lock(self, holder: str, alone: bool, wait: float, on_wait: Callable[[], None]) -> None:
         """Take the lock; see `fs.lock`. A missing root is locked once it is made."""
         if self.directories is not None:
             note = self._stem + b".holder"
-            lock.acquire(self.directories.root_fd, self.path, note, holder, alone, wait)
+            lock.acquire(self.directories.root_fd, self.path, note, holder, alone, wait, on_wait)
 
     def create(self, parents: bool) -> None:
         """Make a missing destination (0700 until the end of the run gives it its mode)."""
@@ -146,7 +148,8 @@ class Root:
             None if given is None else _by_directory(given),
         )
         try:
-            walk = Walk(subject, self.state, reader, on_progress, processors())
+            processes = min(self.processes, processors())
+            walk = Walk(subject, self.state, reader, on_progress, processes)
             self.tree = walk.tree()
         except OSError as error:
             raise FileFatal(
@@ -220,9 +223,12 @@ class Root:
         if not before or self.state.get("entries") in (b"", b"0"):
             return False
         if self.directories is None:
-            parent = os.path.dirname(self.path)
+            # What is nearest above: a directory that was removed with the one above it is no disk.
+            above = os.path.dirname(self.path)
+            while not os.path.isdir(above):
+                above = os.path.dirname(above)
             with contextlib.suppress(OSError):
-                return b"%x" % os.statvfs(parent).f_fsid != before
+                return b"%x" % os.statvfs(above).f_fsid != before
             return True
         if self._file_system() == before:
             return False

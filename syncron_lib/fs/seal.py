@@ -18,7 +18,6 @@ def forget_digests(tree: Tree) -> None:
     for node in tree.nodes.values():
         node.digests = bytes(len(node.digests))
         node.merkle = digest.UNKNOWN
-        node.merkle = digest.UNKNOWN
         node.stored = False
 
 

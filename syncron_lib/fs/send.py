@@ -26,6 +26,9 @@ PACK_SIZE = 1 << 20
 that several in flight fit any window."""
 PACK_ROWS = 4000
 """Entries in one pack, for trees of empty files."""
+PACK_HEADER = 4 << 20
+"""Bytes of paths, names and targets after which a pack ends, for trees of empty directories: its
+frame has a limit."""
 LARGE = 512 << 10
 """Files of this size and more travel in pieces."""
 _TRIES = 3
@@ -66,6 +69,7 @@ class Sender:
         self._groups: list[Group] = []
         self._problems: list[Problem] = []
         self._rows = 0
+        self._header = 0
         self._filled = 0
         self.size = 0
         """Bytes read so far; every one of them was hashed."""
@@ -85,6 +89,8 @@ class Sender:
     def _all(self) -> Iterator[list[Buffer]]:
         large: list[tuple[Node, int]] = []
         for part in self._parts():
+            if self._header >= PACK_HEADER:
+                yield self._flush()
             yield from self._part(part, large)
         if self._groups or self._problems:
             yield self._flush()
@@ -170,6 +176,10 @@ class Sender:
                     what = f"cannot be read: {os.strerror(columns.sizes[row])}"
                     self._problem(join(path, name), what, vanished=False)
                 elif mode & TYPE_MASK != stat.S_IFDIR:
+                    if self._rows >= PACK_ROWS // 2:  # a target may have 4 KiB
+                        yield self._cut(part, columns, digests, sent, kept, replaced, last=False)
+                        sent, kept, replaced = [], [], {}
+                        directory = self._directories.open(path)
                     sent.append(row)
                     self._rows += 1
                 continue
@@ -250,6 +260,8 @@ class Sender:
 
     def _problem(self, path: bytes, what: str, vanished: bool) -> None:
         self._problems.append(Problem(path, what, vanished))
+        self._rows += 1
+        self._header += len(path)
 
     # --- putting packs together ---------------------------------------------------------------
 
@@ -277,6 +289,7 @@ class Sender:
         last: bool,
     ) -> None:
         """Add the rows so far as a group (two, where some need no content)."""
+        self._header += 100 + len(part.node.path) + len(part.node.stats) + len(part.node.targets)
         if kept:
             table = _table(part.node, columns, digests, kept, {})
             self._groups.append(
@@ -292,7 +305,7 @@ class Sender:
         groups, self._groups = self._groups, []
         problems, self._problems = self._problems, []
         body = self._view[: self._filled]
-        self._filled = self._rows = 0
+        self._filled = self._rows = self._header = 0
         return self._packer.groups(Groups(groups, problems, body), self._level)
 
     # --- large files --------------------------------------------------------------------------

@@ -39,7 +39,8 @@ class Staging:
     """The staging directory of one root, made when first needed.
 
     Its index file says for each staged name what it is for: records of NUL-terminated fields,
-    ``name, kind, path, size, mtime``, appended before the name is made.
+    ``name, kind, path, size, mtime``, appended before the name is made. Kinds: ``file``, ``tree``,
+    and ``mount`` for a mount point ``path`` that has a staging of its own.
     """
 
     def __init__(self, root_fd: int) -> None:
@@ -47,6 +48,8 @@ class Staging:
         self._fd: Optional[int] = None
         self._index_fd: Optional[int] = None
         self._count = 0
+        self.mounts: list[bytes] = []
+        """Mount points below that an interrupted run staged in, as `leftovers` found them noted."""
         self.published: list[os.stat_result] = []
         """Files that an interrupted run had published, and whose second name `leftovers` took
         away from here."""
@@ -102,6 +105,9 @@ class Staging:
         self._count = 1 + max((int(name[1:]) for name in taken), default=0)
         left = []
         for name, (kind, path, size, mtime_ns) in records.items():
+            if kind == b"mount":
+                self.mounts.append(path)
+                continue
             if kind == b"file":
                 if _is_file(self.fd, name) is not None:
                     left.append(Leftover(b"", name, path, size, mtime_ns))
@@ -109,8 +115,7 @@ class Staging:
             with contextlib.suppress(OSError):
                 fd = os.open(name, OPEN_DIRECTORY, dir_fd=self.fd)
                 try:
-                    for entry in os.listdir(fd):
-                        entry_name = os.fsencode(entry)
+                    for entry_name in map(os.fsencode, os.listdir(fd)):
                         st = _is_file(fd, entry_name)
                         if st is not None:
                             place = path + b"/" + entry_name
@@ -145,6 +150,10 @@ class Staging:
             self._index_fd = os.open(_INDEX, flags, 0o600, dir_fd=self.fd)
         os.write(self._index_fd, b"%s\0%s\0%s\0%d\0%d\0" % (name, kind, path, size, mtime_ns))
         return name
+
+    def note_mount(self, path: bytes) -> None:
+        """Note that the mount point ``path`` has a staging too, for the next run to find."""
+        self._reserve(b"mount", path, 0, 0)
 
     def new_directory(self, path: bytes) -> bytes:
         """Make a directory to stage ``path`` in; its name."""

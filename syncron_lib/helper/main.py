@@ -8,12 +8,12 @@ import queue
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.channel import Channel
 from syncron_lib.endpoint.local import LocalEndpoint, greeting
-from syncron_lib.errors import Exit, PeerViolation, SyncronError
+from syncron_lib.errors import ConnectionLost, Exit, PeerViolation, SyncronError
 from syncron_lib.fs.directories import raise_descriptor_limit
 from syncron_lib.protocol import messages, wire
 from syncron_lib.protocol.frames import Header
@@ -37,11 +37,15 @@ class _Service:
     def __init__(self, stream: ByteStream, environment: Mapping[str, str], umask: int) -> None:
         self._environment = environment
         self._channel = Channel(stream, "the client", _UNGREETED_TIMEOUT)
-        self._endpoint = LocalEndpoint(environment, umask, self._report)
+        self._endpoint = LocalEndpoint(environment, umask, self._tell)
         self._frames: queue.Queue[_Frame | SyncronError] = queue.Queue(_QUEUED)
+        self._abandoned = False
+        """Nobody listens any more; long work ends when it next has something to tell."""
 
-    def _report(self, progress: messages.Progress) -> None:
-        kind, payload = wire.encode(progress)
+    def _tell(self, what: Union[messages.Progress, messages.Notice]) -> None:
+        if self._abandoned:
+            raise ConnectionLost("The client has ended.")
+        kind, payload = wire.encode(what)
         self._channel.send(kind, 0, (payload,))
 
     def run(self) -> Exit:
@@ -88,10 +92,12 @@ class _Service:
         try:
             while True:
                 frame = self._channel.receive()
+                self._abandoned = frame is None
                 self._frames.put(frame)
                 if frame is None:
                     return
         except SyncronError as error:
+            self._abandoned = True
             self._frames.put(error)
 
     def _answer(self, request: int, reply: Any) -> None:

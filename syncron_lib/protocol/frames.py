@@ -14,8 +14,9 @@ from syncron_lib.errors import PeerViolation
 
 HEADER = struct.Struct(">IBI")
 MAX_PAYLOAD = 16 << 20
-"""Bytes. Large enough for a directory of 300,000 entries in a few frames, small enough that a
-peer cannot make us allocate much: it is checked before the payload's buffer is made."""
+"""Bytes. Large enough for packs and for tables of 100,000 rows (a larger directory is listed in
+parts), small enough that a peer cannot make us allocate much: it is checked before the payload's
+buffer is made."""
 
 
 class Header(NamedTuple):

@@ -141,7 +141,13 @@ class Opened(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """Scan the root. A destination scans with the ignore files it remembers."""
+    """Scan the root. A destination scans with the ignore files it remembers.
+
+    ``processes``: how many may be used, as far as there are processors. One while the client
+    needs a processor of the same machine to connect to another.
+    """
+
+    processes: int = 2
 
 
 class Scanned(NamedTuple):

@@ -39,6 +39,9 @@ _COUNT = struct.Struct("<I")
 MAX_RAW = 32 << 20
 """Bytes that header and body may have after decompression: checked before it is tried."""
 
+MAX_LEVEL = 19
+"""Highest zstd level that is asked for; those above take a gigabyte and more."""
+
 
 class PackKind(IntEnum):
     """What a pack holds."""
@@ -87,8 +90,8 @@ class Groups(NamedTuple):
 
 class Piece(NamedTuple):
     """Bytes of a large file from ``offset`` on. ``digest`` is of the whole file, known in the
-    last piece. A file that could not be read to its end has ``size`` 0 in a last piece with
-    ``failed``: what came of it is kept for the next run, and not published."""
+    last piece. ``failed``, in a last piece: the file could not be read to its end; what came of it
+    is kept for the next run, and not published."""
 
     path: bytes
     attributes: Attributes

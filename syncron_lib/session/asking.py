@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from syncron_lib.core.report import Cause, Failure
+from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol.messages import Problem
 
 T = TypeVar("T")
+
+IN_FLIGHT = 8
+"""Requests in flight to one side: hides the round trip, and fewer than a helper queues."""
+FRAME = 2 << 20
+"""Bytes of paths in one request; with one more path of 1 MiB it is still far below a frame."""
 
 
 def reply_of(future: Future[Any], kind: type[T]) -> T:
@@ -21,10 +29,40 @@ def reply_of(future: Future[Any], kind: type[T]) -> T:
     return reply
 
 
-def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """``items`` in slices of at most ``size``."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def batches(
+    items: Sequence[T], count: int, size_of: Callable[[T], int], size: int = FRAME
+) -> Iterator[Sequence[T]]:
+    """``items`` in slices of at most ``count``, and of ``size`` bytes by ``size_of`` or little
+    more: whatever their paths, a slice fits into a frame."""
+    start = total = 0
+    for index, item in enumerate(items):
+        total += size_of(item)
+        if index + 1 - start == count or total >= size:
+            yield items[start : index + 1]
+            start, total = index + 1, 0
+    if start < len(items):
+        yield items[start:]
+
+
+def length_of_path(item: Any) -> int:
+    """Size of what stands for an entry: all but its path is small."""
+    return len(item.path)
+
+
+def replies(endpoint: Endpoint, requests: Iterable[Any], kind: type[T]) -> Iterator[T]:
+    """The replies to ``requests``, a few of which are in flight at any time."""
+    following = iter(requests)
+    first = itertools.islice(following, IN_FLIGHT)
+    return _replies(endpoint, deque(map(endpoint.submit, first)), following, kind)
+
+
+def _replies(
+    endpoint: Endpoint, waiting: deque[Future[Any]], following: Iterator[Any], kind: type[T]
+) -> Iterator[T]:
+    while waiting:
+        yield reply_of(waiting.popleft(), kind)
+        for request in itertools.islice(following, 1):
+            waiting.append(endpoint.submit(request))
 
 
 def failure_of(problem: Problem, side: str) -> Failure:

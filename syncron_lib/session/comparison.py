@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from errno import ENOENT
+from typing import Any, NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.compare import (
@@ -23,40 +25,73 @@ from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.plan import Adjust, Change, Create, Plan, Remove
 from syncron_lib.core.report import Cause, Failure
-from syncron_lib.core.table import Table
+from syncron_lib.core.table import MAX_ROWS, Table, joined
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Below, Directory
-from syncron_lib.session.asking import batches, failure_of, reply_of
+from syncron_lib.session.asking import FRAME, IN_FLIGHT, batches, failure_of, reply_of
 
 _PATHS_A_REQUEST = 1000
 _FILES_A_REQUEST = 500
-_IN_FLIGHT = 8
-"""Requests in flight to one side: hides the round trip, and fewer than a helper queues."""
 
 
 def listings(endpoint: Endpoint, paths: Sequence[bytes]) -> Iterator[Directory]:
-    """The directories at ``paths``, in order."""
+    """The directories at ``paths``, in order, each whole. They are asked for at once, so that
+    two sides can be before either answers."""
+    following = batches(paths, _PATHS_A_REQUEST, len)
     waiting = deque(
         (batch, endpoint.submit(messages.List(batch)))
-        for batch in batches(paths[: _PATHS_A_REQUEST * _IN_FLIGHT], _PATHS_A_REQUEST)
+        for batch in itertools.islice(following, IN_FLIGHT)
     )
-    following = iter(batches(paths[_PATHS_A_REQUEST * _IN_FLIGHT :], _PATHS_A_REQUEST))
+    return _listed(endpoint, waiting, following)
+
+
+def _listed(
+    endpoint: Endpoint,
+    waiting: deque[tuple[Sequence[bytes], Future[Any]]],
+    following: Iterator[Sequence[bytes]],
+) -> Iterator[Directory]:
+    parts: list[Directory] = []
     while waiting:
         batch, future = waiting.popleft()
-        reply = reply_of(future, messages.Listing)
-        directories = reply.directories
-        if not directories or len(directories) > len(batch):
+        directories = reply_of(future, messages.Listing).directories
+        if (
+            not directories
+            or len(directories) > len(batch)
+            or any(directory.more for directory in directories[:-1])
+        ):
             raise PeerViolation("The other side listed other directories than asked for.")
-        yield from directories
-        rest = batch[len(directories) :]
+        for directory in directories:
+            _add_part(parts, directory)
+            if not directory.more:
+                yield parts[0] if len(parts) == 1 else _joined(parts)
+                parts = []
+        rest = batch[len(directories) - bool(parts) :]
         if rest:
-            waiting.appendleft((rest, endpoint.submit(messages.List(rest))))
+            after = parts[-1].table.names[-1] if parts else None
+            waiting.appendleft((rest, endpoint.submit(messages.List(rest, after))))
         else:
             more = next(following, None)
             if more is not None:
                 waiting.append((more, endpoint.submit(messages.List(more))))
+
+
+def _add_part(parts: list[Directory], directory: Directory) -> None:
+    """Add the next part of one directory, which must go on behind the last one."""
+    names = directory.table.names
+    if directory.more and not names:
+        raise PeerViolation("The other side listed a part of a directory with nothing in it.")
+    if parts and names and names[0] <= parts[-1].table.names[-1]:
+        raise PeerViolation("The other side listed a part of a directory twice.")
+    if sum(len(part.table.names) for part in parts) + len(names) > MAX_ROWS:
+        raise PeerViolation("The other side listed a directory without an end.")
+    parts.append(directory)
+
+
+def _joined(parts: Sequence[Directory]) -> Directory:
+    below = [item for part in parts for item in part.below]
+    return parts[0]._replace(table=joined([part.table for part in parts]), below=below, more=False)
 
 
 class _Unsure(NamedTuple):
@@ -81,24 +116,27 @@ class Comparison:
         options: RunOptions,
         whole: bool,
         missing: bool,
+        unreadable: int,
         on_failure: Callable[[Failure], None],
         on_hashed: Callable[[int, int], None],
     ) -> None:
         """``profile``: with the source's ids mapped. ``whole``: the roots' own attributes count.
-        ``missing``: the destination is to be made.
+        ``missing``: the destination is to be made. ``unreadable``: directories that the source's
+        scan could not read.
         ``on_hashed``: called with the bytes hashed so far and in all."""
         self._source = source
         self._destination = destination
         self._profile = profile
         self._options = options
         self._whole = whole
+        self._unreadable = unreadable
         self._on_failure = on_failure
         self._on_hashed = on_hashed
         self._plan = Plan(makes_root=missing)
         self._unsure: list[_Unsure] = []
         self._own: dict[bytes, Attributes] = {}
         """Attributes of the source's directories that both sides have and that were visited."""
-        self.source_problems = 0
+        self.source_problems = unreadable
         self.bytes_hashed = 0
         self._candidates: list[Remove] = []
 
@@ -108,8 +146,9 @@ class Comparison:
         first = True
         while frontier:
             following: list[bytes] = []
+            sources = listings(self._source, frontier)
             theirs = listings(self._destination, frontier)
-            for path, mine in zip(frontier, listings(self._source, frontier)):
+            for path, mine in zip(frontier, sources):
                 other = next(theirs, None)
                 if other is None:
                     raise PeerViolation("The other side listed fewer directories than asked for.")
@@ -155,8 +194,10 @@ class Comparison:
     def _fail(self, path: bytes, side: str, errno: int) -> None:
         if side == "source":
             self.source_problems += 1
-        what = f"cannot be read: {os.strerror(errno)}"
-        self._on_failure(Failure(path, side, what, Cause.ERROR))
+        vanished = side == "source" and errno == ENOENT
+        what = "vanished" if vanished else f"cannot be read: {os.strerror(errno)}"
+        cause = Cause.VANISHED if vanished else Cause.ERROR
+        self._on_failure(Failure(path, side, what, cause))
 
     def _directory(
         self, path: bytes, mine: Directory, other: Directory, following: list[bytes]
@@ -246,6 +287,10 @@ class Comparison:
             )
             self._on_failure(Failure(path, "destination", what, Cause.ERROR))
             return
+        if self._unreadable and stat.S_ISDIR(mine.modes[row]):
+            what = "is kept, because a part of the source, perhaps what replaces it, is unreadable"
+            self._on_failure(Failure(path, "destination", what, Cause.ERROR))
+            return
         self._plan.creates.append(_creation(path, mine, row, below_mine, old.entries))
 
     def _change(self, path: bytes, mine: Table, row: int, theirs: Table, other: int) -> None:
@@ -298,6 +343,7 @@ class Comparison:
                     digests[side, path] = value
                 for problem in reply.problems:
                     failed.add(problem.path)
+                    self.source_problems += side == "source" and not problem.vanished
                     self._on_failure(failure_of(problem, side))
         for item in unsure:
             if item.path in failed:
@@ -322,7 +368,7 @@ class Comparison:
         batches = deque(_hash_batches(files))
         waiting: deque[tuple[Sequence[bytes], Future[object]]] = deque()
         while batches or waiting:
-            while batches and len(waiting) < _IN_FLIGHT:
+            while batches and len(waiting) < IN_FLIGHT:
                 batch = batches.popleft()
                 waiting.append((batch, endpoint.submit(messages.Hash(batch))))
             paths, future = waiting.popleft()
@@ -377,12 +423,13 @@ def _removal(path: bytes, table: Table, row: int, below: dict[int, Below]) -> Re
 def _hash_batches(files: Iterable[_Unsure]) -> Iterator[list[bytes]]:
     """Paths in requests of bounded number and size, so that progress shows."""
     batch: list[bytes] = []
-    size = 0
+    size = names = 0
     for file in files:
         batch.append(file.path)
         size += file.size
-        if len(batch) >= _FILES_A_REQUEST or size >= 64 << 20:
+        names += len(file.path)
+        if len(batch) >= _FILES_A_REQUEST or size >= 64 << 20 or names >= FRAME:
             yield batch
-            batch, size = [], 0
+            batch, size, names = [], 0, 0
     if batch:
         yield batch

@@ -11,6 +11,7 @@ import getpass
 import os
 import socket
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Phase
 from syncron_lib.endpoint.remote import RemoteEndpoint
-from syncron_lib.errors import RootError
+from syncron_lib.errors import PeerViolation, RootError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
 from syncron_lib.session.asking import reply_of
@@ -50,14 +51,24 @@ class _Asked(NamedTuple):
 
 
 class _Opener:
-    def __init__(self, pool: Pool, options: RunOptions, observer: Observer) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        options: RunOptions,
+        observer: Observer,
+        on_warning: Callable[[str], None],
+    ) -> None:
         self._pool = pool
+        self._on_warning = on_warning
         self.options = options
         self._observer = observer
         self._scanned: dict[int, tuple[int, int]] = {}
+        # Connecting needs a processor of this machine too, and takes as long as most scans.
+        self._processes = 1
 
     def connect(self, locations: tuple[Location, Location]) -> list[RemoteEndpoint]:
         """Endpoints of both sides, connected at once."""
+        self._processes = 2
         remote = [not isinstance(location, Local) for location in locations]
         if all(remote) and locations[0] != locations[1]:
             with ThreadPoolExecutor(2) as threads:
@@ -113,8 +124,9 @@ class _Opener:
                 self._observer.progress(Phase.HASH, progress.size, None, progress.size)
 
         endpoint.on_progress = on_progress
+        endpoint.on_warning = self._on_warning
         opened = endpoint.submit(request)
-        return _Asked(endpoint, request, opened, endpoint.submit(messages.Scan()))
+        return _Asked(endpoint, request, opened, endpoint.submit(messages.Scan(self._processes)))
 
 
 def _holder() -> str:
@@ -133,7 +145,7 @@ def open_one(
     pool: Pool, location: Location, options: RunOptions, observer: Observer
 ) -> tuple[RemoteEndpoint, Opened]:
     """Open and scan a single root, to look at it."""
-    opener = _Opener(pool, options, observer)
+    opener = _Opener(pool, options, observer, observer.warning)
     endpoint = pool.endpoint(location, 0)
     asked = opener.ask(endpoint, opener.request(location, Role.SOURCE))
     opened = reply_of(asked.opened, Opened)
@@ -154,6 +166,60 @@ def _require_source(opened: Opened, location: Location) -> None:
         )
 
 
+def watch_hashing(
+    ends: Ends, observer: Observer, total: Callable[[], int | None]
+) -> Callable[[int], None]:
+    """Show what both helpers say about hashing as one progress. Returns what shows a number that
+    is known from replies."""
+    hashed = [0, 0]
+
+    def show(done: int) -> None:
+        done = max(done, sum(hashed))
+        observer.progress(Phase.HASH, done, total(), done)
+
+    def watch(side: int) -> Callable[[messages.Progress], None]:
+        def on_progress(progress: messages.Progress) -> None:
+            hashed[side] = progress.size
+            show(0)
+
+        return on_progress
+
+    ends.source.on_progress, ends.destination.on_progress = watch(0), watch(1)
+    return show
+
+
+def require_all(
+    pool: Pool,
+    sources: Sequence[Location],
+    destination: Location,
+    options: RunOptions,
+    observer: Observer,
+) -> None:
+    """See that all of several sources, and the places that they go to, are there and of the right
+    kind, before the first of them is brought over."""
+    opener = _Opener(pool, options, observer, observer.warning)
+    observer.phase(Phase.CONNECT)
+    pool.fork((*sources[:1], destination))
+    kinds = []
+    for source in sources:
+        _require_apart(source, destination, into=True)
+        looked = _look(opener, pool.endpoint(source, 0), source)
+        _require_source(looked, source)
+        kinds.append(looked.kind)
+    endpoint = pool.endpoint(destination, 1)
+    _require_destination(_look(opener, endpoint, destination), destination.shown(), options.mkpath)
+    for source, kind in zip(sources, kinds, strict=True):
+        if kind == RootKind.DIRECTORY:
+            place = _inside(destination, source)
+            _require_destination(_look(opener, endpoint, place), place.shown(), parents=True)
+
+
+def _inside(destination: Location, source: Location) -> Location:
+    """Where one of several sources goes to."""
+    name = os.path.basename(source.path.rstrip(b"/"))
+    return replace(destination, path=os.path.join(destination.path, name))
+
+
 def open_both(
     pool: Pool,
     source: Location,
@@ -161,15 +227,17 @@ def open_both(
     options: RunOptions,
     observer: Observer,
     into: bool,
+    on_warning: Callable[[str], None],
 ) -> Ends:
     """Open and scan both ends. ``into``: the source goes into the destination, which is a
-    directory, under its own name."""
+    directory, under its own name. ``on_warning``: takes what helpers have to say."""
     _require_apart(source, destination, into)
-    opener = _Opener(pool, options, observer)
+    opener = _Opener(pool, options, observer, on_warning)
     observer.phase(Phase.CONNECT)
     sides = (source, destination)
     early: dict[int, _Asked] = {}
-    # Fork before there are threads; and let local scans run while the network is waited for.
+    pool.fork(sides)
+    # Local scans run while the network is waited for.
     for side, role in ((0, Role.SOURCE), (1, Role.DESTINATION)):
         location = sides[side]
         if isinstance(location, Local):
@@ -281,12 +349,7 @@ def _scanned(
     source_scanned = reply_of(source.scanned, Scanned)
     destination_scanned = reply_of(destination.scanned, Scanned)
     if source_scanned.ignore_digest != destination_scanned.ignore_digest:
-        files = reply_of(
-            source.endpoint.submit(messages.GetIgnoreFiles()), messages.IgnoreFiles
-        ).files
-        destination_scanned = reply_of(
-            destination.endpoint.submit(messages.UseIgnoreFiles(files)), Scanned
-        )
+        destination_scanned = _tell_ignore_files(source.endpoint, destination.endpoint)
     return Ends(
         source.endpoint,
         destination.endpoint,
@@ -296,6 +359,22 @@ def _scanned(
         shown_destination,
         whole,
     )
+
+
+def _tell_ignore_files(source: RemoteEndpoint, destination: RemoteEndpoint) -> Scanned:
+    """Pass the source's ignore files on, in as many frames as it takes."""
+    known = 0
+    while True:
+        request = messages.GetIgnoreFiles(known)
+        part = reply_of(source.submit(request), messages.IgnoreFiles)
+        if part.more and not part.files:
+            raise PeerViolation("The source announced ignore files and sent none.")
+        known += len(part.files)
+        scanned = reply_of(
+            destination.submit(messages.UseIgnoreFiles(part.files, part.more)), Scanned
+        )
+        if not part.more:
+            return scanned
 
 
 def _open_file(

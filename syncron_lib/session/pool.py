@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 from syncron_lib.core.location import Local, Location, Remote
@@ -29,6 +30,15 @@ class Pool:
         )
         self._timeout = timeout
         self._endpoints: dict[tuple[Remote | None, int], RemoteEndpoint] = {}
+        self._forked: dict[int, SocketStream] = {}
+        """Streams to local helpers that have not been spoken with yet, by side."""
+
+    def fork(self, sides: Sequence[Location]) -> None:
+        """Start the local helpers that these sides will need. All at once and first of all: an
+        endpoint has a thread, and it is best to fork where there are none yet."""
+        for side, location in enumerate(sides):
+            if isinstance(location, Local) and not self._has_local(side):
+                self._forked[side] = self._fork()
 
     def endpoint(self, location: Location, side: int) -> RemoteEndpoint:
         """The endpoint for a location; ``side`` tells a run's two apart, even on one machine."""
@@ -40,18 +50,29 @@ class Pool:
         key = (account, side)
         endpoint = self._endpoints.get(key)
         if endpoint is None:
-            endpoint = self._start_local() if account is None else self._start_remote(account)
+            endpoint = self._start_local(side) if account is None else self._start_remote(account)
             self._endpoints[key] = endpoint
         return endpoint
 
-    def _start_local(self) -> RemoteEndpoint:
+    def _has_local(self, side: int) -> bool:
+        return side in self._forked or (None, side) in self._endpoints
+
+    def _fork(self) -> SocketStream:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             _be_local_helper(ours, theirs)
         theirs.close()
+        return SocketStream(ours, pid)
+
+    def _start_local(self, side: int) -> RemoteEndpoint:
+        stream = self._forked.pop(side, None)
+        if stream is None:
+            # The guess about a root was wrong. A helper uses nothing that a thread of ours could
+            # have held when it was forked.
+            stream = self._fork()
         # Our own child on this machine is watched by its process, not by a clock.
-        return RemoteEndpoint(SocketStream(ours, pid), "The local helper", 0)
+        return RemoteEndpoint(stream, "The local helper", 0)
 
     def _start_remote(self, account: Remote) -> RemoteEndpoint:
         from syncron_lib.transport.connect import connect
@@ -91,6 +112,9 @@ class Pool:
             with contextlib.suppress(SyncronError):
                 endpoint.close()
         self._endpoints.clear()
+        for stream in self._forked.values():
+            stream.close()
+        self._forked.clear()
 
 
 def _one_at_a_time(ask: Ask) -> Ask:

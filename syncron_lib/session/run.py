@@ -18,13 +18,15 @@ from syncron_lib.errors import Exit, FileFatal, RootError, SyncronError, UsageEr
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdPair, RootKind
 from syncron_lib.session import items
-from syncron_lib.session.asking import failure_of, reply_of
+from syncron_lib.session.asking import batches, failure_of, replies, reply_of
 from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.observer import Observer
-from syncron_lib.session.opening import Ends, open_both, open_one
+from syncron_lib.session.opening import Ends, open_both, open_one, require_all, watch_hashing
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.transfer import Compression, Transfer
 from syncron_lib.transport.settings import ConnectOptions
+
+_EXTRAS_A_REQUEST = 10_000
 
 __all__ = ["Observer", "root", "run", "run_many", "verify"]
 
@@ -52,10 +54,18 @@ def run_many(
     into = len(sources) > 1
     if into:
         _require_names(sources)
-    reports = []
+    reports: list[Report] = []
     with _pool(connect, options) as pool:
+        if into:
+            require_all(pool, sources, destination, options, observer)
         for source in sources:
-            reports.append(_Run(source, destination, options, observer, pool, into).run())
+            one = _Run(source, destination, options, observer, pool, into)
+            try:
+                reports.append(one.run())
+            except SyncronError as error:
+                # What was brought over before it is done all the same.
+                error.report = _merged([*reports, one.report], destination)  # type: ignore[attr-defined]
+                raise
     return _merged(reports, destination)
 
 
@@ -177,8 +187,10 @@ class _Run:
         self._pool = pool
         self._into = into
         self._began = time.monotonic()
-        self._report = Report(source.shown(), destination.shown(), dry_run=options.dry_run)
+        self.report = Report(source.shown(), destination.shown(), dry_run=options.dry_run)
         self._failed: set[bytes] = set()
+        self._under_way: tuple[Plan, Transfer] | None = None
+        """What is being carried out, until its results are counted."""
         self._users: Sequence[IdPair] = ()
         self._groups: Sequence[IdPair] = ()
 
@@ -188,28 +200,43 @@ class _Run:
         except BaseException as error:
             self._account()
             if isinstance(error, SyncronError):
-                error.report = self._report  # type: ignore[attr-defined]
+                error.report = self.report  # type: ignore[attr-defined]
             raise
         self._account()
-        return self._report
+        return self.report
 
     def _account(self) -> None:
-        report = self._report
+        report = self.report
+        if self._under_way is not None:
+            # Ended early. New entries come before changed ones, but for large files.
+            plan, transfer = self._under_way
+            report.created = min(transfer.published, plan.created)
+            report.changed = transfer.published - report.created
+            report.metadata, report.deleted = transfer.adjusted, transfer.deleted
+            report.bytes_transferred = transfer.content
         report.duration = time.monotonic() - self._began
         report.bytes_sent, report.bytes_received = self._pool.bytes_on_the_wire()
 
     def _fail(self, failure: Failure) -> None:
         self._failed.add(failure.path)
-        self._report.failures.append(failure)
+        self.report.failures.append(failure)
         self._observer.failure(failure)
 
     def _warn(self, text: str) -> None:
-        self._report.warnings.append(text)
+        self.report.warnings.append(text)
         self._observer.warning(text)
 
     def _carry_out(self) -> None:
-        options, report, observer = self._options, self._report, self._observer
-        ends = open_both(self._pool, self._source, self._destination, options, observer, self._into)
+        options, report, observer = self._options, self.report, self._observer
+        ends = open_both(
+            self._pool,
+            self._source,
+            self._destination,
+            options,
+            observer,
+            self._into,
+            self._warn,
+        )
         report.destination = ends.destination_shown
         report.source_entries = ends.source_scanned.entries
         report.bytes_scanned = report.source_bytes = ends.source_scanned.size
@@ -271,13 +298,15 @@ class _Run:
         complete = self._options.verify
         if complete:
             self._observer.phase(Phase.HASH)
+            size = ends.source_scanned.size + ends.destination_scanned.size
+            watch_hashing(ends, self._observer, lambda: size)
         futures = (
             ends.source.submit(_seal(algorithm, profile, self._users, self._groups, complete)),
             ends.destination.submit(_seal(algorithm, profile, (), (), complete)),
         )
         sealed = [reply_of(future, messages.Sealed) for future in futures]
         for answer, side in zip(sealed, ("source", "destination")):
-            self._report.bytes_hashed += answer.hashed
+            self.report.bytes_hashed += answer.hashed
             for problem in answer.problems:
                 self._fail(failure_of(problem, side))
         return sealed[0].root, sealed[1].root
@@ -285,8 +314,12 @@ class _Run:
     def _compared(self, ends: Ends, profile: Profile) -> Plan:
         self._observer.phase(Phase.COMPARE)
 
+        to_hash: list[int] = []
+        show = watch_hashing(ends, self._observer, lambda: to_hash[0] if to_hash else None)
+
         def on_hashed(done: int, total: int) -> None:
-            self._observer.progress(Phase.HASH, done, total, done)
+            to_hash[:] = [total]
+            show(done)
 
         missing = ends.destination_opened.kind == RootKind.MISSING
         comparison = Comparison(
@@ -296,17 +329,21 @@ class _Run:
             self._options,
             ends.whole,
             missing,
+            ends.source_scanned.problems,
             self._fail,
             on_hashed,
         )
         plan = comparison.run()
-        self._report.bytes_hashed += comparison.bytes_hashed
+        self.report.bytes_hashed += comparison.bytes_hashed
         if comparison.withheld_removals:
-            self._warn(
-                f"Nothing is deleted ({comparison.withheld_removals} entries would be), because"
-                " a part of the source could not be read."
-            )
+            self._warn_of_no_deletes(comparison.withheld_removals)
         return plan
+
+    def _warn_of_no_deletes(self, entries: int) -> None:
+        self._warn(
+            f"Nothing is deleted ({entries} entries would be), because a part of the source could"
+            " not be read."
+        )
 
     def _itemize(self, plan: Plan, ends: Ends) -> None:
         if not self._options.itemize:
@@ -316,7 +353,7 @@ class _Run:
             self._observer.item(item)
 
     def _transfer(self, ends: Ends, plan: Plan) -> None:
-        options, report, observer = self._options, self._report, self._observer
+        options, report, observer = self._options, self.report, self._observer
         observer.phase(Phase.TRANSFER)
         total = plan.size
 
@@ -335,21 +372,31 @@ class _Run:
         )
 
         def before_deletes() -> None:
+            if any(each.side == "source" and each.cause is Cause.ERROR for each in report.failures):
+                if plan.removes:
+                    self._warn_of_no_deletes(sum(remove.entries for remove in plan.removes))
+                plan.extras.extend(remove.path for remove in plan.removes)
+                plan.removes.clear()
             if plan.removes:
                 observer.phase(Phase.DELETE)
 
+        self._under_way = plan, transfer
         transfer.run(plan, self._users, self._groups, before_deletes)
         report.bytes_transferred = transfer.content
         report.bytes_hashed += transfer.content
 
     def _finish(self, ends: Ends, plan: Plan) -> None:
         """Both sides bring their trees up to date, and say their roots."""
-        report = self._report
+        report = self.report
         self._observer.phase(Phase.FINISH)
         complete = not self._failed
+        *before, extras = [*batches(plan.extras, _EXTRAS_A_REQUEST, len)] or [()]
+        requests = (messages.LeaveOut(some) for some in before)
+        for _ in replies(ends.destination, requests, messages.Done):
+            pass
         futures = (
             ends.source.submit(messages.Finish((), complete)),
-            ends.destination.submit(messages.Finish(plan.extras, complete)),
+            ends.destination.submit(messages.Finish(extras, complete)),
         )
         finished = [reply_of(future, messages.Finished) for future in futures]
         for answer, side in zip(finished, ("source", "destination")):
@@ -365,7 +412,8 @@ class _Run:
             reply_of(future, messages.Done)
 
     def _count(self, plan: Plan) -> None:
-        report = self._report
+        report = self.report
+        self._under_way = None
         failed = self._failed
         report.created = plan.created
         report.changed = sum(1 for change in plan.changes if change.path not in failed)
@@ -375,11 +423,11 @@ class _Run:
         lost = sum(1 for path in failed if any(_is_in(path, tree) for tree in trees))
         report.created -= min(lost, report.created)
         report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
-        touched = plan.created - plan.makes_root + len(plan.changes) + len(plan.adjusts)
+        touched = plan.created + len(plan.changes) + len(plan.adjusts)
         report.unchanged = max(0, report.source_entries - touched)
 
     def _decide_exit(self, plan: Plan) -> None:
-        report = self._report
+        report = self.report
         if self._options.verify:
             report.match = plan.is_empty and not report.failures
         if any(failure.cause is Cause.ERROR for failure in report.failures):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Failure
@@ -14,7 +16,9 @@ from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Arrived, Expected, IdPair, Selected
 from syncron_lib.protocol.pack import Head, PackKind, read_head
-from syncron_lib.session.asking import batches, failure_of, reply_of
+from syncron_lib.session.asking import batches, failure_of, length_of_path, replies, reply_of
+
+T = TypeVar("T")
 
 _ITEMS_A_REQUEST = 2000
 _PACKS_ASKED = 6
@@ -97,6 +101,9 @@ class Transfer:
         self._compression = compression
         self.content = 0
         """Bytes of files that were sent, before compression."""
+        self.published = self.adjusted = self.deleted = 0
+        """Entries that the destination has said to be done: with their content, their attributes
+        only, or gone."""
 
     def run(
         self,
@@ -114,8 +121,11 @@ class Transfer:
             self._stream()
         self._adjust(plan)
         before_deletes()
-        for batch in batches([remove.path for remove in plan.removes], _ITEMS_A_REQUEST):
-            self._stored(self._destination.submit(messages.Delete(batch)))
+        paths = [remove.path for remove in plan.removes]
+        requests = (messages.Delete(some) for some in batches(paths, _ITEMS_A_REQUEST, len))
+        for stored in replies(self._destination, requests, messages.Stored):
+            self._note(stored)
+            self.deleted += stored.entries
 
     def _announce(self, plan: Plan, arrived: Sequence[Arrived]) -> None:
         """Tell both sides what will move; entries that need no frame of their own first."""
@@ -128,15 +138,18 @@ class Transfer:
         for change in plan.changes:
             expected.append(Expected(change.path, False, False))
             selected.append(Selected(change.path, False))
-        waiting: list[Future[Any]] = [
-            self._destination.submit(messages.Expect(some))
-            for some in batches(expected, _ITEMS_A_REQUEST)
-        ]
-        for number, chosen in enumerate(batches(selected, _ITEMS_A_REQUEST)):
-            offered = arrived if number == 0 else ()
-            waiting.append(self._source.submit(messages.Select(chosen, offered)))
-        for future in waiting:
-            reply_of(future, messages.Done)
+        expects = (messages.Expect(some) for some in self._batches(expected))
+        selects = [messages.Select(some, ()) for some in self._batches(selected)]
+        if selects:
+            selects[0] = selects[0]._replace(arrived=arrived)
+        both = itertools.zip_longest(
+            replies(self._destination, expects, messages.Done),
+            replies(self._source, selects, messages.Done),
+        )
+        collections.deque(both, maxlen=0)
+
+    def _batches(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
+        return batches(items, _ITEMS_A_REQUEST, length_of_path)
 
     def _stream(self) -> None:
         """Packs from the source to the destination until the source has no more."""
@@ -162,6 +175,10 @@ class Transfer:
     def _stored(self, future: Future[Any]) -> None:
         stored = reply_of(future, messages.Stored)
         self._compression.stored(stored.busy)
+        self._note(stored)
+        self.published += stored.entries
+
+    def _note(self, stored: messages.Stored) -> None:
         for problem in stored.passed_on:
             self._on_failure(failure_of(problem, "source"))
         for problem in stored.problems:
@@ -175,5 +192,7 @@ class Transfer:
             for path, attributes in plan.touched.items()
             if path not in adjusted
         )
-        for batch in batches(items, _ITEMS_A_REQUEST):
-            self._stored(self._destination.submit(messages.Adjust(batch)))
+        requests = (messages.Adjust(some) for some in self._batches(items))
+        for stored in replies(self._destination, requests, messages.Stored):
+            self._note(stored)
+            self.adjusted += stored.entries

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +135,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Script:
 
     def make(text: str = "exec {helper}") -> str:
         path = tmp_path_factory.mktemp("bin") / "syncron"
-        helper = f"{sys.executable} {CHECKOUT / 'syncron.py'} \"$@\""
+        helper = f'{sys.executable} {CHECKOUT / "syncron.py"} "$@"'
         path.write_text("#!/bin/sh\n" + text.replace("{helper}", helper) + "\n")
         path.chmod(0o755)
         return str(path)
@@ -173,8 +173,11 @@ WAYS = ("local", "push-installed", "pull-shipped", "relay-shipped")
 """One of each kind, for what does not depend on how the helper came there."""
 
 
+MakeWay = Callable[[str], Way]
+
+
 @pytest.fixture
-def make_way(hosts: Sshd, script: Script) -> Callable[[str], Way]:
+def make_way(hosts: Sshd, script: Script) -> MakeWay:
     """Makes a way by its name."""
 
     def make(name: str) -> Way:
@@ -188,13 +191,13 @@ def make_way(hosts: Sshd, script: Script) -> Callable[[str], Way]:
 
 
 @pytest.fixture(params=ALL_WAYS)
-def any_way(request: pytest.FixtureRequest, make_way: Callable[[str], Way]) -> Way:
+def any_way(request: pytest.FixtureRequest, make_way: MakeWay) -> Way:
     """Every way there is."""
     return make_way(request.param)
 
 
 @pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest, make_way: Callable[[str], Way]) -> Way:
+def way(request: pytest.FixtureRequest, make_way: MakeWay) -> Way:
     """One way of each kind."""
     return make_way(request.param)
 
@@ -270,6 +273,3 @@ def held(*pids: int) -> Iterator[None]:
         for pid in pids:
             if is_alive(pid):
                 os.kill(pid, signal.SIGCONT)
-
-
-Environment = Mapping[str, str]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Command, Script, Way, assert_copied, listing
+from tests.e2e.conftest import Command, MakeWay, Script, Way, assert_copied, listing
 from tests.sshd import Sshd
 from tests.trees import File, assert_same, directory, make, noise
 
@@ -95,7 +95,7 @@ def test_one_file_system(syncron: Command, way: Way, tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", ["size=3m", "size=30m,nr_inodes=60"])
 @pytest.mark.parametrize("name", ["local", "push-shipped", "pull-installed"])
 def test_a_full_destination(
-    syncron: Command, make_way: Callable[[str], Way], tmp_path: Path, name: str, options: str
+    syncron: Command, make_way: MakeWay, tmp_path: Path, name: str, options: str
 ) -> None:
     way = make_way(name)
     source, place = tmp_path / "src", tmp_path / "disk"
@@ -114,9 +114,7 @@ def test_a_full_destination(
         allowed = {path.name: path.read_bytes() for path in (source / "many").iterdir()}
         for path in place.rglob("many/*"):
             assert path.read_bytes() == allowed[path.name]
-        subprocess.run(
-            ["mount", "-o", "remount,size=60m,nr_inodes=1000", place], check=True
-        )
+        subprocess.run(["mount", "-o", "remount,size=60m,nr_inodes=1000", place], check=True)
         syncron.ok(*words)
         assert_copied(source, place)
 
@@ -160,7 +158,9 @@ def as_nobody(public: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command as nobody, from a copy that nobody can read."""
     checkout = Path(__file__).parents[2]
     shutil.copytree(
-        checkout / "syncron_lib", public / "lib/syncron_lib", ignore=shutil.ignore_patterns("__pycache__")
+        checkout / "syncron_lib",
+        public / "lib/syncron_lib",
+        ignore=shutil.ignore_patterns("__pycache__"),
     )
     shutil.copy(checkout / "syncron.py", public / "lib")
     make(public / "home", directory({}, owner=(NOBODY.pw_uid, NOBODY.pw_gid)))
@@ -181,7 +181,9 @@ def as_nobody(public: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-def test_unreadable_sources(as_nobody: Callable[..., subprocess.CompletedProcess[str]], public: Path) -> None:
+def test_unreadable_sources(
+    as_nobody: Callable[..., subprocess.CompletedProcess[str]], public: Path
+) -> None:
     source, destination = public / "src", public / "dst"
     make(
         source,
@@ -205,7 +207,9 @@ def test_unreadable_sources(as_nobody: Callable[..., subprocess.CompletedProcess
         assert f'"path": "{name}"' in done.stdout
 
 
-def test_unwritable_destinations(as_nobody: Callable[..., subprocess.CompletedProcess[str]], public: Path) -> None:
+def test_unwritable_destinations(
+    as_nobody: Callable[..., subprocess.CompletedProcess[str]], public: Path
+) -> None:
     source, destination = public / "src", public / "dst"
     owner = (NOBODY.pw_uid, NOBODY.pw_gid)
     make(source, {"a": b"1", "d": {"b": b"2"}, "mine": File(b"3", mode=0o600, owner=owner)})

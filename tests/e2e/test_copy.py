@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.e2e.conftest import IS_ROOT, Command, Way, assert_copied
+from tests.e2e.conftest import IS_ROOT, Command, MakeWay, Way, assert_copied
 from tests.trees import (
     MTIME_NS,
     ODD_NAMES,
@@ -220,9 +222,9 @@ def test_without_permissions_and_times_content_still_follows(
 
 @pytest.mark.parametrize("choice", ["zstd", "none"])
 def test_compression_changes_what_is_sent_and_nothing_else(
-    syncron: Command, make_way: object, tmp_path: Path, choice: str
+    syncron: Command, make_way: MakeWay, tmp_path: Path, choice: str
 ) -> None:
-    way = make_way("push-installed")  # type: ignore[operator]
+    way = make_way("push-installed")
     source, destination = tmp_path / "src", tmp_path / "dst"
     make(source, {"text": b"the same again " * 60_000, "noise": noise(100_000)})
     summary = syncron.ok(f"--compress-choice={choice}", *way.words(source, destination))
@@ -247,7 +249,7 @@ def test_hard_links_at_the_destination_are_no_edits(
     """Every change of one name gives the others a new ctime."""
     source, destination = tmp_path / "src", tmp_path / "dst"
     names = ["changed", "changed too", "gone", "gone too", "adjusted", "adjusted too", "kept"]
-    make(destination, {"sub": {}, **{name: b"old" for name in names[:1]}})
+    make(destination, {"sub": {}, **dict.fromkeys(names[:1], b"old")})
     for name in (*names[1:], "sub/kept"):
         os.link(destination / "changed", destination / name)
     make(source, {"sub": {"kept": b"old"}, "kept": b"old"})
@@ -262,3 +264,48 @@ def test_hard_links_at_the_destination_are_no_edits(
     os.chmod(source / "sub/kept", 0o600)
     syncron.ok("--delete", *way.words(source, destination))
     assert_copied(source, destination)
+
+
+@pytest.mark.parametrize("name", ["local", "push-installed", "pull-shipped"])
+def test_a_tree_deeper_than_any_path(
+    syncron: Command,
+    make_way: MakeWay,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    name: str,
+) -> None:
+    """1,500 directories, the path of the last of them 75,000 bytes long."""
+    # rm reaches the bottom, and shutil.rmtree, with which pytest cleans up, does not.
+    request.addfinalizer(partial(subprocess.run, ["rm", "-rf", tmp_path], check=True))
+    way = make_way(name)
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    step = "n" * 49
+    source.mkdir()
+    here = os.open(source, os.O_RDONLY)
+    for number in range(1500):
+        os.mkdir(step, dir_fd=here)
+        below = os.open(step, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+        if number % 500 == 499:
+            leaf = os.open("leaf", os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=here)
+            os.write(leaf, b"green %d" % number)
+            os.close(leaf)
+    os.close(here)
+    words = way.words(source, destination)
+    syncron.ok(*words)
+    assert syncron.ok(*words)["bytes_hashed"] == 0
+    here = os.open(destination, os.O_RDONLY)
+    for number in range(1500):
+        below = os.open(step, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+        if number % 500 == 499:
+            leaf = os.open("leaf", os.O_RDONLY, dir_fd=here)
+            assert os.read(leaf, 100) == b"green %d" % number
+            os.close(leaf)
+    assert os.listdir(here) == ["leaf"]
+    os.close(here)
+    subprocess.run(["rm", "-rf", source / step], check=True)
+    syncron.ok("--delete", "--allow-empty-source", *words)
+    assert os.listdir(destination) == []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import (
     Command,
+    MakeWay,
     Script,
     Way,
     assert_copied,
@@ -56,7 +56,9 @@ def test_a_destination_that_is_no_directory(syncron: Command, way: Way, tmp_path
     os.mkfifo(tmp_path / "fifo")
     before = listing(tmp_path)
     for source, destination in (("src", "file"), ("src", "fifo"), ("src/a", "fifo")):
-        ended = syncron("--delete", "--force", *way.words(tmp_path / source, tmp_path / destination))
+        ended = syncron(
+            "--delete", "--force", *way.words(tmp_path / source, tmp_path / destination)
+        )
         assert ended.code == 3, (source, destination, ended.err)
     assert syncron(*way.words(tmp_path / "fifo", tmp_path / "dir")).code == 3
     assert syncron(*way.words(tmp_path / "src", tmp_path / "file/below")).code in (3, 11)
@@ -67,9 +69,9 @@ def test_a_destination_that_is_no_directory(syncron: Command, way: Way, tmp_path
     ("cap", "allowed"), [("3", False), ("4", True), ("39%", False), ("40%", True), ("0", False)]
 )
 def test_the_cap_of_deletes(
-    syncron: Command, make_way: object, tmp_path: Path, cap: str, allowed: bool
+    syncron: Command, make_way: MakeWay, tmp_path: Path, cap: str, allowed: bool
 ) -> None:
-    way = make_way("push-installed")  # type: ignore[operator]
+    way = make_way("push-installed")
     source, destination = tmp_path / "src", tmp_path / "dst"
     make(source, {f"{number}": b"x" for number in range(6)})
     make(destination, {f"{number}": b"x" for number in range(8)} | {"d": {"e": b"1"}})
@@ -143,7 +145,7 @@ def test_verifying_reads_everything_and_believes_nothing(
 
 @pytest.mark.parametrize("name", ["local", "push-installed", "relay-installed"])
 def test_the_root_of_either_side_is_the_same(
-    syncron: Command, make_way: Callable[[str], Way], tmp_path: Path, name: str
+    syncron: Command, make_way: MakeWay, tmp_path: Path, name: str
 ) -> None:
     way = make_way(name)
     source, destination = tmp_path / "src", tmp_path / "dst"
@@ -172,7 +174,7 @@ def test_a_second_run_names_the_holder_and_may_wait(
     destination.mkdir()
     words = (source, f"target:{destination}", f"--remote-syncron={script()}")
     first = syncron.start(f"--remote-syncron={slow(script)}", *words[:2])
-    assert eventually(lambda: (destination / ".syncron").exists()), "no run to be in the way of"
+    assert eventually((destination / ".syncron").exists), "no run to be in the way of"
     second = syncron("--json", *words)
     assert second.code == 6
     assert f"(client process {first.pid})" in second.err
@@ -203,7 +205,7 @@ def test_a_killed_holder_frees_the_lock(syncron: Command, tmp_path: Path) -> Non
     make(source, {f"{number}": b"x" for number in range(2000)})
     destination.mkdir()
     first = syncron.start(source, destination)
-    assert eventually(lambda: (destination / ".syncron").exists())
+    assert eventually((destination / ".syncron").exists)
     helpers = children(first.pid)
     with held(*helpers):
         assert syncron(source, destination).code == 6

@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e.conftest import (
     Command,
+    MakeWay,
     Script,
     Way,
     assert_copied,
@@ -107,7 +108,7 @@ def test_the_helper_is_killed_between_any_two_writes(
     syncron: Command,
     hosts: Sshd,
     script: Script,
-    make_way: Callable[[str], Way],
+    make_way: MakeWay,
     trees: tuple[Path, Path],
     tmp_path: Path,
 ) -> None:
@@ -133,7 +134,7 @@ def test_the_helper_is_killed_between_any_two_writes(
 def test_the_client_is_killed_at_any_moment(
     syncron: Command,
     hosts: Sshd,
-    make_way: Callable[[str], Way],
+    make_way: MakeWay,
     trees: tuple[Path, Path],
     tmp_path: Path,
     name: str,
@@ -161,7 +162,7 @@ def test_the_client_is_killed_at_any_moment(
 def test_the_servers_session_is_killed(
     syncron: Command,
     hosts: Sshd,
-    make_way: Callable[[str], Way],
+    make_way: MakeWay,
     trees: tuple[Path, Path],
     tmp_path: Path,
     name: str,
@@ -191,7 +192,7 @@ def test_the_servers_session_is_killed(
 def test_a_signal_ends_it_in_order(
     syncron: Command,
     hosts: Sshd,
-    make_way: Callable[[str], Way],
+    make_way: MakeWay,
     trees: tuple[Path, Path],
     tmp_path: Path,
     name: str,
@@ -247,7 +248,7 @@ def _session(sshd: Sshd) -> list[int]:
 def test_a_peer_that_stops_is_given_up_in_time(
     syncron: Command,
     hosts: Sshd,
-    make_way: Callable[[str], Way],
+    make_way: MakeWay,
     tmp_path: Path,
     name: str,
     who: Callable[[Sshd], list[int]],
@@ -280,11 +281,23 @@ def test_a_helper_that_never_answers_is_given_up_in_time(
     assert eventually(lambda: not children(hosts.pid), 5)
 
 
+def test_a_busy_peer_is_not_given_up(
+    syncron: Command, hosts: Sshd, script: Script, tmp_path: Path
+) -> None:
+    """A scan that takes longer than the time-out is heard of all the while."""
+    make(tmp_path / "src", {f"{number}": {"x": b"1"} for number in range(150)})
+    helper = script("exec strace -f -qq -o /dev/null -e inject=openat:delay_enter=10000 {helper}")
+    words = (f"--remote-syncron={helper}", f"target:{tmp_path}/src", tmp_path / "dst")
+    began = time.monotonic()
+    syncron.ok("--timeout=1", *words)
+    assert time.monotonic() - began > 2, "it was not slow at all"
+
+
 @pytest.mark.parametrize("name", ["local", "push-shipped", "pull-installed"])
 def test_a_large_file_goes_on_where_it_was(
     syncron: Command,
     hosts: Sshd,
-    make_way: Callable[[str], Way],
+    make_way: MakeWay,
     tmp_path: Path,
     name: str,
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Command, Ended, Script, Way, assert_copied
+from tests.e2e.conftest import Command, Ended, MakeWay, Script, Way, assert_copied
 from tests.trees import Directory, directory, make
 
 FILES = 150
@@ -56,7 +56,7 @@ def test_sources_that_change_before_they_are_read(
     source, destination = tmp_path / "src", tmp_path / "dst"
     make(source / "m", many())
     names = ["vanishes", "grows", "shrinks", "fifo", "link", "directory", "replaced"]
-    make(source / "z", {name: b"as scanned" for name in names})
+    make(source / "z", dict.fromkeys(names, b"as scanned"))
     outside = tmp_path / "outside"
     outside.write_bytes(b"nobody asked for this")
     z = source / "z"
@@ -91,7 +91,7 @@ def test_sources_that_change_before_they_are_read(
     assert_copied(source, destination)
 
 
-def test_no_copy_is_ever_torn(syncron: Command, make_way: Callable[[str], Way], tmp_path: Path) -> None:
+def test_no_copy_is_ever_torn(syncron: Command, make_way: MakeWay, tmp_path: Path) -> None:
     """Somebody writes all the time; each version of a file is one letter throughout."""
     way = make_way("push-installed")
     source, destination = tmp_path / "src", tmp_path / "dst"
@@ -124,21 +124,19 @@ def test_no_copy_is_ever_torn(syncron: Command, make_way: Callable[[str], Way], 
     finally:
         stop.set()
         writer.join()
-    for name in os.listdir(destination):
+    for name in set(os.listdir(destination)) - {".syncron"}:
         assert len((destination / name).read_bytes()) >= sizes[name], name
     syncron.ok("--delete", *way.words(source, destination))
     assert_copied(source, destination)
 
 
-def test_edits_at_the_destination_survive(
-    syncron: Command, slow_way: Way, tmp_path: Path
-) -> None:
+def test_edits_at_the_destination_survive(syncron: Command, slow_way: Way, tmp_path: Path) -> None:
     source, destination = tmp_path / "src", tmp_path / "dst"
     make(source / "m", many())
     make(source / "z", {"edited": b"from the source", "new": b"from the source", "kind": {}})
-    make(source / "z/adjusted", b"same content")  # type: ignore[arg-type]
+    make(source / "z/adjusted", b"same content")
     make(destination / "z", {"edited": b"old", "gone": b"old", "kind": b"old"})
-    make(destination / "z/adjusted", b"same content")  # type: ignore[arg-type]
+    make(destination / "z/adjusted", b"same content")
     make(destination / "m", directory({"a000": b"old"}))
     os.chmod(destination / "z/adjusted", 0o600)
     mine = {"edited", "new", "gone", "kind", "adjusted"}
@@ -201,3 +199,46 @@ def test_a_destination_that_is_moved_away_is_not_written_elsewhere(
     during(syncron, change, "--delete", *slow_way.words(source, destination))
     assert os.listdir(other) == ["m"]
     assert os.listdir(other / "m") == ["mine"]
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_others_put_in_the_place_of_staging_is_not_used(
+    syncron: Command, way: Way, tmp_path: Path, kind: str
+) -> None:
+    source, destination, outside = tmp_path / "src", tmp_path / "dst", tmp_path / "outside"
+    make(source, {"a": b"1", "d": {"b": b"2"}})
+    make(outside, {"precious": b"3", "t0": b"4", "n0": {"x": b"5"}, "index": b"6"})
+    destination.mkdir()
+    if kind == "link":
+        (destination / ".syncron").symlink_to(outside)
+    else:
+        (destination / ".syncron").write_bytes(b"mine")
+    before = subprocess.run(["find", outside, "-ls"], capture_output=True, check=True).stdout
+    ended = syncron("--delete", *way.words(source, destination))
+    assert ended.code == 11, ended.err
+    assert ".syncron" in ended.err
+    after = subprocess.run(["find", outside, "-ls"], capture_output=True, check=True).stdout
+    assert after == before
+
+
+def test_a_planted_link_in_staging_is_not_followed(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    source, destination, outside = tmp_path / "src", tmp_path / "dst", tmp_path / "outside"
+    make(source, {"a": b"new", "d": {"b": b"2"}, "l": b"x" * 600_000})
+    make(destination, {"a": b"old"})
+    make(outside, {"precious": b"3"})
+    staging = destination / ".syncron"
+    staging.mkdir(mode=0o700)
+    for number in range(20):
+        (staging / f"t{number}").symlink_to(outside / "precious")
+        (staging / f"n{number}").symlink_to(outside)
+    (staging / "index").symlink_to(outside / "precious")
+    ended = syncron("--delete", *way.words(source, destination))
+    assert os.listdir(outside) == ["precious"]
+    assert (outside / "precious").read_bytes() == b"3"
+    assert ended.code in (0, 11, 23), ended.err
+    if ended.code:
+        shutil.rmtree(staging)
+    syncron.ok("--delete", *way.words(source, destination))
+    assert_copied(source, destination)

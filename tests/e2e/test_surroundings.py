@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shlex
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import REMOTE_PATH, Command, Way, assert_copied
+from tests.e2e.conftest import REMOTE_PATH, Command, Script, Way, assert_copied
 from tests.sshd import Sshd
 from tests.trees import ODD_NAMES, File, directory, make
 
@@ -66,10 +67,8 @@ def test_the_summary_comes_last_however_it_ends(
 
 
 def test_names_are_lossless_in_json_and_escaped_elsewhere(syncron: Command, tmp_path: Path) -> None:
-    make(tmp_path / "src", {name: b"x" for name in ODD_NAMES})
+    make(tmp_path / "src", dict.fromkeys(ODD_NAMES, b"x"))
     ended = syncron("--json", tmp_path / "src", tmp_path / "dst")
-    import base64
-
     seen = {
         base64.b64decode(message["path_base64"])
         if "path_base64" in message
@@ -119,16 +118,20 @@ def test_surroundings_that_are_no_reason_to_fail(
 
 @pytest.mark.parametrize("mask", ["000", "027", "077", "777"])
 def test_masks_change_no_mode(
-    syncron: Command, hosts: Sshd, tmp_path: Path, mask: str, script: object
+    syncron: Command, hosts: Sshd, tmp_path: Path, mask: str, script: Script
 ) -> None:
     tree = directory(
         {"f": File(b"1", mode=0o666), "x": File(b"2", mode=0o4777), "d": {"y": File(b"3", 0o644)}},
         mode=0o777,
     )
     make(tmp_path / "src", tree)
-    helper = script(f"umask {mask}; exec {{helper}}")  # type: ignore[operator]
+    helper = script(f"umask {mask}; exec {{helper}}")
     command = f"umask {mask}; $S --remote-syncron={helper}"
-    for source, destination in (("src", "local"), ("src", "target:{0}/push"), ("target:{0}/src", "pull")):
+    for source, destination in (
+        ("src", "local"),
+        ("src", "target:{0}/push"),
+        ("target:{0}/src", "pull"),
+    ):
         line = f"cd {tmp_path} && {command} {source} {destination}".replace("{0}", str(tmp_path))
         done = in_shell(syncron, line)
         assert (done.returncode, done.stderr) == (0, ""), (source, destination)
@@ -176,7 +179,10 @@ def test_a_remote_without_any_home(syncron: Command, hosts: Sshd, tmp_path: Path
     make(tmp_path / "src", {"a": b"1"})
     script = tmp_path / "helper"
     python = subprocess.run(
-        ["sh", "-c", "command -v python3"], env={"PATH": REMOTE_PATH}, capture_output=True, text=True
+        ["sh", "-c", "command -v python3"],
+        env={"PATH": REMOTE_PATH},
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     script.write_text(f'#!/bin/sh\nunset HOME\nexec {python} "$@"\n')
     script.chmod(0o755)

@@ -7,14 +7,16 @@ import subprocess
 from pathlib import Path
 
 from tests.e2e.conftest import Command, Script, Way
-from tests.trees import make, noise
+from tests.trees import directory, make, noise
 
-TREE = {
-    "a": b"1",
-    ".gitignore": b"*.o\n",
-    ".syncronignore": b"*.bak\n",
-    "d": {"b": b"2", "large": noise(700_000), ".gitignore": b"*.x\n", "s": {"c": b"3"}},
-}
+TREE = directory(
+    {
+        "a": b"1",
+        ".gitignore": b"*.o\n",
+        ".syncronignore": b"*.bak\n",
+        "d": {"b": b"2", "large": noise(700_000), ".gitignore": b"*.x\n", "s": {"c": b"3"}},
+    }
+)
 FILES = {"a", "b", "c", "large", ".gitignore", ".syncronignore"}
 
 

@@ -94,6 +94,7 @@ def _comparison(
         options,
         whole=True,
         missing=False,
+        unreadable=0,
         on_failure=failures.append,
         on_hashed=_unwatched,
     ).run()

@@ -61,7 +61,7 @@ def _ends_within(limit: float, kind: type[SyncronError], act: Callable[[], objec
     assert time.monotonic() - began < limit
 
 
-# --- silence ------------------------------------------------------------------------------------
+# --- silence --------------------------------------------------------------------------------------
 
 
 def test_a_helper_that_stops_ends_a_receive(tmp_path):
@@ -92,14 +92,10 @@ def test_a_heartbeat_that_cannot_be_sent_is_no_reason_to_wait():
         theirs.sendall(_frame(greeting()))
         endpoint = RemoteEndpoint(SocketStream(ours), "The helper", TIMEOUT)
         future = endpoint.submit(messages.List([b""]))
-        ours.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                ours.send(bytes(1 << 16))
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                ours.send(b"x")
-        ours.setblocking(True)
+        for size in (1 << 16, 1):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    ours.send(bytes(size), socket.MSG_DONTWAIT)
         _ends_within(LATE, TimedOut, lambda: future.result(LATE + 5))
         endpoint.close()
 
@@ -123,7 +119,7 @@ def test_an_idle_conversation_lives(tmp_path):
         assert ask(endpoint, messages.Close()) == messages.Done()
 
 
-# --- an end -------------------------------------------------------------------------------------
+# --- an end ---------------------------------------------------------------------------------------
 
 
 def test_a_helper_that_is_killed(tmp_path):
@@ -245,7 +241,7 @@ def _is_running(process: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-# --- broken rules ----------------------------------------------------------------------------------
+# --- broken rules ---------------------------------------------------------------------------------
 
 
 def _frame(message: messages.Message, request: int = 0) -> bytes:

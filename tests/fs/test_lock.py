@@ -15,7 +15,7 @@ def _lock(root: Path, holder: str, *, alone: bool = True, wait: float = 0.0) -> 
     fd = os.open(root, os.O_RDONLY)
     try:
         note = os.fsencode(root.parent / "note")
-        lock.acquire(fd, os.fsencode(root), note, holder, alone, wait)
+        lock.acquire(fd, os.fsencode(root), note, holder, alone, wait, lambda: None)
     except BaseException:
         os.close(fd)
         raise

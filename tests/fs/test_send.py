@@ -14,6 +14,7 @@ from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.fs.send import LARGE, PACK_SIZE
 from syncron_lib.protocol import messages
+from syncron_lib.protocol.frames import MAX_PAYLOAD
 from syncron_lib.protocol.messages import Arrived, Role
 from syncron_lib.protocol.pack import End, Groups, Pack, Piece, unpack_pack
 from tests.core.tables import rows_of
@@ -129,6 +130,40 @@ def test_packs_are_cut_and_nothing_is_lost(endpoint, tmp_path):
     # What was read is known from then on.
     known = {path: XXH3.of(content) for path, content in contents.items()}
     assert file_digests(endpoint.root.tree) == known
+
+
+def _frames(endpoint: LocalEndpoint) -> int:
+    """The number of packs, each of which must fit a frame."""
+    count = 0
+    while True:
+        payload = ask(endpoint, messages.Next(0)).payload
+        assert len(payload) <= MAX_PAYLOAD
+        if isinstance(unpack_pack(bytes(payload)), End):
+            return count
+        count += 1
+
+
+def test_packs_of_directories_only_fit_a_frame(endpoint, tmp_path):
+    deep = tmp_path / "top" / ("p" * 255) / ("q" * 255) / ("r" * 255) / ("s" * 255)
+    deep.mkdir(parents=True)
+    fd = os.open(deep, os.O_RDONLY)
+    for number in range(7000):
+        os.mkdir(b"%05d%s" % (number, b"x" * 245), dir_fd=fd)
+    os.close(fd)
+    begin(endpoint, tmp_path, Role.SOURCE)
+    _select(endpoint, selected(b"top", tree=True))
+    assert 2 < _frames(endpoint) < 10
+
+
+def test_packs_of_symlinks_only_fit_a_frame(endpoint, tmp_path):
+    (tmp_path / "top").mkdir()
+    fd = os.open(tmp_path / "top", os.O_RDONLY)
+    for number in range(5000):
+        os.symlink(b"t" * 4000, b"%d" % number, dir_fd=fd)
+    os.close(fd)
+    begin(endpoint, tmp_path, Role.SOURCE)
+    _select(endpoint, selected(b"top", tree=True))
+    assert 2 < _frames(endpoint) < 10
 
 
 @pytest.mark.parametrize("size", [LARGE - 1, LARGE, PACK_SIZE, 2 * PACK_SIZE + 1])

@@ -1,0 +1,157 @@
+"""The writing side of a destination, from `Begin` to `Finish`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Sequence
+
+from syncron_lib.core import digest
+from syncron_lib.core.merkle import Attributes, Profile
+from syncron_lib.core.names import split
+from syncron_lib.endpoint.base import Buffer
+from syncron_lib.endpoint.parts import bounded
+from syncron_lib.errors import PeerViolation
+from syncron_lib.fs import attributes, stats
+from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.hashing import Finder
+from syncron_lib.fs.ledger import Ledger, Written
+from syncron_lib.fs.mounts import Stagings
+from syncron_lib.fs.receive import Receiver
+from syncron_lib.fs.removal import Removal
+from syncron_lib.fs.tree import Tree, is_directory
+from syncron_lib.protocol import messages, pack
+from syncron_lib.protocol.messages import Arrived, Expected, Problem, SetAttributes
+
+
+class Writing:
+    """Carries out on one tree what a plan says. Raises OSError and `SyncronError`."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        directories: Directories,
+        algorithm: digest.Algorithm,
+        profile: Profile,
+        request: messages.Begin,
+        umask: int,
+    ) -> None:
+        """``umask``: the process's, which has none until `close`."""
+        self._directories = directories
+        self._umask = umask
+        self._keep = attributes.applied(
+            profile, dict(request.users), dict(request.groups), self._umask
+        )
+        self._ledger = Ledger(tree, directories)
+        self._stagings = Stagings(directories, self._ledger)
+        self._removal = Removal(directories, self._ledger)
+        self._receiver = Receiver(
+            directories, self._ledger, self._stagings, self._removal, algorithm, self._keep
+        )
+        # What is created gets exactly the mode that it is created with.
+        os.umask(0)
+
+    def leftovers(self) -> list[Arrived]:
+        """What an interrupted run left here."""
+        return self._receiver.leftovers()
+
+    def expect(self, items: Sequence[Expected]) -> None:
+        """Allow content for these paths."""
+        self._receiver.expect(items)
+
+    def store(self, payload: Buffer) -> messages.Stored:
+        """Take a pack."""
+        began = time.perf_counter()
+        content = pack.unpack_pack(payload)
+        if isinstance(content, pack.End):
+            raise PeerViolation("The client stored the end of a transfer.")
+        published, problems = self._receiver.store(content)
+        passed_on = content.problems if isinstance(content, pack.Groups) else ()
+        busy = int((time.perf_counter() - began) * 1e6)
+        return messages.Stored(published, busy, bounded(problems), bounded(passed_on))
+
+    def adjust(self, items: Sequence[SetAttributes]) -> messages.Stored:
+        """Set attributes of entries whose content stays; a directory's at the end."""
+        finder = Finder(self._ledger.tree)
+        problems = []
+        now = time.time_ns()
+        done = 0
+        for item in items:
+            if is_directory(item.mode):
+                wanted = Attributes(item.mode, item.mtime_ns, item.uid, item.gid)
+                self._ledger.directory_attributes[item.path] = wanted
+                continue
+            try:
+                self._adjust(item, finder, now)
+                done += 1
+            except OSError as error:
+                problems.append(_unset(item.path, error))
+        return messages.Stored(done, 0, bounded(problems), ())
+
+    def _adjust(self, item: SetAttributes, finder: Finder, now: int) -> None:
+        ledger, keep = self._ledger, self._keep
+        parent, name = split(item.path)
+        found = finder.find(item.path)
+        if found is None:
+            raise OSError(errno.ENOENT, "it is not there")
+        fd = self._directories.open(parent)
+        current = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        # Whoever edits it just now must not get the source's time on the new content.
+        if not ledger.is_as_scanned(found.stats, stats.row(name, current)):
+            raise OSError(errno.EEXIST, "it was changed at the destination during the run")
+        ledger.adjust(current)
+        wanted = Attributes(item.mode, item.mtime_ns, item.uid, item.gid)
+        attributes.change(fd, name, wanted, keep, now)
+        row = found.row * digest.SIZE
+        value = bytes(found.node.digests[row : row + digest.SIZE])
+        size = found.stats[2] if stat.S_ISREG(item.mode) else 0
+        mtime = item.mtime_ns if keep.times else found.stats[3]
+        ledger.wrote(parent, name, Written(size, mtime, value))
+
+    def delete(self, paths: Sequence[bytes]) -> messages.Stored:
+        """Remove entries with all below."""
+        removal = self._removal
+        before = removal.removed
+        for path in paths:
+            removal.remove(path)
+        problems, removal.problems = removal.problems, []
+        return messages.Stored(removal.removed - before, 0, bounded(problems), ())
+
+    def finish(self, complete: bool, whole: bool) -> tuple[list[Problem], list[bytes], list[bytes]]:
+        """Give directories their attributes and bring the tree up to date: (what failed,
+        directories that are gone, directories that stay though they were to be deleted).
+        ``complete``: staging may go. ``whole``: the root's own attributes are the run's."""
+        self._receiver.abandon()
+        if complete:
+            self._stagings.clear()
+        else:
+            self._stagings.close()
+        problems = self._set_directory_attributes(whole)
+        return problems, self._ledger.update(), self._removal.kept
+
+    def _set_directory_attributes(self, whole: bool) -> list[Problem]:
+        """Give directories their attributes, the deepest first: setting a mode can take away
+        the way to what is below."""
+        problems = []
+        now = time.time_ns()
+        wanted = self._ledger.directory_attributes
+        for path in sorted(wanted, key=lambda path: path.count(b"/") + bool(path), reverse=True):
+            if path or whole:
+                try:
+                    fd = self._directories.open(path)
+                    attributes.change_directory(fd, wanted[path], self._keep, now)
+                except OSError as error:
+                    problems.append(_unset(path, error))
+        return problems
+
+    def close(self) -> None:
+        """Let go of what is half done; it stays staged."""
+        self._receiver.abandon()
+        self._stagings.close()
+        os.umask(self._umask)
+
+
+def _unset(path: bytes, error: OSError) -> Problem:
+    return Problem(path, f"its attributes cannot be set: {error.strerror}", False)

@@ -1,0 +1,123 @@
+"""Staging for a destination that has other file systems mounted in it.
+
+Publishing is a rename, which cannot lead from one file system to another. So what is to go below
+a mount point is staged in a ``.syncron`` directory at the top of that mount.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from syncron_lib.core.names import split
+from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.ledger import Ledger
+from syncron_lib.fs.staging import Leftover, Staging
+
+
+class _Mounted(NamedTuple):
+    """The staging in one mount. ``before``: its top as it was before there was any."""
+
+    staging: Staging
+    fd: int
+    before: os.stat_result
+
+
+class Stagings:
+    """The stagings of one destination: the root's, and one for each mount that is written to."""
+
+    def __init__(self, directories: Directories, ledger: Ledger) -> None:
+        self._directories = directories
+        self._ledger = ledger
+        self._device = os.fstat(directories.root_fd).st_dev
+        self._mounted: dict[bytes, _Mounted] = {}
+        self.main = Staging(directories.root_fd)
+
+    def beside(self, directory: bytes) -> Staging:
+        """The staging from which can be published into the directory at this path. Raises
+        OSError."""
+        device = os.fstat(self._directories.open(directory)).st_dev
+        if device == self._device:
+            return self.main
+        top = self._top(directory, device)
+        if top not in self._mounted:
+            # An interrupted run may have left something there that nobody noted.
+            self._leftovers_in(self._begin(top))
+        return self._mounted[top].staging
+
+    def nearest(self, directory: bytes) -> Staging:
+        """The same for a directory that may not be there yet."""
+        while directory:
+            with contextlib.suppress(OSError):
+                return self.beside(directory)
+            directory = split(directory)[0]
+        return self.main
+
+    def _top(self, directory: bytes, device: int) -> bytes:
+        """The directory that the file system ``device`` is mounted at."""
+        while True:
+            parent = split(directory)[0]
+            if not parent or os.fstat(self._directories.open(parent)).st_dev != device:
+                return directory
+            directory = parent
+
+    def _begin(self, top: bytes) -> Staging:
+        fd = os.dup(self._directories.open(top))
+        try:
+            before = os.fstat(fd)
+            self._directories.open_writable(top)
+            self.main.note_mount(top)
+        except BaseException:
+            os.close(fd)
+            raise
+        staging = Staging(fd)
+        self._mounted[top] = _Mounted(staging, fd, before)
+        return staging
+
+    def leftovers(self) -> Iterator[tuple[Staging, Leftover]]:
+        """What an interrupted run staged, wherever it can still be published from."""
+        found = [(self.main, left) for left in self._leftovers_in(self.main)]
+        for top in dict.fromkeys(self.main.mounts):
+            with contextlib.suppress(OSError):
+                device = os.fstat(self._directories.open(top)).st_dev
+                if device != self._device and self._top(top, device) == top:
+                    staging = self._begin(top)
+                    found.extend((staging, left) for left in self._leftovers_in(staging))
+        for staging, left in found:
+            if self.nearest(split(left.path)[0]) is staging:
+                yield staging, left
+
+    def _leftovers_in(self, staging: Staging) -> list[Leftover]:
+        left = staging.leftovers()
+        for st in staging.published:
+            self._ledger.disturb(st)
+        return left
+
+    def clear(self) -> None:
+        """Remove all staging directories."""
+        for top, mounted in self._mounted.items():
+            mounted.staging.clear()
+            self._restore(top, mounted)
+        self._mounted.clear()
+        self.main.clear()
+
+    def close(self) -> None:
+        """Let go of the descriptors; what is staged stays."""
+        for top, mounted in self._mounted.items():
+            mounted.staging.close()
+            self._restore(top, mounted)
+        self._mounted.clear()
+        self.main.close()
+
+    def _restore(self, top: bytes, mounted: _Mounted) -> None:
+        """Put back what staging did to the top of a mount; what the run itself did to it, if
+        anything, gives it other attributes after this."""
+        with contextlib.suppress(OSError):
+            before = mounted.before
+            if os.fstat(mounted.fd).st_mode != before.st_mode:
+                os.fchmod(mounted.fd, before.st_mode & 0o7777)
+            os.utime(mounted.fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+        os.close(mounted.fd)
+        self._ledger.touched(split(top)[0])
