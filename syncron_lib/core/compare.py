@@ -62,8 +62,8 @@ def pairs(source: Table, destination: Table, profile: Profile) -> Iterator[Pair]
     """
     receiver = profile._replace(users={}, groups={})
     theirs = {name: row for row, name in enumerate(destination.names)}
-    source_links = _link_targets(source)
-    destination_links = _link_targets(destination)
+    source_links = link_targets(source)
+    destination_links = link_targets(destination)
     found = []
     for row, name in enumerate(source.names):
         other = theirs.pop(name, None)
@@ -116,14 +116,13 @@ def _files(source: Table, row: int, destination: Table, other: int) -> Relation:
     return Relation.SAME if mine == theirs else Relation.DIFFERENT
 
 
-def _link_targets(table: Table) -> dict[int, bytes]:
+def link_targets(table: Table) -> dict[int, bytes]:
+    """The targets of the symlinks by row. For whoever looks at many rows: asking for each would
+    count the links before it each time."""
+    if not table.targets:
+        return {}
     links = (row for row, mode in enumerate(table.modes) if mode & TYPE_MASK == stat.S_IFLNK)
     return dict(zip(links, table.targets))
-
-
-def link_target(table: Table, row: int) -> Optional[bytes]:
-    """The target of the symlink in ``row``, None for another kind."""
-    return _link_targets(table).get(row)
 
 
 _LETTERS = {

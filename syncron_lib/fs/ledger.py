@@ -130,7 +130,8 @@ class Ledger:
         # The root has no parent: its own attributes are looked at when it is listed.
         for path in (*self._written, *self.directory_attributes):
             relist.add(split(path)[0] if path else b"")
-        for path in relist:
+        # In order, so that the way to the next directory is mostly held open.
+        for path in sorted(relist):
             node = tree.nodes.get(path)
             if node is not None:
                 self._relist(node)

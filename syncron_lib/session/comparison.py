@@ -17,7 +17,7 @@ from syncron_lib.core.compare import (
     Relation,
     attributes_of,
     change_flags,
-    link_target,
+    link_targets,
     pairs,
 )
 from syncron_lib.core.merkle import Attributes, Profile
@@ -134,6 +134,8 @@ class Comparison:
         self._on_hashed = on_hashed
         self._plan = Plan(makes_root=missing)
         self._unsure: list[_Unsure] = []
+        self._targets: dict[int, bytes] = {}
+        """Targets of the symlinks, by row, in the source's directory that is being compared."""
         self._own: dict[bytes, Attributes] = {}
         """Attributes of the source's directories that both sides have and that were visited."""
         self.source_problems = unreadable
@@ -211,6 +213,7 @@ class Comparison:
             if other.problem:
                 self._fail(path, "destination", other.problem)
             return
+        self._targets = link_targets(mine.table)
         below_mine = _below_by_row(mine)
         below_theirs = _below_by_row(other)
         for pair in pairs(mine.table, other.table, self._profile):
@@ -240,7 +243,9 @@ class Comparison:
             self._fail(path, "destination", theirs.sizes[other])
         elif relation is Relation.ONLY_SOURCE:
             assert row is not None
-            self._plan.creates.append(_creation(path, mine, row, below_mine, 0))
+            self._plan.creates.append(
+                _creation(path, mine, row, below_mine, 0, self._targets.get(row))
+            )
         else:
             assert row is not None
             assert other is not None
@@ -266,7 +271,7 @@ class Comparison:
                     following.append(path)
                 if pair.attributes_differ:
                     size = mine.sizes[row] if stat.S_ISREG(source.mode) else 0
-                    target = link_target(mine, row)
+                    target = self._targets.get(row)
                     self._adjust_if_needed(path, source, destination, size, target)
 
     def _replace(
@@ -291,7 +296,9 @@ class Comparison:
             what = "is kept, because a part of the source, perhaps what replaces it, is unreadable"
             self._on_failure(Failure(path, "destination", what, Cause.ERROR))
             return
-        self._plan.creates.append(_creation(path, mine, row, below_mine, old.entries))
+        self._plan.creates.append(
+            _creation(path, mine, row, below_mine, old.entries, self._targets.get(row))
+        )
 
     def _change(self, path: bytes, mine: Table, row: int, theirs: Table, other: int) -> None:
         size, old_size = mine.sizes[row], theirs.sizes[other]
@@ -303,7 +310,7 @@ class Comparison:
             size_differs=is_file and size != old_size,
             content_differs=True,
         )
-        target = link_target(mine, row)
+        target = self._targets.get(row)
         self._plan.changes.append(
             Change(path, flags, size if is_file else 0, old_size if is_file else 0, target)
         )
@@ -404,13 +411,18 @@ def _below_by_row(directory: Directory) -> dict[int, Below]:
 
 
 def _creation(
-    path: bytes, table: Table, row: int, below: dict[int, Below], replaces: int
+    path: bytes,
+    table: Table,
+    row: int,
+    below: dict[int, Below],
+    replaces: int,
+    target: bytes | None,
 ) -> Create:
     mode = table.modes[row]
     if stat.S_ISDIR(mode):
         return Create(path, mode, below[row].entries + 1, below[row].size, None, replaces)
     size = table.sizes[row] if stat.S_ISREG(mode) else 0
-    return Create(path, mode, 1, size, link_target(table, row), replaces)
+    return Create(path, mode, 1, size, target, replaces)
 
 
 def _removal(path: bytes, table: Table, row: int, below: dict[int, Below]) -> Remove:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
-from syncron_lib.core.compare import link_target, new_flags
+from syncron_lib.core.compare import link_targets, new_flags
 from syncron_lib.core.names import join
 from syncron_lib.core.plan import Create, Plan
 from syncron_lib.core.report import Action, Item
@@ -64,12 +64,13 @@ def _below(plan: Plan, source: Endpoint) -> Iterator[tuple[bytes, int, int, byte
         following = []
         for path, directory in zip(frontier, listings(source, frontier)):
             table = directory.table
+            targets = link_targets(table)
             for row, (name, mode) in enumerate(zip(table.names, table.modes)):
                 if not mode:
                     continue
                 below = join(path, name)
                 size = table.sizes[row] if stat.S_ISREG(mode) else 0
-                yield below, mode, size, link_target(table, row)
+                yield below, mode, size, targets.get(row)
                 if stat.S_ISDIR(mode):
                     following.append(below)
         frontier = following

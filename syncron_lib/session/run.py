@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from syncron_lib.core import digest, guards
 from syncron_lib.core.location import Local, Location
@@ -296,10 +296,11 @@ class _Run:
             (name for name in ends.source.hello.algorithms if name in theirs), "sha256-128"
         )
         complete = self._options.verify
+        show: Callable[[int], None] | None = None
         if complete:
             self._observer.phase(Phase.HASH)
             size = ends.source_scanned.size + ends.destination_scanned.size
-            watch_hashing(ends, self._observer, lambda: size)
+            show = watch_hashing(ends, self._observer, lambda: size)
         futures = (
             ends.source.submit(_seal(algorithm, profile, self._users, self._groups, complete)),
             ends.destination.submit(_seal(algorithm, profile, (), (), complete)),
@@ -309,6 +310,8 @@ class _Run:
             self.report.bytes_hashed += answer.hashed
             for problem in answer.problems:
                 self._fail(failure_of(problem, side))
+        if show is not None:
+            show(self.report.bytes_hashed)
         return sealed[0].root, sealed[1].root
 
     def _compared(self, ends: Ends, profile: Profile) -> Plan:

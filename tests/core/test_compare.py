@@ -14,7 +14,7 @@ from syncron_lib.core.compare import (
     change_flags,
     digest_of,
     letter,
-    link_target,
+    link_targets,
     new_flags,
     pairs,
 )
@@ -157,7 +157,7 @@ def test_rows_are_looked_up(original):
             row.mode, row.mtime_ns, row.uid, row.gid
         )
         assert digest_of(original, index) == row.digest
-        assert link_target(original, index) == (row.target or None)
+        assert link_targets(original).get(index) == (row.target or None)
 
 
 # rsync(1), --itemize-changes: YXcstpoguax, of which these are X to x.

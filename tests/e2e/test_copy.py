@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.e2e.conftest import IS_ROOT, Command, MakeWay, Way, assert_copied
+from tests.sshd import Sshd
 from tests.trees import (
     MTIME_NS,
     ODD_NAMES,
@@ -274,12 +275,12 @@ def test_a_tree_deeper_than_any_path(
     request: pytest.FixtureRequest,
     name: str,
 ) -> None:
-    """1,500 directories, the path of the last of them 75,000 bytes long."""
+    """1,500 directories, with paths of up to 9,000 bytes."""
     # rm reaches the bottom, and shutil.rmtree, with which pytest cleans up, does not.
     request.addfinalizer(partial(subprocess.run, ["rm", "-rf", tmp_path], check=True))
     way = make_way(name)
     source, destination = tmp_path / "src", tmp_path / "dst"
-    step = "n" * 49
+    step = "below"
     source.mkdir()
     here = os.open(source, os.O_RDONLY)
     for number in range(1500):
@@ -309,3 +310,18 @@ def test_a_tree_deeper_than_any_path(
     subprocess.run(["rm", "-rf", source / step], check=True)
     syncron.ok("--delete", "--allow-empty-source", *words)
     assert os.listdir(destination) == []
+
+
+@pytest.mark.parametrize("direction", ["push", "pull"])
+def test_an_external_ssh_does_the_same(
+    syncron: Command, hosts: Sshd, tmp_path: Path, direction: str
+) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, EVERYTHING)
+    words = {"push": (source, f"target:{destination}"), "pull": (f"target:{source}", destination)}
+    rsh = f"--rsh=ssh -F {hosts.config} -o BatchMode=yes"
+    syncron.ok(rsh, *words[direction])
+    assert_copied(source, destination)
+    change_everything(source)
+    syncron.ok(rsh, "--delete", *words[direction])
+    assert_copied(source, destination)

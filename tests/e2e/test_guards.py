@@ -170,7 +170,7 @@ def test_a_second_run_names_the_holder_and_may_wait(
     syncron: Command, hosts: object, script: Script, tmp_path: Path
 ) -> None:
     source, destination = tmp_path / "src", tmp_path / "dst"
-    make(source, {f"{number}": b"x" for number in range(300)})
+    make(source, {f"{number}": b"x" for number in range(1500)})
     destination.mkdir()
     words = (source, f"target:{destination}", f"--remote-syncron={script()}")
     first = syncron.start(f"--remote-syncron={slow(script)}", *words[:2])

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,11 @@ from syncron_lib.fs.ignorefiles import IgnoreFile
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Directory, Listing, Problem, Role
 from syncron_lib.session.comparison import listings
+from tests.core.tables import Row, table
 from tests.endpoint.driving import ask, begin, carry_out, local, opening
 from tests.trees import Link, make
 
-TREE = {
+TREE: dict[str, Any] = {
     "d": {
         **{f"f{n:03}": b"%d" % n for n in range(50)},
         **{f"l{n:03}": Link(b"to%d" % n) for n in range(20)},
@@ -81,9 +83,8 @@ class _Listing:
 
 
 def _rows(names: list[bytes], more: bool) -> Directory:
-    count = len(names)
-    table = parts.Table(names, *[[0o100644] * count] * 5, bytes(16 * count), [])
-    return Directory(0o40755, 0, 0, 0, 0, table, [], more)
+    rows = table(*[Row(name, 0o100644) for name in names])
+    return Directory(0o40755, 0, 0, 0, 0, rows, [], more)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,8 @@ def test_parts_that_do_not_go_on_are_refused(replies: list[Listing]) -> None:
 
 def test_ignore_files_go_in_parts() -> None:
     files = [IgnoreFile(b"d%d" % n, b".gitignore", b"x" * 100, (0, 0, 0, 0)) for n in range(10)]
-    known, got = 0, []
+    known = 0
+    got: list[messages.IgnoreFile] = []
     while True:
         part = parts.ignore_files(files, known, limit=250)
         assert 0 < len(part.files) < 5
