@@ -145,13 +145,11 @@ def unpack_names(reader: Reader, count: int) -> list[bytes]:
         return names
     if not _UNUSABLE_NAMES.isdisjoint(names) or max(map(len, names)) > NAME_MAX:
         raise Malformed("a name that no directory can hold")
-    if any(b"/" in name for name in names):
+    if b"/" in b"".join(names):
         raise Malformed("a name with a slash in it")
-    previous = b""
-    for name in names:
-        if name <= previous:
-            raise Malformed("names out of order, or twice")
-        previous = name
+    # In order and none twice; both at C speed, for every name that crosses the wire comes here.
+    if sorted(names) != names or len(set(names)) != len(names):
+        raise Malformed("names out of order, or twice")
     return names
 
 

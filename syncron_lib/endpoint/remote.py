@@ -16,6 +16,7 @@ from syncron_lib.endpoint.local import greeting
 from syncron_lib.errors import (
     ConnectionLost,
     Exit,
+    Interrupted,
     PeerViolation,
     SyncronError,
     VersionMismatch,
@@ -26,8 +27,9 @@ from syncron_lib.protocol.wire import PACK, STORE, Sender
 from syncron_lib.transport.stream import ByteStream
 
 OnProgress = Callable[[messages.Progress], None]
-_LAST_WORDS = 2.0
-"""Seconds to wait for what the helper said before it went."""
+_LAST_WORDS = 0.8
+"""Seconds to wait for what the helper said before it went. Short, because a signal during
+paramiko's send looks like a lost connection too, and nobody waits long after a signal."""
 
 
 def _ignore(_what: object) -> None:
@@ -115,6 +117,8 @@ class RemoteEndpoint:
             try:
                 self._channel.send(kind, number, (payload,))
                 return future
+            except Interrupted:
+                raise
             except SyncronError as error:
                 broken = error
         # The helper's last words, and so the reason, may still be on their way.
@@ -186,6 +190,10 @@ class RemoteEndpoint:
         for _, _, future in waiting:
             if not future.done():
                 future.set_exception(error)
+
+    def abort(self) -> None:
+        """Cut the conversation off, whatever the helper is busy with."""
+        self._channel.fail(ConnectionLost(f"The connection to {self._whom} is closed."))
 
     def close(self) -> None:
         """End the conversation."""

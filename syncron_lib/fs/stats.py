@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from syncron_lib.core.table import TYPE_MASK, Malformed, Reader, pack_names, unpack_names
+from syncron_lib.core.table import TYPE_MASK, Malformed, pack_names
 
 StatRow = tuple[bytes, int, int, int, int, int, int, int]
 """(name, mode, size, mtime_ns, ctime_ns, inode, uid, gid); a plain tuple, because a scan makes
@@ -19,6 +19,8 @@ PackedRow = tuple[bytes, bytes]
 
 FIELDS = struct.Struct("<IQqqQII")
 _COUNT = struct.Struct("<I")
+_HEAD = struct.Struct("<II")
+"""Number of rows, and bytes of their names joined by NUL."""
 _TIME_LIMIT = 1 << 63
 
 
@@ -63,17 +65,22 @@ def pack(rows: list[StatRow]) -> bytes:
 
 
 def unpack(data: bytes) -> Stats:
-    """The columns of a packed directory; raises `core.table.Malformed` on damage."""
+    """The columns of a packed directory; raises `core.table.Malformed` on damage.
+
+    Names are not looked at: they were read from a directory, and rows of the state are believed
+    by their checksum.
+    """
     if not data:
         return NO_STATS
-    reader = Reader(data)
-    (count,) = _COUNT.unpack(reader.take(4))
-    names = unpack_names(reader, count)
-    if not names:
-        raise Malformed("rows that are none")
-    fields = reader.take(count * FIELDS.size)
-    reader.finish()
-    return Stats(names, *zip(*FIELDS.iter_unpack(fields)))
+    try:
+        count, length = _HEAD.unpack_from(data)
+    except struct.error:
+        raise Malformed("a packed directory that is too short") from None
+    end = _HEAD.size + length
+    names = data[_HEAD.size : end].split(b"\0")
+    if len(names) != count or len(data) != end + count * FIELDS.size:
+        raise Malformed("a packed directory of another length than it says")
+    return Stats(names, *zip(*FIELDS.iter_unpack(memoryview(data)[end:])))
 
 
 def in_range(time_ns: int) -> int:

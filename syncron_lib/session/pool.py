@@ -32,6 +32,7 @@ class Pool:
         self._endpoints: dict[tuple[Remote | None, int], RemoteEndpoint] = {}
         self._forked: dict[int, SocketStream] = {}
         """Streams to local helpers that have not been spoken with yet, by side."""
+        self._children: list[int] = []
 
     def fork(self, sides: Sequence[Location]) -> None:
         """Start the local helpers that these sides will need. All at once and first of all: an
@@ -63,6 +64,7 @@ class Pool:
         if pid == 0:
             _be_local_helper(ours, theirs)
         theirs.close()
+        self._children.append(pid)
         return SocketStream(ours, pid)
 
     def _start_local(self, side: int) -> RemoteEndpoint:
@@ -106,15 +108,34 @@ class Pool:
         remote = [end for (account, _), end in self._endpoints.items() if account is not None]
         return sum(end.bytes_sent for end in remote), sum(end.bytes_received for end in remote)
 
-    def close(self) -> None:
-        """End all helpers."""
-        for endpoint in self._endpoints.values():
-            with contextlib.suppress(SyncronError):
-                endpoint.close()
+    def close(self, within: float | None = None) -> None:
+        """End all helpers. ``within``: seconds after which those are cut off that are still busy
+        (a scan, a large file) and would hear of it later; by default they are given more."""
+        timer = None if within is None else threading.Timer(within, self._cut_off)
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            for endpoint in self._endpoints.values():
+                with contextlib.suppress(SyncronError):
+                    endpoint.close()
+            for stream in self._forked.values():
+                stream.close()
+        finally:
+            if timer is not None:
+                timer.cancel()
         self._endpoints.clear()
-        for stream in self._forked.values():
-            stream.close()
         self._forked.clear()
+
+    def _cut_off(self) -> None:
+        # Safe at any moment: a killed helper is what the next run is made for.
+        for pid in self._children:
+            with contextlib.suppress(ChildProcessError, ProcessLookupError):
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    os.kill(pid, signal.SIGKILL)
+        for endpoint in list(self._endpoints.values()):
+            with contextlib.suppress(SyncronError, OSError):
+                endpoint.abort()
 
 
 def _one_at_a_time(ask: Ask) -> Ask:

@@ -14,7 +14,15 @@ from syncron_lib.core.names import shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
-from syncron_lib.errors import Exit, FileFatal, RootError, SyncronError, UsageError
+from syncron_lib.errors import (
+    ConnectionLost,
+    Exit,
+    FileFatal,
+    Interrupted,
+    RootError,
+    SyncronError,
+    UsageError,
+)
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdPair, RootKind
 from syncron_lib.session import items
@@ -29,6 +37,9 @@ from syncron_lib.transport.settings import ConnectOptions
 _EXTRAS_A_REQUEST = 10_000
 
 __all__ = ["Observer", "root", "run", "run_many", "verify"]
+
+_HURRY = 1.0
+"""Seconds that helpers have to end after a signal: the whole end must come within two."""
 
 
 def run(
@@ -132,6 +143,9 @@ def _pool(connect: ConnectOptions, options: RunOptions) -> Iterator[Pool]:
     pool = Pool(connect, options.timeout)
     try:
         yield pool
+    except (Interrupted, ConnectionLost):
+        pool.close(within=_HURRY)
+        raise
     finally:
         pool.close()
 

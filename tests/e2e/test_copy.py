@@ -318,10 +318,11 @@ def test_an_external_ssh_does_the_same(
 ) -> None:
     source, destination = tmp_path / "src", tmp_path / "dst"
     make(source, EVERYTHING)
-    words = {"push": (source, f"target:{destination}"), "pull": (f"target:{source}", destination)}
+    source_host, destination_host = {"push": ("", "target:"), "pull": ("target:", "")}[direction]
+    words = (f"{source_host}{source}", f"{destination_host}{destination}")
     rsh = f"--rsh=ssh -F {hosts.config} -o BatchMode=yes"
-    syncron.ok(rsh, *words[direction])
+    syncron.ok(rsh, *words)
     assert_copied(source, destination)
     change_everything(source)
-    syncron.ok(rsh, "--delete", *words[direction])
+    syncron.ok(rsh, "--delete", *words)
     assert_copied(source, destination)

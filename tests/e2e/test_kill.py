@@ -235,6 +235,35 @@ def test_a_signal_at_an_early_moment(
     assert ended.seconds < 2
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_signal_ends_helpers_that_are_busy(
+    syncron: Command, hosts: Sshd, script: Script, tmp_path: Path, remote: bool
+) -> None:
+    """A long scan has nothing to say for a while, and must not keep anyone waiting."""
+    make(tmp_path / "src", {f"{number}": {} for number in range(1000)})
+    strace = "strace -f -qq -o /dev/null -e inject=getdents64:delay_enter=20000"
+    helper = script(f"exec {strace} {{helper}}")
+    source = f"target:{tmp_path}/src" if remote else f"{tmp_path}/src"
+    words = syncron.words("--json", f"--remote-syncron={helper}", source, tmp_path / "dst")
+    whole = [*([] if remote else strace.split()), *words]
+    with subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if b'"scanning"' in line:
+                break
+        time.sleep(1)
+        own = [run.pid, *children(run.pid)]
+        client = run.pid if remote else min(children(run.pid))
+        began = time.monotonic()
+        os.kill(client, signal.SIGTERM)
+        assert eventually(lambda: not any(map(is_alive, own)), 10)
+        assert time.monotonic() - began < 2
+        last = run.stdout.read().splitlines()[-1]
+    assert b'"exit_code": 143' in last
+    # The remote helper learns of it when it next says how far it is.
+    assert eventually(lambda: not children(hosts.pid), 30)
+
+
 def _helper(sshd: Sshd) -> list[int]:
     return [pid for pid in children(sshd.pid) if "sshd" not in command_line(pid)]
 
