@@ -1,19 +1,16 @@
-"""One run: open both ends, scan, compare, plan, guard, transfer, finish."""
+"""What can be run: a copy, a comparison, a look at one root."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from syncron_lib.core import digest, guards
-from syncron_lib.core.location import Local, Location
-from syncron_lib.core.merkle import Profile
+from syncron_lib.core import digest
+from syncron_lib.core.location import Location
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import RunOptions
-from syncron_lib.core.plan import Plan
-from syncron_lib.core.report import Cause, Failure, Phase, Report
+from syncron_lib.core.report import Phase, Report
 from syncron_lib.errors import (
     ConnectionLost,
     Exit,
@@ -24,17 +21,14 @@ from syncron_lib.errors import (
     UsageError,
 )
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import IdPair, RootKind
-from syncron_lib.session import items
-from syncron_lib.session.asking import batches, failure_of, replies, reply_of
-from syncron_lib.session.comparison import Comparison
+from syncron_lib.protocol.messages import RootKind
+from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.observer import Observer
-from syncron_lib.session.opening import Ends, open_both, open_one, require_all, watch_hashing
+from syncron_lib.session.opening import open_one, require_all
 from syncron_lib.session.pool import Pool
-from syncron_lib.session.transfer import Compression, Transfer
+from syncron_lib.session.profile import profile_of, seal_request
+from syncron_lib.session.single import SingleRun
 from syncron_lib.transport.settings import ConnectOptions
-
-_EXTRAS_A_REQUEST = 10_000
 
 __all__ = ["Observer", "root", "run", "run_many", "verify"]
 
@@ -70,7 +64,7 @@ def run_many(
         if into:
             require_all(pool, sources, destination, options, observer)
         for source in sources:
-            one = _Run(source, destination, options, observer, pool, into)
+            one = SingleRun(source, destination, options, observer, pool, into)
             try:
                 reports.append(one.run())
             except SyncronError as error:
@@ -109,7 +103,7 @@ def verify(
     differences as items."""
     options = options._replace(verify=True, dry_run=True, delete=True, itemize=True)
     with _pool(connect, options) as pool:
-        return _Run(source, destination, options, observer, pool, into=False).run()
+        return SingleRun(source, destination, options, observer, pool, into=False).run()
 
 
 def root(
@@ -121,10 +115,10 @@ def root(
         endpoint, opened = open_one(pool, location, options, observer)
         if opened.kind != RootKind.DIRECTORY:
             raise RootError(f"{location.shown()} is not a directory; name one.")
-        profile = _profile(options, receiver_uid=endpoint.hello.uid)
+        profile = profile_of(options, receiver_uid=endpoint.hello.uid)
         observer.phase(Phase.HASH)
         sealed = reply_of(
-            endpoint.submit(_seal(endpoint.hello.algorithms[0], profile, (), (), True)),
+            endpoint.submit(seal_request(endpoint.hello.algorithms[0], profile, (), (), True)),
             messages.Sealed,
         )
         for problem in sealed.problems:
@@ -148,326 +142,6 @@ def _pool(connect: ConnectOptions, options: RunOptions) -> Iterator[Pool]:
         raise
     finally:
         pool.close()
-
-
-def _profile(options: RunOptions, receiver_uid: int) -> Profile:
-    keep = options.keep
-    is_root = receiver_uid == 0
-    return Profile(
-        keep.permissions,
-        keep.times,
-        is_root if keep.owner is None else keep.owner,
-        is_root if keep.group is None else keep.group,
-        {},
-        {},
-    )
-
-
-def _seal(
-    algorithm: str,
-    profile: Profile,
-    users: Sequence[IdPair],
-    groups: Sequence[IdPair],
-    complete: bool,
-) -> messages.Seal:
-    return messages.Seal(
-        algorithm,
-        profile.permissions,
-        profile.times,
-        profile.owner,
-        profile.group,
-        users,
-        groups,
-        complete,
-    )
-
-
-class _Run:
-    """One source, one destination."""
-
-    def __init__(
-        self,
-        source: Location,
-        destination: Location,
-        options: RunOptions,
-        observer: Observer,
-        pool: Pool,
-        into: bool,
-    ) -> None:
-        self._source = source
-        self._destination = destination
-        self._options = options
-        self._observer = observer
-        self._pool = pool
-        self._into = into
-        self._began = time.monotonic()
-        self.report = Report(source.shown(), destination.shown(), dry_run=options.dry_run)
-        self._failed: set[bytes] = set()
-        self._under_way: tuple[Plan, Transfer] | None = None
-        """What is being carried out, until its results are counted."""
-        self._users: Sequence[IdPair] = ()
-        self._groups: Sequence[IdPair] = ()
-
-    def run(self) -> Report:
-        try:
-            self._carry_out()
-        except BaseException as error:
-            self._account()
-            if isinstance(error, SyncronError):
-                error.report = self.report  # type: ignore[attr-defined]
-            raise
-        self._account()
-        return self.report
-
-    def _account(self) -> None:
-        report = self.report
-        if self._under_way is not None:
-            # Ended early. New entries come before changed ones, but for large files.
-            plan, transfer = self._under_way
-            report.created = min(transfer.published, plan.created)
-            report.changed = transfer.published - report.created
-            report.metadata, report.deleted = transfer.adjusted, transfer.deleted
-            report.bytes_transferred = transfer.content
-        report.duration = time.monotonic() - self._began
-        report.bytes_sent, report.bytes_received = self._pool.bytes_on_the_wire()
-
-    def _fail(self, failure: Failure) -> None:
-        self._failed.add(failure.path)
-        self.report.failures.append(failure)
-        self._observer.failure(failure)
-
-    def _warn(self, text: str) -> None:
-        self.report.warnings.append(text)
-        self._observer.warning(text)
-
-    def _carry_out(self) -> None:
-        options, report, observer = self._options, self.report, self._observer
-        ends = open_both(
-            self._pool,
-            self._source,
-            self._destination,
-            options,
-            observer,
-            self._into,
-            self._warn,
-        )
-        report.destination = ends.destination_shown
-        report.source_entries = ends.source_scanned.entries
-        report.bytes_scanned = report.source_bytes = ends.source_scanned.size
-        profile = self._profile(ends)
-        source_root, destination_root = self._sealed(ends, profile)
-        plan = Plan()
-        missing = ends.destination_opened.kind == RootKind.MISSING
-        equal = source_root == destination_root != digest.UNKNOWN
-        if missing or not equal:
-            plan = self._compared(ends, profile)
-            self._itemize(plan, ends)
-        facts = guards.Facts(
-            self._source.shown(),
-            ends.destination_shown,
-            ends.source_scanned.entries,
-            ends.destination_scanned.entries,
-            ends.destination_opened.unmounted,
-        )
-        if not options.verify:
-            guards.check(
-                plan,
-                facts,
-                cap=options.max_delete,
-                allow_empty_source=options.allow_empty_source,
-                allow_unmounted=options.allow_unmounted,
-            )
-        if options.dry_run or equal:
-            report.source_root = _hex(source_root)
-            report.destination_root = _hex(destination_root)
-            if not options.dry_run or options.verify:
-                report.match = equal
-        else:
-            if not plan.is_empty:
-                self._transfer(ends, plan)
-            self._finish(ends, plan)
-        self._count(plan)
-        self._close(ends)
-        self._decide_exit(plan)
-
-    def _profile(self, ends: Ends) -> Profile:
-        """The run's profile, ids mapped where two machines may number users differently."""
-        profile = _profile(self._options, ends.destination.hello.uid)
-        both_here = isinstance(self._source, Local) and isinstance(self._destination, Local)
-        if (profile.owner or profile.group) and not both_here:
-            scanned = ends.source_scanned
-            mapped = reply_of(
-                ends.destination.submit(messages.MapIds(scanned.users, scanned.groups)),
-                messages.MappedIds,
-            )
-            self._users, self._groups = mapped.users, mapped.groups
-        return profile._replace(users=dict(self._users), groups=dict(self._groups))
-
-    def _sealed(self, ends: Ends, profile: Profile) -> tuple[bytes, bytes]:
-        """Both roots, as far as they are known; when verifying, both known."""
-        theirs = ends.destination.hello.algorithms
-        algorithm = next(
-            (name for name in ends.source.hello.algorithms if name in theirs), "sha256-128"
-        )
-        complete = self._options.verify
-        show: Callable[[int], None] | None = None
-        if complete:
-            self._observer.phase(Phase.HASH)
-            size = ends.source_scanned.size + ends.destination_scanned.size
-            show = watch_hashing(ends, self._observer, lambda: size)
-        futures = (
-            ends.source.submit(_seal(algorithm, profile, self._users, self._groups, complete)),
-            ends.destination.submit(_seal(algorithm, profile, (), (), complete)),
-        )
-        sealed = [reply_of(future, messages.Sealed) for future in futures]
-        for answer, side in zip(sealed, ("source", "destination")):
-            self.report.bytes_hashed += answer.hashed
-            for problem in answer.problems:
-                self._fail(failure_of(problem, side))
-        if show is not None:
-            show(self.report.bytes_hashed)
-        return sealed[0].root, sealed[1].root
-
-    def _compared(self, ends: Ends, profile: Profile) -> Plan:
-        self._observer.phase(Phase.COMPARE)
-
-        to_hash: list[int] = []
-        show = watch_hashing(ends, self._observer, lambda: to_hash[0] if to_hash else None)
-
-        def on_hashed(done: int, total: int) -> None:
-            to_hash[:] = [total]
-            show(done)
-
-        missing = ends.destination_opened.kind == RootKind.MISSING
-        comparison = Comparison(
-            ends.source,
-            ends.destination,
-            profile,
-            self._options,
-            ends.whole,
-            missing,
-            ends.source_scanned.problems,
-            self._fail,
-            on_hashed,
-        )
-        plan = comparison.run()
-        self.report.bytes_hashed += comparison.bytes_hashed
-        if comparison.withheld_removals:
-            self._warn_of_no_deletes(comparison.withheld_removals)
-        return plan
-
-    def _warn_of_no_deletes(self, entries: int) -> None:
-        self._warn(
-            f"Nothing is deleted ({entries} entries would be), because a part of the source could"
-            " not be read."
-        )
-
-    def _itemize(self, plan: Plan, ends: Ends) -> None:
-        if not self._options.itemize:
-            return
-        sending = isinstance(self._source, Local) and not isinstance(self._destination, Local)
-        for item in items.of_plan(plan, ends.source, "<" if sending else ">"):
-            self._observer.item(item)
-
-    def _transfer(self, ends: Ends, plan: Plan) -> None:
-        options, report, observer = self._options, self.report, self._observer
-        observer.phase(Phase.TRANSFER)
-        total = plan.size
-
-        def on_progress(done: int) -> None:
-            observer.progress(Phase.TRANSFER, done, total, done)
-
-        both_here = isinstance(self._source, Local) and isinstance(self._destination, Local)
-        can = all("zstd" in end.hello.compressions for end in (ends.source, ends.destination))
-        wanted = options.compress != "none" and not (both_here and options.compress == "auto")
-        transfer = Transfer(
-            ends.source,
-            ends.destination,
-            self._fail,
-            on_progress,
-            Compression(can and wanted, options.compress == "zstd"),
-        )
-
-        def before_deletes() -> None:
-            if any(each.side == "source" and each.cause is Cause.ERROR for each in report.failures):
-                if plan.removes:
-                    self._warn_of_no_deletes(sum(remove.entries for remove in plan.removes))
-                plan.extras.extend(remove.path for remove in plan.removes)
-                plan.removes.clear()
-            if plan.removes:
-                observer.phase(Phase.DELETE)
-
-        self._under_way = plan, transfer
-        transfer.run(plan, self._users, self._groups, before_deletes)
-        report.bytes_transferred = transfer.content
-        report.bytes_hashed += transfer.content
-
-    def _finish(self, ends: Ends, plan: Plan) -> None:
-        """Both sides bring their trees up to date, and say their roots."""
-        report = self.report
-        self._observer.phase(Phase.FINISH)
-        complete = not self._failed
-        *before, extras = [*batches(plan.extras, _EXTRAS_A_REQUEST, len)] or [()]
-        requests = (messages.LeaveOut(some) for some in before)
-        for _ in replies(ends.destination, requests, messages.Done):
-            pass
-        futures = (
-            ends.source.submit(messages.Finish((), complete)),
-            ends.destination.submit(messages.Finish(extras, complete)),
-        )
-        finished = [reply_of(future, messages.Finished) for future in futures]
-        for answer, side in zip(finished, ("source", "destination")):
-            for problem in answer.problems:
-                self._fail(failure_of(problem, side))
-        source_root, destination_root = finished[0].root, finished[1].root
-        report.source_root, report.destination_root = _hex(source_root), _hex(destination_root)
-        report.match = source_root == destination_root != digest.UNKNOWN
-
-    def _close(self, ends: Ends) -> None:
-        # The locks are free when the command ends: the next one may follow at once.
-        for future in [end.submit(messages.Close()) for end in (ends.source, ends.destination)]:
-            reply_of(future, messages.Done)
-
-    def _count(self, plan: Plan) -> None:
-        report = self.report
-        self._under_way = None
-        failed = self._failed
-        report.created = plan.created
-        report.changed = sum(1 for change in plan.changes if change.path not in failed)
-        report.metadata = sum(1 for adjust in plan.adjusts if adjust.path not in failed)
-        report.deleted = plan.deleted
-        trees = [create.path for create in plan.creates]
-        lost = sum(1 for path in failed if any(_is_in(path, tree) for tree in trees))
-        report.created -= min(lost, report.created)
-        report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
-        touched = plan.created + len(plan.changes) + len(plan.adjusts)
-        report.unchanged = max(0, report.source_entries - touched)
-
-    def _decide_exit(self, plan: Plan) -> None:
-        report = self.report
-        if self._options.verify:
-            report.match = plan.is_empty and not report.failures
-        if any(failure.cause is Cause.ERROR for failure in report.failures):
-            report.exit_code = Exit.PARTIAL
-        elif report.failures:
-            report.exit_code = Exit.VANISHED
-        elif self._options.verify and not plan.is_empty:
-            report.exit_code = Exit.DIFFERENT
-        elif report.match is False and not report.dry_run:
-            self._warn(
-                "The two trees are not equal after the run, though every step of it succeeded:"
-                " one of them was changed meanwhile, or the destination's file system cannot"
-                " keep what was asked for. Run it again to see what differs."
-            )
-            report.exit_code = Exit.PARTIAL
-
-
-def _is_in(path: bytes, tree: bytes) -> bool:
-    return path == tree or path.startswith(tree + b"/")
-
-
-def _hex(root_digest: bytes) -> str | None:
-    return None if root_digest == digest.UNKNOWN else root_digest.hex()
 
 
 def _merged(reports: Sequence[Report], destination: Location) -> Report:

@@ -1,0 +1,63 @@
+"""Doing a run's work where no signal can disturb it.
+
+`Interrupted` is raised wherever the main thread is. In the midst of a send it could leave a lock
+of paramiko's held for ever, or be taken for a failure of the connection; so the main thread only
+waits, and the work is done beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+from syncron_lib.core.location import Location
+from syncron_lib.core.options import RunOptions
+from syncron_lib.errors import ConnectionLost, Interrupted
+from syncron_lib.session.pool import Pool
+from syncron_lib.transport.settings import ConnectOptions
+
+T = TypeVar("T")
+
+_HURRY = 1.0
+"""Seconds that helpers have to end after a signal: the whole end must come within two."""
+
+_LAST_REPORT = 0.5
+"""Seconds after that in which the work notices, and leaves its report."""
+
+
+def with_pool(
+    connect: ConnectOptions,
+    options: RunOptions,
+    sides: Sequence[Location],
+    work: Callable[[Pool], T],
+) -> T:
+    """What ``work`` returns or raises; its helpers have ended. ``sides``: where it begins."""
+    pool = Pool(connect, options.timeout)
+    outcome: Future[T] = Future()
+
+    def carry_out() -> None:
+        try:
+            outcome.set_result(work(pool))
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            outcome.set_exception(error)
+
+    try:
+        pool.fork(sides)
+        worker = threading.Thread(target=carry_out, name="run", daemon=True)
+        worker.start()
+        result = outcome.result()
+    except ConnectionLost:
+        pool.close(within=_HURRY)
+        raise
+    except Interrupted as interruption:
+        pool.close(within=_HURRY)
+        worker.join(_LAST_REPORT)
+        if outcome.done():
+            error = outcome.exception()
+            interruption.report = getattr(error, "report", None)  # type: ignore[attr-defined]
+        raise
+    finally:
+        pool.close()
+    return result

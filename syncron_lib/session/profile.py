@@ -1,0 +1,42 @@
+"""Which attributes a run compares, and how both ends are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from syncron_lib.core.merkle import Profile
+from syncron_lib.core.options import RunOptions
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.messages import IdPair
+
+
+def profile_of(options: RunOptions, receiver_uid: int) -> Profile:
+    keep = options.keep
+    is_root = receiver_uid == 0
+    return Profile(
+        keep.permissions,
+        keep.times,
+        is_root if keep.owner is None else keep.owner,
+        is_root if keep.group is None else keep.group,
+        {},
+        {},
+    )
+
+
+def seal_request(
+    algorithm: str,
+    profile: Profile,
+    users: Sequence[IdPair],
+    groups: Sequence[IdPair],
+    complete: bool,
+) -> messages.Seal:
+    return messages.Seal(
+        algorithm,
+        profile.permissions,
+        profile.times,
+        profile.owner,
+        profile.group,
+        users,
+        groups,
+        complete,
+    )
