@@ -36,11 +36,12 @@ def with_pool(
     """What ``work`` returns or raises; its helpers have ended. ``sides``: where it begins."""
     pool = Pool(connect, options.timeout)
     outcome: Future[T] = Future()
+    worker: threading.Thread | None = None
 
     def carry_out() -> None:
         try:
             outcome.set_result(work(pool))
-        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+        except BaseException as error:
             outcome.set_exception(error)
 
     try:
@@ -53,7 +54,8 @@ def with_pool(
         raise
     except Interrupted as interruption:
         pool.close(within=_HURRY)
-        worker.join(_LAST_REPORT)
+        if worker is not None:
+            worker.join(_LAST_REPORT)
         if outcome.done():
             error = outcome.exception()
             interruption.report = getattr(error, "report", None)  # type: ignore[attr-defined]

@@ -116,7 +116,7 @@ class Pool:
             timer.daemon = True
             timer.start()
         try:
-            for endpoint in self._endpoints.values():
+            for endpoint in list(self._endpoints.values()):
                 with contextlib.suppress(SyncronError):
                     endpoint.close()
             for stream in self._forked.values():

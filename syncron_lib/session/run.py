@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from syncron_lib.core import digest
 from syncron_lib.core.location import Location
@@ -12,10 +11,8 @@ from syncron_lib.core.names import shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Phase, Report
 from syncron_lib.errors import (
-    ConnectionLost,
     Exit,
     FileFatal,
-    Interrupted,
     RootError,
     SyncronError,
     UsageError,
@@ -23,6 +20,7 @@ from syncron_lib.errors import (
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import RootKind
 from syncron_lib.session.asking import failure_of, reply_of
+from syncron_lib.session.conduct import with_pool
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import open_one, require_all
 from syncron_lib.session.pool import Pool
@@ -31,9 +29,6 @@ from syncron_lib.session.single import SingleRun
 from syncron_lib.transport.settings import ConnectOptions
 
 __all__ = ["Observer", "root", "run", "run_many", "verify"]
-
-_HURRY = 1.0
-"""Seconds that helpers have to end after a signal: the whole end must come within two."""
 
 
 def run(
@@ -60,7 +55,8 @@ def run_many(
     if into:
         _require_names(sources)
     reports: list[Report] = []
-    with _pool(connect, options) as pool:
+
+    def work(pool: Pool) -> None:
         if into:
             require_all(pool, sources, destination, options, observer)
         for source in sources:
@@ -71,6 +67,8 @@ def run_many(
                 # What was brought over before it is done all the same.
                 error.report = _merged([*reports, one.report], destination)  # type: ignore[attr-defined]
                 raise
+
+    with_pool(connect, options, (sources[0], destination), work)
     return _merged(reports, destination)
 
 
@@ -102,15 +100,19 @@ def verify(
     """Compare by content, reading every file on both sides; exit code 0, or 9 with the
     differences as items."""
     options = options._replace(verify=True, dry_run=True, delete=True, itemize=True)
-    with _pool(connect, options) as pool:
+
+    def work(pool: Pool) -> Report:
         return SingleRun(source, destination, options, observer, pool, into=False).run()
+
+    return with_pool(connect, options, (source, destination), work)
 
 
 def root(
     location: Location, options: RunOptions, connect: ConnectOptions, observer: Observer
 ) -> str:
     """The Merkle root of a tree, hexadecimal; what is not known is read."""
-    with _pool(connect, options) as pool:
+
+    def work(pool: Pool) -> str:
         observer.phase(Phase.SCAN)
         endpoint, opened = open_one(pool, location, options, observer)
         if opened.kind != RootKind.DIRECTORY:
@@ -131,17 +133,7 @@ def root(
             )
         return sealed.root.hex()
 
-
-@contextlib.contextmanager
-def _pool(connect: ConnectOptions, options: RunOptions) -> Iterator[Pool]:
-    pool = Pool(connect, options.timeout)
-    try:
-        yield pool
-    except (Interrupted, ConnectionLost):
-        pool.close(within=_HURRY)
-        raise
-    finally:
-        pool.close()
+    return with_pool(connect, options, (location,), work)
 
 
 def _merged(reports: Sequence[Report], destination: Location) -> Report:
