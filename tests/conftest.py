@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Whoever runs the tests under nohup has SIGHUP ignored, and so would every program they start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 
 settings.register_profile(
     "quick",

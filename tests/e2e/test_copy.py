@@ -185,7 +185,7 @@ def test_a_directory_that_is_not_empty_makes_way_only_when_allowed(
 
 
 @settings(
-    max_examples=100 if os.environ.get("SYNCRON_DEEP") == "1" else 4,
+    max_examples=100 if os.environ.get("SYNCRON_DEEP") == "1" else 3,
     phases=(Phase.generate,),  # a failure's shrinking would take minutes of real runs
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -118,7 +118,7 @@ def test_the_helper_is_killed_between_any_two_writes(
     copy(old, destination)
     tracing = script(f"exec strace -f -qq -e trace={_WRITES} -o {tmp_path}/trace {{helper}}")
     syncron.ok("--delete", f"--remote-syncron={tracing}", new, f"target:{destination}")
-    for name, number in points(tmp_path / "trace", 12):
+    for name, number in points(tmp_path / "trace", 8):
         copy(old, destination)
         inject = f"inject={name}:signal=KILL:when={number}"
         killed = script(f"exec strace -f -qq --seccomp-bpf -o /dev/null -e {inject} {{helper}}")
@@ -144,7 +144,7 @@ def test_the_client_is_killed_at_any_moment(
     destination = tmp_path / "dst"
     generator = random.Random(name)
     reached = 0
-    for _ in range(5):
+    for _ in range(4):
         copy(old, destination)
         run = syncron.start("--delete", *way.words(new, destination))
         eventually((destination / ".syncron").exists, 10)
@@ -172,7 +172,7 @@ def test_the_servers_session_is_killed(
     destination = tmp_path / "dst"
     generator = random.Random(name)
     codes = Counter[int]()
-    for _ in range(5):
+    for _ in range(4):
         copy(old, destination)
         run = syncron.start("--json", "--delete", *way.words(new, destination))
         eventually((destination / ".syncron").exists, 10)
