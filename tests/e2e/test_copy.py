@@ -200,7 +200,7 @@ def test_any_tree_becomes_any_other(
     assert_copied(top / "one", top / "dst")
     shutil.rmtree(top / "one")
     os.rename(top / "two", top / "one")
-    syncron.ok("--delete", *way.words(top / "one", top / "dst"))
+    syncron.ok("--delete", "--allow-empty-source", *way.words(top / "one", top / "dst"))
     assert_copied(top / "one", top / "dst")
 
 
