@@ -235,14 +235,14 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     todo = [pid]
     while todo:
-        each = todo.pop()
-        for task in Path(f"/proc/{each}/task").glob("*/children"):
-            try:
-                below = [int(word) for word in task.read_text().split()]
-            except OSError:
-                continue
-            found += below
-            todo += below
+        tasks = Path(f"/proc/{todo.pop()}/task")
+        try:
+            lists = [task.read_text() for task in tasks.glob("*/children")]
+        except OSError:  # it ended while we looked, and left no children of its own
+            continue
+        below = [int(word) for text in lists for word in text.split()]
+        found += below
+        todo += below
     return found
 
 
