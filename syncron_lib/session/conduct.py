@@ -7,16 +7,20 @@ waits, and the work is done beside it.
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from typing import TypeVar
+from concurrent.futures import TimeoutError as NotYet
+from typing import TYPE_CHECKING, TypeVar
 
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import RunOptions
 from syncron_lib.errors import ConnectionLost, Interrupted
 from syncron_lib.session.pool import Pool
+from syncron_lib.transport.beside import beside
 from syncron_lib.transport.settings import ConnectOptions
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -35,30 +39,25 @@ def with_pool(
 ) -> T:
     """What ``work`` returns or raises; its helpers have ended. ``sides``: where it begins."""
     pool = Pool(connect, options.timeout)
-    outcome: Future[T] = Future()
-    worker: threading.Thread | None = None
+    outcome: Future[T] | None = None
 
-    def carry_out() -> None:
-        try:
-            outcome.set_result(work(pool))
-        except BaseException as error:
-            outcome.set_exception(error)
+    def carry_out() -> T:
+        pool.wait_until_asked()
+        return work(pool)
 
     try:
-        pool.fork(sides)
-        worker = threading.Thread(target=carry_out, name="run", daemon=True)
-        worker.start()
+        pool.start(sides)
+        outcome = beside(carry_out, "run")
         result = outcome.result()
     except ConnectionLost:
         pool.close(within=_HURRY)
         raise
     except Interrupted as interruption:
         pool.close(within=_HURRY)
-        if worker is not None:
-            worker.join(_LAST_REPORT)
-        if outcome.done():
-            error = outcome.exception()
-            interruption.report = getattr(error, "report", None)  # type: ignore[attr-defined]
+        if outcome is not None:
+            with contextlib.suppress(NotYet):
+                error = outcome.exception(_LAST_REPORT)
+                interruption.report = getattr(error, "report", None)  # type: ignore[attr-defined]
         raise
     finally:
         pool.close()

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -69,14 +69,6 @@ class _Opener:
     def connect(self, locations: tuple[Location, Location]) -> list[RemoteEndpoint]:
         """Endpoints of both sides, connected at once."""
         self._processes = 2
-        remote = [not isinstance(location, Local) for location in locations]
-        if all(remote) and locations[0] != locations[1]:
-            with ThreadPoolExecutor(2) as threads:
-                futures = [
-                    threads.submit(self._pool.endpoint, location, side)
-                    for side, location in enumerate(locations)
-                ]
-                return [future.result() for future in futures]
         return [self._pool.endpoint(location, side) for side, location in enumerate(locations)]
 
     def request(
@@ -199,7 +191,7 @@ def require_all(
     kind, before the first of them is brought over."""
     opener = _Opener(pool, options, observer, observer.warning)
     observer.phase(Phase.CONNECT)
-    pool.fork((*sources[:1], destination))
+    pool.start((*sources[:1], destination))
     kinds = []
     for source in sources:
         _require_apart(source, destination, into=True)
@@ -236,7 +228,7 @@ def open_both(
     observer.phase(Phase.CONNECT)
     sides = (source, destination)
     early: dict[int, _Asked] = {}
-    pool.fork(sides)
+    pool.start(sides)
     # Local scans run while the network is waited for.
     for side, role in ((0, Role.SOURCE), (1, Role.DESTINATION)):
         location = sides[side]

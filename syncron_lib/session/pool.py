@@ -1,4 +1,7 @@
-"""Endpoints of a run: made when first needed, kept for the next run of the same command."""
+"""Endpoints of a run: begun early, kept for the next run of the same command.
+
+What a helper and an endpoint need is imported late: see `Pool.start`.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,51 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from syncron_lib.core.location import Local, Location, Remote
 from syncron_lib.core.names import shown
-from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import SyncronError, VersionMismatch
-from syncron_lib.helper.main import serve
+from syncron_lib.transport.beside import beside
 from syncron_lib.transport.pipes import SocketStream
 from syncron_lib.transport.settings import Ask, ConnectOptions
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from syncron_lib.endpoint.remote import RemoteEndpoint
+
+
+class _Key(NamedTuple):
+    """Whom an endpoint speaks with: an account, or None for this machine; and a run's side."""
+
+    account: Remote | None
+    side: int
+
+
+class _Connecting:
+    """A connection that a thread of its own makes."""
+
+    def __init__(self, make: Callable[[Callable[[], None]], RemoteEndpoint], name: str) -> None:
+        """``make`` is given what it is to call once the other machine is busy, and we are not."""
+        self.asked = threading.Event()
+        self._outcome = beside(lambda: make(self.asked.set), name)
+        self._outcome.add_done_callback(lambda _: self.asked.set())
+
+    def result(self) -> RemoteEndpoint:
+        return self._outcome.result()
+
+    def abandon(self) -> None:
+        """Nobody wants it any more: it is closed when it comes."""
+
+        def close(outcome: Future[RemoteEndpoint]) -> None:
+            if outcome.exception() is None:
+                with contextlib.suppress(SyncronError):
+                    outcome.result().close()
+
+        self._outcome.add_done_callback(close)
 
 
 class Pool:
@@ -29,34 +67,54 @@ class Pool:
             replace(connect, ask=_one_at_a_time(connect.ask)) if connect.ask else connect
         )
         self._timeout = timeout
-        self._endpoints: dict[tuple[Remote | None, int], RemoteEndpoint] = {}
+        self._endpoints: dict[_Key, RemoteEndpoint] = {}
         self._forked: dict[int, SocketStream] = {}
         """Streams to local helpers that have not been spoken with yet, by side."""
+        self._connecting: dict[_Key, _Connecting] = {}
         self._children: list[int] = []
 
-    def fork(self, sides: Sequence[Location]) -> None:
-        """Start the local helpers that these sides will need. All at once and first of all: an
-        endpoint has a thread, and it is best to fork where there are none yet."""
+    def start(self, sides: Sequence[Location]) -> None:
+        """Begin with what these sides will need: local helpers are forked, remote ones connected.
+
+        To be called first of all: it is best to fork where there are no threads yet, and the
+        time until a remote helper serves is mostly that machine's, so that ours can be used for
+        something else meanwhile (`wait_until_asked`)."""
         for side, location in enumerate(sides):
             if isinstance(location, Local) and not self._has_local(side):
                 self._forked[side] = self._fork()
+        for side, location in enumerate(sides):
+            key = _key(location, side)
+            if key.account is not None and key not in self._endpoints:
+                self._begin_to_connect(key, key.account)
+
+    def wait_until_asked(self) -> None:
+        """Wait until no connection is held up by what this process does beside it."""
+        for connecting in self._connecting.values():
+            connecting.asked.wait()
 
     def endpoint(self, location: Location, side: int) -> RemoteEndpoint:
         """The endpoint for a location; ``side`` tells a run's two apart, even on one machine."""
-        account = (
-            None
-            if isinstance(location, Local)
-            else Remote(location.host, location.user, location.port, b"")
-        )
-        key = (account, side)
+        key = _key(location, side)
         endpoint = self._endpoints.get(key)
         if endpoint is None:
-            endpoint = self._start_local(side) if account is None else self._start_remote(account)
+            if key.account is None:
+                endpoint = self._start_local(side)
+            else:
+                self._begin_to_connect(key, key.account)
+                endpoint = self._connecting[key].result()
+                del self._connecting[key]
             self._endpoints[key] = endpoint
         return endpoint
 
+    def _begin_to_connect(self, key: _Key, account: Remote) -> None:
+        if key not in self._connecting:
+            self._connecting[key] = _Connecting(
+                lambda on_asked: self._start_remote(account, on_asked),
+                f"connect to {account.account()}",
+            )
+
     def _has_local(self, side: int) -> bool:
-        return side in self._forked or (None, side) in self._endpoints
+        return side in self._forked or _Key(None, side) in self._endpoints
 
     def _fork(self) -> SocketStream:
         ours, theirs = socket.socketpair()
@@ -68,18 +126,24 @@ class Pool:
         return SocketStream(ours, pid)
 
     def _start_local(self, side: int) -> RemoteEndpoint:
+        from syncron_lib.endpoint.remote import RemoteEndpoint
+
         stream = self._forked.pop(side, None)
         if stream is None:
             # The guess about a root was wrong. A helper uses nothing that a thread of ours could
-            # have held when it was forked.
+            # have held when it was forked; the lock of an import would be such a thing.
+            import syncron_lib.helper.main  # noqa: F401
+
             stream = self._fork()
         # Our own child on this machine is watched by its process, not by a clock.
         return RemoteEndpoint(stream, "The local helper", 0)
 
-    def _start_remote(self, account: Remote) -> RemoteEndpoint:
+    def _start_remote(self, account: Remote, on_asked: Callable[[], None]) -> RemoteEndpoint:
         from syncron_lib.transport.connect import connect
 
-        connection = connect(account, self._connect)
+        connection = connect(account, self._connect, on_asked=on_asked)
+        from syncron_lib.endpoint.remote import RemoteEndpoint
+
         try:
             return RemoteEndpoint(
                 connection.stream, connection.account, self._timeout, connection.exit_status_text
@@ -99,13 +163,13 @@ class Pool:
     def discard(self, location: Location, side: int) -> None:
         """End a local helper that is busy with what is no longer wanted."""
         if isinstance(location, Local):
-            endpoint = self._endpoints.pop((None, side), None)
+            endpoint = self._endpoints.pop(_Key(None, side), None)
             if endpoint is not None:
                 endpoint.close()
 
     def bytes_on_the_wire(self) -> tuple[int, int]:
         """(sent, received) over the network by all remote endpoints so far."""
-        remote = [end for (account, _), end in self._endpoints.items() if account is not None]
+        remote = [end for key, end in self._endpoints.items() if key.account is not None]
         return sum(end.bytes_sent for end in remote), sum(end.bytes_received for end in remote)
 
     def close(self, within: float | None = None) -> None:
@@ -121,11 +185,14 @@ class Pool:
                     endpoint.close()
             for stream in self._forked.values():
                 stream.close()
+            for connecting in self._connecting.values():
+                connecting.abandon()
         finally:
             if timer is not None:
                 timer.cancel()
         self._endpoints.clear()
         self._forked.clear()
+        self._connecting.clear()
 
     def _cut_off(self) -> None:
         # Safe at any moment: a killed helper is what the next run is made for.
@@ -136,6 +203,12 @@ class Pool:
         for endpoint in list(self._endpoints.values()):
             with contextlib.suppress(SyncronError, OSError):
                 endpoint.abort()
+
+
+def _key(location: Location, side: int) -> _Key:
+    if isinstance(location, Local):
+        return _Key(None, side)
+    return _Key(Remote(location.host, location.user, location.port, b""), side)
 
 
 def _one_at_a_time(ask: Ask) -> Ask:
@@ -152,6 +225,8 @@ def _be_local_helper(ours: socket.socket, theirs: socket.socket) -> None:
     """The life of a forked local helper. Does not return."""
     status = 1
     try:
+        from syncron_lib.helper.main import serve
+
         ours.close()
         # The terminal's signals are for the client: it ends us by closing the stream.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,31 +1,22 @@
-"""What can be run: a copy, a comparison, a look at one root."""
+"""What can be run: a copy, a comparison, a look at one root.
+
+Little is imported here: connecting takes longest, so it is begun first, and the steps of a run
+are imported while the other machine is waited for.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from syncron_lib.core import digest
 from syncron_lib.core.location import Location
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import RunOptions
-from syncron_lib.core.report import Phase, Report
-from syncron_lib.errors import (
-    Exit,
-    FileFatal,
-    RootError,
-    SyncronError,
-    UsageError,
-)
-from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import RootKind
-from syncron_lib.session.asking import failure_of, reply_of
+from syncron_lib.core.report import Report
+from syncron_lib.errors import Exit, SyncronError, UsageError
 from syncron_lib.session.conduct import with_pool
 from syncron_lib.session.observer import Observer
-from syncron_lib.session.opening import open_one, require_all
 from syncron_lib.session.pool import Pool
-from syncron_lib.session.profile import profile_of, seal_request
-from syncron_lib.session.single import SingleRun
 from syncron_lib.transport.settings import ConnectOptions
 
 __all__ = ["Observer", "root", "run", "run_many", "verify"]
@@ -57,6 +48,9 @@ def run_many(
     reports: list[Report] = []
 
     def work(pool: Pool) -> None:
+        from syncron_lib.session.opening import require_all
+        from syncron_lib.session.single import SingleRun
+
         if into:
             require_all(pool, sources, destination, options, observer)
         for source in sources:
@@ -102,6 +96,8 @@ def verify(
     options = options._replace(verify=True, dry_run=True, delete=True, itemize=True)
 
     def work(pool: Pool) -> Report:
+        from syncron_lib.session.single import SingleRun
+
         return SingleRun(source, destination, options, observer, pool, into=False).run()
 
     return with_pool(connect, options, (source, destination), work)
@@ -113,25 +109,9 @@ def root(
     """The Merkle root of a tree, hexadecimal; what is not known is read."""
 
     def work(pool: Pool) -> str:
-        observer.phase(Phase.SCAN)
-        endpoint, opened = open_one(pool, location, options, observer)
-        if opened.kind != RootKind.DIRECTORY:
-            raise RootError(f"{location.shown()} is not a directory; name one.")
-        profile = profile_of(options, receiver_uid=endpoint.hello.uid)
-        observer.phase(Phase.HASH)
-        sealed = reply_of(
-            endpoint.submit(seal_request(endpoint.hello.algorithms[0], profile, (), (), True)),
-            messages.Sealed,
-        )
-        for problem in sealed.problems:
-            observer.failure(failure_of(problem, "source"))
-        reply_of(endpoint.submit(messages.Close()), messages.Done)
-        if sealed.root == digest.UNKNOWN:
-            raise FileFatal(
-                f"{location.shown()} has no root, because not all of it could be read.",
-                exit_code=Exit.PARTIAL,
-            )
-        return sealed.root.hex()
+        from syncron_lib.session.look import root_of
+
+        return root_of(pool, location, options, observer)
 
     return with_pool(connect, options, (location,), work)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Callable
 from typing import Protocol
 
 from syncron_lib.core.location import shown_text
@@ -78,9 +79,9 @@ class Start:
         self._noise = b""
         self._trying_installed = False
 
-    def run(self, packed: archive.Archive) -> str:
+    def run(self, build: Callable[[], archive.Archive]) -> str:
         """Bring the command to the point where the helper speaks, and return how that was done:
-        ``installed``, ``cached`` or ``shipped``.
+        ``installed``, ``cached`` or ``shipped``. ``build`` gives what is shipped.
 
         Raises for every way in which it can fail, with what was seen.
         """
@@ -93,7 +94,7 @@ class Start:
             elif word == b"send":
                 # If it ends meanwhile, what it said about that is still to be read.
                 with contextlib.suppress(ConnectionLost):
-                    self._stream.send(packed.packed())
+                    self._stream.send(build().packed())
             elif word == b"no-python":
                 raise self._no_python(rest)
             elif word == b"failed":

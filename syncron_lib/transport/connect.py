@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from syncron_lib.core.location import Remote
@@ -26,6 +28,10 @@ __all__ = ["ConnectOptions", "Connection", "connect"]
 
 _END_GRACE = 1.0
 """Seconds to wait for the word on how the helper ended."""
+
+
+def _ignore() -> None:
+    """For who does nothing meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -61,44 +67,53 @@ def connect(
     *,
     ship: bool = False,
     packed: archive.Archive | None = None,
+    on_asked: Callable[[], None] = _ignore,
 ) -> Connection:
     """Connect to ``remote`` and start the helper there.
 
     ``ship``: do not use an installed syncron (it turned out to be of another version).
-    ``packed``: what to ship instead of this installation's own helper.
+    ``packed``: what to ship instead of this installation's own helper. ``on_asked``: called when
+    only the other machine has something to do, for a tenth of a second or more.
     Raises `SshFailed`, `HelperNotStarted`, `UncleanShell`, `TimedOut` or `ConnectionLost`; nothing
     is left running.
     """
     recipe = Recipe(options.remote_python, options.remote_syncron, ship)
-    if packed is None:
-        packed = archive.build()
+    build = functools.lru_cache(archive.build if packed is None else lambda: packed)
     try:
-        return _attempt(remote, options, recipe, packed)
+        return _attempt(remote, options, recipe, build, on_asked)
     except InstalledFailed as error:
         options.notice(f"{error.message} Sending the helper instead.")
-        return _attempt(remote, options, replace(recipe, ship=True), packed)
+        return _attempt(remote, options, replace(recipe, ship=True), build, on_asked)
 
 
 def _attempt(
-    remote: Remote, options: ConnectOptions, recipe: Recipe, packed: archive.Archive
+    remote: Remote,
+    options: ConnectOptions,
+    recipe: Recipe,
+    build: Callable[[], archive.Archive],
+    on_asked: Callable[[], None],
 ) -> Connection:
     marker = secrets.token_hex(8)
-    command = command_line(recipe, marker, packed)
     port = remote.port if remote.port is not None else options.port
+
+    def command() -> str:
+        return command_line(recipe, marker, build)
+
     stream: RemoteStream
     if options.rsh is not None:
         arguments = rsh_arguments(
-            options.rsh, remote, command, port=port, identity=options.identity
+            options.rsh, remote, command(), port=port, identity=options.identity
         )
         stream = ProcessStream(arguments, options.notice)
     else:
         stream = run_command(remote.host, remote.user, port, command, options)
+    on_asked()
     account = remote.account()
     early = Pushback(stream)
     try:
         with abort_after(options.step_timeout, early.abort) as expired:
             try:
-                how = Start(early, account, recipe, marker).run(packed)
+                how = Start(early, account, recipe, marker).run(build)
             except SyncronError as error:
                 if not expired.is_set():
                     raise

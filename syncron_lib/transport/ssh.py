@@ -6,6 +6,7 @@ import contextlib
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SshFailed
 from syncron_lib.transport import paramiko_library
 from syncron_lib.transport.auth import Authenticator
+from syncron_lib.transport.beside import beside
 from syncron_lib.transport.dial import acknowledge_at_once, dial, dial_through_command
 from syncron_lib.transport.hostcheck import check_host_key, preferred_key_types
 from syncron_lib.transport.hostconfig import HostConfig, look_up
@@ -68,9 +70,14 @@ class Link:
 
 
 def run_command(
-    host: str, user: str | None, port: int | None, command: str, options: ConnectOptions
+    host: str,
+    user: str | None,
+    port: int | None,
+    command: Callable[[], str],
+    options: ConnectOptions,
 ) -> SshStream:
-    """Run ``command`` on ``host`` and give its standard input and output as a stream.
+    """Run a command on ``host`` and give its standard input and output as a stream. ``command``
+    gives its line, and is called while the server prepares the session.
 
     Raises `SshFailed` for whatever stands in the way.
     """
@@ -261,16 +268,17 @@ def _no_agreement(link: Link, config: HostConfig, port: int, in_time: bool, time
     )
 
 
-def _start(link: Link, command: str, options: ConnectOptions) -> Channel:
+def _start(link: Link, command: Callable[[], str], options: ConnectOptions) -> Channel:
     paramiko = paramiko_library.load()
     with abort_after(options.step_timeout, link.abort) as expired:
         try:
+            line = beside(command, "command line")
             acknowledge_at_once(link.base)
             channel: Channel = link.transport.open_session(
                 window_size=WINDOW, max_packet_size=MAX_PACKET, timeout=options.step_timeout
             )
             SshStream.prepare(channel)
-            channel.exec_command(command)
+            channel.exec_command(line.result())
             return channel
         except paramiko.ChannelException as error:
             raise SshFailed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from syncron_lib.transport import archive
@@ -32,8 +33,9 @@ class Recipe:
     """Do not look for an installed syncron."""
 
 
-def command_line(recipe: Recipe, marker: str, packed: archive.Archive) -> str:
-    """The command for the account's login shell, whichever that is.
+def command_line(recipe: Recipe, marker: str, build: Callable[[], archive.Archive]) -> str:
+    """The command for the account's login shell, whichever that is. ``build`` gives what would
+    be shipped, and is called only where that could be needed.
 
     Constant but for the marker, the digest and the overrides. Within the single quotes there is
     no quote, backslash before a quote, newline or exclamation mark, which sh, csh and fish
@@ -48,7 +50,7 @@ def command_line(recipe: Recipe, marker: str, packed: archive.Archive) -> str:
                 "for S in syncron $HOME/.local/bin/syncron; do "
                 "if command -v $S >/dev/null 2>&1; then echo $M trying; exec $S --serve; fi; done"
             )
-        parts.append(_with_python(recipe.remote_python, marker, packed))
+        parts.append(_with_python(recipe.remote_python, marker, build()))
     return f"exec /bin/sh -c '{'; '.join(parts)}'"
 
 

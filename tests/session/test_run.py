@@ -176,7 +176,7 @@ def test_both_local_helpers_are_forked_before_there_is_a_thread(
 def test_helpers_that_were_not_spoken_with_end_with_the_pool(tmp_path: Path) -> None:
     before = _children()
     pool = Pool(connect(), 0)
-    pool.fork((local(tmp_path), local(tmp_path)))
+    pool.start((local(tmp_path), local(tmp_path)))
     endpoint = pool.endpoint(local(tmp_path), 0)
     assert isinstance(endpoint, RemoteEndpoint)
     assert len(_children() - before) == 2

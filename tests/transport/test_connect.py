@@ -163,7 +163,7 @@ def test_the_command_line_holds_nothing_that_shells_read_differently(rsh):
     from syncron_lib.transport.startcommand import Recipe, command_line
 
     for recipe in (Recipe(), Recipe("~/py thon'!\\"), Recipe(None, "/a b/syncron'\n!")):
-        line = command_line(recipe, "0" * 16, PACKED)
+        line = command_line(recipe, "0" * 16, lambda: PACKED)
         assert line.startswith("exec /bin/sh -c '")
         inner = line[len("exec /bin/sh -c '") : -1]
         assert not set(inner) & set("'!\n")

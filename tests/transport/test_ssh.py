@@ -24,7 +24,7 @@ from tests.sshd import Sshd, generate_key, running_sshd
 
 
 def run(options: ConnectOptions, command: str = "echo ok", host: str = "target") -> SshStream:
-    return run_command(host, None, None, command, options)
+    return run_command(host, None, None, lambda: command, options)
 
 
 def output(stream: ByteStream) -> bytes:
