@@ -26,6 +26,7 @@ from syncron_lib.fs import stats as stats_module
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.ignorefiles import MOUNTS, IgnoreFiles
 from syncron_lib.fs.listing import Listing
+from syncron_lib.fs.renamed import Displaced
 from syncron_lib.fs.state import Row, State
 from syncron_lib.fs.stats import FIELDS
 from syncron_lib.fs.tree import Node
@@ -82,6 +83,8 @@ class Scanner:
         self.groups: set[int] = set()
         self.vanished: list[bytes] = []
         """Directories that the state has and the tree has not; with all below."""
+        self.displaced: list[Displaced] = []
+        """These, and those in whose place is another one now."""
 
     def root(self) -> Step:
         """Where the scan begins."""
@@ -165,7 +168,8 @@ class Scanner:
             node.stored = stored.scope == node.scope
         else:
             _carry_over(fd, node, listing, stored)
-            self.vanished.extend(_vanished(node.path, listing, stored))
+            if stored is not None:
+                self._note_displaced(node.path, listing, stored)
         node.own_entries = len(listing.rows)
         node.own_size = listing.size
         self.entries += len(listing.rows)
@@ -174,6 +178,22 @@ class Scanner:
             self.users.add(uid)
             self.groups.add(gid)
         return self._below(node, listing, scope) if listing.directories else []
+
+    def _note_displaced(self, path: bytes, listing: Listing, stored: Row) -> None:
+        """Find subdirectories that were there, or belonged to the tree, when the state was
+        saved."""
+        now = {
+            name: FIELDS.unpack(fields)[4]
+            for name, fields in listing.rows
+            if name in listing.directories
+        }
+        with contextlib.suppress(Malformed):
+            columns = stats_module.unpack(stored.stats)
+            for name, mode, inode in zip(columns.names, columns.modes, columns.inodes):
+                if stat.S_ISDIR(mode) and now.get(name) != inode:
+                    self.displaced.append(Displaced(join(path, name), inode))
+                    if name not in now:
+                        self.vanished.append(join(path, name))
 
     def _below(self, node: Node, listing: Listing, scope: Optional[Scope]) -> list[Step]:
         """The subdirectories, in order."""
@@ -366,17 +386,6 @@ def _known_entries(stored: Optional[Row]) -> dict[bytes, tuple[bytes, bytes]]:
             value = stored.digests[index * digest.SIZE : (index + 1) * digest.SIZE]
         known[row[0]] = (stats_module.pack_fields(row), value)
     return known
-
-
-def _vanished(path: bytes, listing: Listing, stored: Optional[Row]) -> Iterator[bytes]:
-    """Subdirectories that were there, or belonged to the tree, when the state was saved."""
-    if stored is None:
-        return
-    with contextlib.suppress(Malformed):
-        columns = stats_module.unpack(stored.stats)
-        for name, mode in zip(columns.names, columns.modes):
-            if stat.S_ISDIR(mode) and name not in listing.directories:
-                yield join(path, name)
 
 
 class _Stored:

@@ -12,6 +12,7 @@ import marshal
 import mmap
 import os
 import signal
+import sqlite3
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from typing import Any, Optional
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.errors import SyncronError
 from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
+from syncron_lib.fs.renamed import Displaced, take_over
 from syncron_lib.fs.scan import OnProgress, Scanner, Step, Subject
 from syncron_lib.fs.state import State
 from syncron_lib.fs.tree import Node, Tree
@@ -85,8 +87,18 @@ class Walk:
             else:
                 tree.add(step[0])
                 stack.extend(reversed(below_top))
+        self._take_over(tree)
         tree.total()
         return tree
+
+    def _take_over(self, tree: Tree) -> None:
+        """Use what the state knows of directories under the names that they had."""
+        displaced = self._scanner.displaced
+        if displaced and self._state is not None:
+            try:
+                take_over(tree, self._state, displaced)
+            except sqlite3.DatabaseError:
+                self._state.reset()
 
     def _shared(self, subtrees: list[Step]) -> dict[bytes, list[Node]]:
         """Scan all subtrees; their nodes by the path of their top."""
@@ -142,13 +154,15 @@ class Walk:
         if state is not None and state.warnings:
             raise SyncronError("The state is damaged.")  # this process's to find and to say
         found = [tuple(file) for file in self._ignore_files.found[known:]]
-        return results, found, list(scanner.users), list(scanner.groups), scanner.vanished
+        ids = list(scanner.users), list(scanner.groups)
+        displaced = [tuple(each) for each in scanner.displaced]
+        return results, found, *ids, scanner.vanished, displaced
 
     def _take(self, result: Any, subtrees: list[Step], scanned: dict[bytes, list[Node]]) -> None:
         """Add what the second process scanned."""
         if result is None:
             return
-        results, found, users, groups, vanished = result
+        results, found, users, groups, vanished, displaced = result
         for index, plain in results:
             top = subtrees[index][0]
             if top.path in scanned:
@@ -164,6 +178,7 @@ class Walk:
         self.users.update(users)
         self.groups.update(groups)
         self.vanished.extend(vanished)
+        self._scanner.displaced.extend(Displaced(*each) for each in displaced)
 
 
 class _Other:
