@@ -67,6 +67,8 @@ class JsonFace:
         }
         if item.target is not None:
             message.update(named("target", item.target))
+        if item.old is not None:
+            message.update(named("old", item.old))
         self._write(message)
 
     def failure(self, failure: Failure) -> None:

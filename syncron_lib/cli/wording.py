@@ -43,7 +43,11 @@ def item_line(item: Item) -> str:
 
 
 def item_name(item: Item) -> str:
-    """The path as rsync shows it: a slash after a directory, the target after a symlink."""
+    """The path as rsync shows it: a slash after a directory, the target after a symlink. Of what
+    is moved, both paths."""
+    if item.old is not None:
+        slash = "/" if item.is_directory else ""
+        return f"{shown(item.old)}{slash} -> {shown(item.path)}{slash}"
     if item.is_directory:
         return "./" if not item.path else f"{shown(item.path)}/"
     if item.target is not None and item.action is not Action.DELETE:
@@ -51,10 +55,12 @@ def item_name(item: Item) -> str:
     return shown(item.path) or "."
 
 
+_PREFIXES = {Action.DELETE: "deleting ", Action.MOVE: "moving "}
+
+
 def verbose_line(item: Item) -> str:
     """One change under ``-v``: the name, and a word before it where it goes away."""
-    prefix = "deleting " if item.action is Action.DELETE else ""
-    return prefix + item_name(item)
+    return _PREFIXES.get(item.action, "") + item_name(item)
 
 
 def failure_line(failure: Failure) -> str:
@@ -124,6 +130,7 @@ def stats(report: Report) -> str:
         ("Entries", f"{report.source_entries:,} ({in_units(report.bytes_scanned)})"),
         ("Created", f"{report.created:,}"),
         ("Changed", f"{report.changed:,}"),
+        ("Moved", f"{report.moved:,}"),
         ("Metadata only", f"{report.metadata:,}"),
         ("Deleted", f"{report.deleted:,}"),
         ("Unchanged", f"{report.unchanged:,}"),

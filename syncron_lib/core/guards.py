@@ -42,12 +42,18 @@ def check(
             " --allow-empty-source."
         )
     allowed = _allowed(cap, facts.destination_entries)
-    if allowed is not None and deleted > allowed:
+    if exceeds(plan, facts, cap):
         raise DeleteCapRefused(
             f"The plan deletes {deleted} of {facts.destination_entries} entries in"
             f" {facts.destination}, and --max-delete allows {allowed}. Nothing was changed;"
             " look with --dry-run, or allow more."
         )
+
+
+def exceeds(plan: Plan, facts: Facts, cap: Optional[DeleteCap]) -> bool:
+    """Whether the plan deletes more than ``cap`` allows."""
+    allowed = _allowed(cap, facts.destination_entries)
+    return allowed is not None and plan.deleted > allowed
 
 
 def _allowed(cap: Optional[DeleteCap], entries: int) -> Optional[int]:

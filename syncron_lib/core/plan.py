@@ -10,7 +10,8 @@ from syncron_lib.core.merkle import Attributes
 
 class Create(NamedTuple):
     """A new entry. A directory comes with all below it: ``entries`` and ``size`` are totals of
-    the subtree, itself included. ``replaces``: entries that make way for it, 0 for none."""
+    the subtree, itself included. ``replaces``: entries that make way for it, 0 for none.
+    ``attributes`` and ``digest``: the source's."""
 
     path: bytes
     mode: int
@@ -18,6 +19,34 @@ class Create(NamedTuple):
     size: int
     target: Optional[bytes]
     replaces: int
+    attributes: Attributes
+    digest: bytes
+
+
+class Make(NamedTuple):
+    """A new directory without what is in it at the source: that is moved there, or created by
+    itself."""
+
+    path: bytes
+    attributes: Attributes
+
+
+class Move(NamedTuple):
+    """An entry of the destination that gets the path of an equal one of the source; a directory
+    with the ``entries`` in all, itself included. ``attributes``: what it is given where they
+    differ, which ``flags`` say (see `core.compare`)."""
+
+    path: bytes
+    old: bytes
+    flags: str
+    attributes: Attributes
+    entries: int
+    size: int
+
+    @property
+    def differs(self) -> bool:
+        """Whether it gets other attributes too."""
+        return any(flag != "." for flag in self.flags[1:])
 
 
 class Change(NamedTuple):
@@ -41,12 +70,17 @@ class Adjust(NamedTuple):
 
 
 class Remove(NamedTuple):
-    """An entry to be deleted; a directory with the ``entries`` in all, itself included."""
+    """An entry to be deleted; a directory with the ``entries`` in all, itself included.
+    ``attributes`` and ``digest``: the destination's. ``holds``: there is something in it that
+    the rules leave out, with which the directories above it stay."""
 
     path: bytes
     is_directory: bool
     entries: int
     size: int
+    attributes: Attributes
+    digest: bytes
+    holds: bool = False
 
 
 @dataclass
@@ -55,27 +89,36 @@ class Plan:
 
     ``touched``: attributes that directories are given back after something in them changed.
     ``extras``: topmost paths that only the destination has and that stay. ``makes_root``: the
-    destination is missing and is made.
+    destination is missing and is made. ``instead``: entries that are created because they could
+    not be moved, and where they were: if creating one fails, that must stay.
     """
 
     creates: list[Create] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     adjusts: list[Adjust] = field(default_factory=list)
     removes: list[Remove] = field(default_factory=list)
+    makes: list[Make] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     touched: dict[bytes, Attributes] = field(default_factory=dict)
     extras: list[bytes] = field(default_factory=list)
     makes_root: bool = False
+    instead: dict[bytes, bytes] = field(default_factory=dict)
 
     @property
     def deleted(self) -> int:
-        """Entries that will be gone, those that make way included."""
+        """Entries that will be gone, those that make way included; what is moved is not."""
         replaced = sum(create.replaces for create in self.creates)
         return replaced + sum(remove.entries for remove in self.removes)
 
     @property
     def created(self) -> int:
         """Entries that will be new; a destination that is made is none of its own entries."""
-        return sum(create.entries for create in self.creates)
+        return len(self.makes) + sum(create.entries for create in self.creates)
+
+    @property
+    def moved(self) -> int:
+        """Entries that will be under another path."""
+        return sum(move.entries for move in self.moves)
 
     @property
     def size(self) -> int:
@@ -87,4 +130,5 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.makes_root or self.creates or self.changes or self.adjusts or self.removes)
+        steps = self.creates or self.changes or self.adjusts or self.removes or self.moves
+        return not (self.makes_root or steps)

@@ -33,6 +33,7 @@ class Action(Enum):
 
     CREATE = "create"
     CHANGE = "change"
+    MOVE = "move"
     METADATA = "metadata"
     DELETE = "delete"
 
@@ -42,7 +43,7 @@ class Item(NamedTuple):
 
     ``flags`` is rsync's 11-character itemized string (``>f.st......``, ``cd+++++++++``,
     ``*deleting  ``). ``target`` is a symlink's target. ``size`` is in bytes, of the new entry
-    (of the old one for a delete).
+    (of the old one for a delete). ``old``: the path that a moved entry had.
     """
 
     action: Action
@@ -51,6 +52,7 @@ class Item(NamedTuple):
     is_directory: bool
     size: int
     target: Optional[bytes] = None
+    old: Optional[bytes] = None
 
 
 @dataclass

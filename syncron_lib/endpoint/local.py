@@ -85,6 +85,7 @@ class LocalEndpoint:
             messages.Next: self._next,
             messages.Begin: self._begin,
             messages.Expect: self._expect,
+            messages.Move: self._move,
             messages.Adjust: self._adjust,
             messages.Delete: self._delete,
             messages.LeaveOut: self._leave_out,
@@ -370,6 +371,9 @@ class LocalEndpoint:
 
     def _store(self, request: RawPack) -> messages.Stored:
         return self._writes().store(request.payload)
+
+    def _move(self, request: messages.Move) -> messages.Stored:
+        return self._writes().move(request)
 
     def _adjust(self, request: messages.Adjust) -> messages.Stored:
         return self._writes().adjust(request.items)

@@ -24,7 +24,8 @@ LIMIT = MAX_PAYLOAD // 2
 """Bytes after which a reply is cut. The last thing in it may go over: a path has up to 1 MiB."""
 _ROW = 44 + 1
 """Bytes of a row of a table beside name and target, with the byte between names."""
-_BELOW = 16
+_BELOW = 17
+_NOTHING = messages.Below(0, 0, False)
 _DIRECTORY = 64
 """Bytes of a directory beside its rows, at most."""
 _MAX_PROBLEMS = 10_000
@@ -72,7 +73,9 @@ def _part(
     for name, mode in zip(part.names, part.modes):
         if mode & TYPE_MASK == stat.S_IFDIR:
             child = nodes.get(join(node.path, name))
-            below.append(messages.Below(child.entries if child else 0, child.size if child else 0))
+            below.append(
+                messages.Below(child.entries, child.size, child.holds) if child else _NOTHING
+            )
     own = node.attributes
     directory = messages.Directory(
         own.mode, own.mtime_ns, own.uid, own.gid, node.problem, part, below, end < rows

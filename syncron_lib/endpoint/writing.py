@@ -70,7 +70,29 @@ class Writing:
         published, problems = self._receiver.store(content)
         passed_on = content.problems if isinstance(content, pack.Groups) else ()
         busy = int((time.perf_counter() - began) * 1e6)
-        return messages.Stored(published, busy, bounded(problems), bounded(passed_on))
+        return messages.Stored(published, busy, bounded(problems), bounded(passed_on), ())
+
+    def move(self, request: messages.Move) -> messages.Stored:
+        """Make directories and move entries; what cannot be moved is to be sent."""
+        from syncron_lib.fs.relocation import Relocation
+
+        relocation = Relocation(self._directories, self._ledger, self._keep)
+        problems = []
+        again = []
+        for item in request.directories:
+            try:
+                relocation.make(item.path, Attributes(*item[1:]))
+            except OSError as error:
+                problems.append(Problem(item.path, f"cannot be made: {error.strerror}", False))
+        relocation.apply()
+        for old, new in request.items:
+            try:
+                relocation.move(old, new)
+            except OSError:
+                again.append(new)
+        relocation.apply()
+        done = len(request.items) - len(again)
+        return messages.Stored(done, 0, bounded(problems), (), again)
 
     def adjust(self, items: Sequence[SetAttributes]) -> messages.Stored:
         """Set attributes of entries whose content stays; a directory's at the end."""
@@ -88,7 +110,7 @@ class Writing:
                 done += 1
             except OSError as error:
                 problems.append(_unset(item.path, error))
-        return messages.Stored(done, 0, bounded(problems), ())
+        return messages.Stored(done, 0, bounded(problems), (), ())
 
     def _adjust(self, item: SetAttributes, finder: Finder, now: int) -> None:
         ledger, keep = self._ledger, self._keep
@@ -117,7 +139,7 @@ class Writing:
         for path in paths:
             removal.remove(path)
         problems, removal.problems = removal.problems, []
-        return messages.Stored(removal.removed - before, 0, bounded(problems), ())
+        return messages.Stored(removal.removed - before, 0, bounded(problems), (), ())
 
     def finish(self, complete: bool, whole: bool) -> tuple[list[Problem], list[bytes], list[bytes]]:
         """Give directories their attributes and bring the tree up to date: (what failed,

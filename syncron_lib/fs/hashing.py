@@ -40,7 +40,7 @@ class Finder:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._node: Optional[Node] = None
+        self._packed = b""
         self._columns: Optional[Stats] = None
 
     def find(self, path: bytes) -> Optional[Found]:
@@ -49,17 +49,14 @@ class Finder:
         node = self._tree.nodes.get(parent)
         if node is None or not node.stats:
             return None
-        if node is not self._node or self._columns is None:
-            self._node, self._columns = node, node.columns()
+        # By identity: whoever changes a node packs it anew.
+        if node.stats is not self._packed or self._columns is None:
+            self._packed, self._columns = node.stats, node.columns()
         columns = self._columns
         index = bisect_left(columns.names, name)
         if index == len(columns.names) or columns.names[index] != name:
             return None
         return Found(node, index, tuple(column[index] for column in columns))  # type: ignore[arg-type]
-
-    def clear(self) -> None:
-        """Forget what was unpacked, because nodes changed."""
-        self._node = self._columns = None
 
 
 def open_scanned(directory_fd: int, name: bytes, scanned: StatRow) -> int:

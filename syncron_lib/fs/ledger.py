@@ -53,6 +53,8 @@ class Ledger:
         self._removed: set[bytes] = set()
         self.directory_attributes: dict[bytes, Attributes] = {}
         """Attributes that directories are given at the very end."""
+        self.moved_from: list[bytes] = []
+        """Paths that directories had before they were moved."""
         self._disturbed: set[int] = set()
         """Inodes of files with several names, of which this run took one away: that alone gives
         them a new ctime."""
@@ -90,6 +92,10 @@ class Ledger:
     def touched(self, path: bytes) -> None:
         """Something in the directory ``path`` is no longer as scanned."""
         self._written.setdefault(path, {})
+
+    def is_touched(self, path: bytes) -> bool:
+        """Whether this run did something in the directory ``path``."""
+        return path in self._written
 
     def removed(self, path: bytes, is_directory: bool) -> None:
         """The entry at ``path`` is gone."""
@@ -136,7 +142,7 @@ class Ledger:
             if node is not None:
                 self._relist(node)
         tree.total()
-        return [path for path in gone if path not in tree.nodes]
+        return [path for path in (*gone, *self.moved_from) if path not in tree.nodes]
 
     def _relist(self, node: Node) -> None:
         path = node.path

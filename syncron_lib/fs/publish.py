@@ -46,7 +46,7 @@ class Publisher:
             parent_fd = self._directories.open_writable(parent)
             scanned = None
         if scanned is None:
-            self._link(staging.fd, temporary, parent_fd, name)
+            link_new(staging.fd, temporary, parent_fd, name)
         else:
             current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if not self._ledger.is_as_scanned(scanned, stats.row(name, current)):
@@ -55,21 +55,6 @@ class Publisher:
             # RACE: an edit between this stat and the rename is lost; microseconds apart.
             os.rename(temporary, name, src_dir_fd=staging.fd, dst_dir_fd=parent_fd)
         self._ledger.wrote(parent, name, written)
-
-    def _link(self, staging: int, temporary: bytes, parent_fd: int, name: bytes) -> None:
-        """Name a new entry. A link fails where a rename would replace what appeared meanwhile."""
-        try:
-            os.link(
-                temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd, follow_symlinks=False
-            )
-            os.unlink(temporary, dir_fd=staging)
-        except FileExistsError:
-            raise _appeared() from None
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            # RACE: without hard links, what appears at this very moment is replaced.
-            os.rename(temporary, name, src_dir_fd=staging, dst_dir_fd=parent_fd)
 
     def publish_directory(
         self, path: bytes, staging: Staging, staged: bytes, replace: bool
@@ -101,6 +86,26 @@ class Publisher:
             self._ledger.disturb(current)
             # RACE: an edit between this stat and the unlink is lost; microseconds apart.
             os.unlink(name, dir_fd=parent_fd)
+
+
+def link_new(source: int, old: bytes, target: int, new: bytes) -> None:
+    """Move a file to a name that nothing has. A link fails where a rename would replace what
+    appeared meanwhile."""
+    try:
+        os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except FileExistsError:
+        raise _appeared() from None
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # RACE: without hard links, what appears at this very moment is replaced.
+        os.rename(old, new, src_dir_fd=source, dst_dir_fd=target)
+    else:
+        try:
+            os.unlink(old, dir_fd=source)
+        except OSError:
+            os.unlink(new, dir_fd=target)
+            raise
 
 
 def _edited() -> OSError:

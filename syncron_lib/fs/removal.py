@@ -87,8 +87,7 @@ class Removal:
         except OSError as error:
             self._problem(path, f"cannot be deleted: {error.strerror}")
             return
-        self.removed += 1
-        self._ledger.removed(path, is_directory=False)
+        self._count(path, is_directory=False)
 
     def _rmdir(self, node: Node) -> None:
         parent, name = split(node.path)
@@ -110,8 +109,15 @@ class Removal:
             else:
                 self._problem(node.path, f"cannot be deleted: {error.strerror}")
             return
+        self._count(node.path, is_directory=True)
+
+    def _count(self, path: bytes, is_directory: bool) -> None:
         self.removed += 1
-        self._ledger.removed(node.path, is_directory=True)
+        self._ledger.removed(path, is_directory)
+        parent = self._ledger.tree.nodes.get(split(path)[0])
+        if parent is not None and parent.holds:
+            # It may be no entry of the source's, and have been made writable.
+            self._ledger.directory_attributes.setdefault(parent.path, parent.attributes)
 
     def _problem(self, path: bytes, what: str) -> None:
         self.problems.append(Problem(path, what, False))

@@ -19,7 +19,8 @@ class Node:
     ``row``: its row in the parent's columns. ``stats``: packed `Stats`. ``digests``: as in
     `core.table.Table.digests`. ``targets``, ``excluded``: strings joined by NUL. ``scope``:
     digest of the rules in force. ``merkle``: digest under the profile last sealed for, or
-    `digest.UNKNOWN`. ``entries``, ``size``: totals of all that lies below. ``identity``:
+    `digest.UNKNOWN`. ``entries``, ``size``: totals of all that lies below; ``holds``: whether
+    something there is excluded. ``identity``:
     (device, inode). ``problem``: errno that kept it from being read, 0 for none. ``stored``:
     it is in the state exactly so. ``unsettled``: rows whose digests must not be kept.
     """
@@ -29,6 +30,7 @@ class Node:
         "digests",
         "entries",
         "excluded",
+        "holds",
         "identity",
         "merkle",
         "own_entries",
@@ -53,6 +55,7 @@ class Node:
         self.digests: bytes | bytearray = b""
         self.targets = b""
         self.excluded = b""
+        self.holds = False
         self.scope = b""
         self.merkle = digest.UNKNOWN
         self.attributes = Attributes(stat.S_IFDIR, 0, 0, 0)
@@ -144,11 +147,13 @@ class Tree:
         for node in self.nodes.values():
             node.entries = node.own_entries
             node.size = node.own_size
+            node.holds = bool(node.excluded)
         for node in self.upwards():
             parent = node.parent
             if parent is not None:
                 parent.entries += node.entries
                 parent.size += node.size
+                parent.holds = parent.holds or node.holds
 
     def remove(self, tops: set[bytes]) -> list[bytes]:
         """Drop the nodes at ``tops`` and all below; the paths of all that went."""

@@ -234,10 +234,12 @@ class List(NamedTuple):
 
 
 class Below(NamedTuple):
-    """What lies below one subdirectory: counts of entries and bytes of files."""
+    """What lies below one subdirectory: counts of entries and bytes of files. ``holds``: there is
+    something that the rules leave out, too, so that the directory can neither go nor move."""
 
     entries: int
     size: int
+    holds: bool
 
 
 class Directory(NamedTuple):
@@ -345,16 +347,18 @@ class Next(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """Reply to a `Store`, `Adjust` or `Delete`: how many entries were done.
+    """Reply to a `Store`, `Move`, `Adjust` or `Delete`: how many entries were done.
 
     ``busy``: microseconds that it took, which tells a slow disk from a slow link. ``problems``:
-    the destination's own; ``passed_on``: those of the source, which came in a pack.
+    the destination's own; ``passed_on``: those of the source, which came in a pack. ``again``:
+    paths whose content should have been at the destination, and is not: it must be sent.
     """
 
     entries: int
     busy: int
     problems: Sequence[Problem]
     passed_on: Sequence[Problem]
+    again: Sequence[bytes]
 
 
 class SetAttributes(NamedTuple):
@@ -365,6 +369,21 @@ class SetAttributes(NamedTuple):
     mtime_ns: int
     uid: int
     gid: int
+
+
+class Moved(NamedTuple):
+    """An entry of the destination that gets another path."""
+
+    old: bytes
+    new: bytes
+
+
+class Move(NamedTuple):
+    """Make directories, parents first, then move files and directories, each by one rename.
+    Reply: `Stored`, with the new paths that nothing could be moved to in ``again``."""
+
+    directories: Sequence[SetAttributes]
+    items: Sequence[Moved]
 
 
 class Adjust(NamedTuple):

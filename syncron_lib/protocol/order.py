@@ -45,6 +45,7 @@ TURNS: dict[Any, Turn] = {
     messages.Begin: Turn(Phase.SEALED, Phase.SEALED, _DESTINATION),
     messages.Expect: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     STORE: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.Move: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Adjust: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Delete: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.LeaveOut: Turn(Phase.SEALED, Phase.WRITING, _DESTINATION),

@@ -57,6 +57,8 @@ from syncron_lib.protocol.messages import (
     MapIds,
     MappedIds,
     Message,
+    Move,
+    Moved,
     Next,
     Notice,
     Open,
@@ -104,6 +106,7 @@ _IDS = ListOf(Record(IdName, U32, BLOB))
 _PROBLEMS = ListOf(Record(Problem, PATH, TEXT, BOOL))
 _IGNORE_FILES = ListOf(Record(IgnoreFile, PATH, BLOB, BLOB))
 _ARRIVED = ListOf(Record(Arrived, PATH, U64, I64, U64, DIGEST))
+_ATTRIBUTES = ListOf(Record(SetAttributes, PATH, U32, I64, U32, U32))
 _TEXTS = ListOf(TEXT)
 _C, _H, _B = Sender.CLIENT, Sender.HELPER, Sender.BOTH
 
@@ -160,7 +163,7 @@ RULES: tuple[Rule, ...] = (
                 U32,
                 ERRNO,
                 TABLE,
-                ListOf(Record(Below, U64, U64)),
+                ListOf(Record(Below, U64, U64, BOOL)),
                 BOOL,
             )
         ),
@@ -178,16 +181,11 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(0x32, Select, _C, ListOf(Record(Selected, PATH, BOOL)), _ARRIVED),
     _rule(0x33, Next, _C, U8),
-    _rule(0x42, Stored, _H, U64, U64, _PROBLEMS, _PROBLEMS),
-    _rule(
-        0x43,
-        Adjust,
-        _C,
-        ListOf(Record(SetAttributes, PATH, U32, I64, U32, U32)),
-        writes=True,
-    ),
+    _rule(0x42, Stored, _H, U64, U64, _PROBLEMS, _PROBLEMS, ListOf(PATH)),
+    _rule(0x43, Adjust, _C, _ATTRIBUTES, writes=True),
     _rule(0x44, Delete, _C, ListOf(PATH), writes=True),
     _rule(0x45, LeaveOut, _C, ListOf(PATH)),
+    _rule(0x46, Move, _C, _ATTRIBUTES, ListOf(Record(Moved, PATH, PATH)), writes=True),
     _rule(0x50, Finish, _C, ListOf(PATH), BOOL, writes=True),
     _rule(0x51, Finished, _H, DIGEST, _PROBLEMS),
     _rule(0x52, Close, _C),

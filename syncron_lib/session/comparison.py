@@ -17,6 +17,7 @@ from syncron_lib.core.compare import (
     Relation,
     attributes_of,
     change_flags,
+    digest_of,
     link_targets,
     pairs,
 )
@@ -25,7 +26,7 @@ from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.plan import Adjust, Change, Create, Plan, Remove
 from syncron_lib.core.report import Cause, Failure
-from syncron_lib.core.table import MAX_ROWS, Table, joined
+from syncron_lib.core.table import MAX_ROWS, PROBLEM, Table, joined
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
@@ -214,8 +215,8 @@ class Comparison:
                 self._fail(path, "destination", other.problem)
             return
         self._targets = link_targets(mine.table)
-        below_mine = _below_by_row(mine)
-        below_theirs = _below_by_row(other)
+        below_mine = below_by_row(mine)
+        below_theirs = below_by_row(other)
         for pair in pairs(mine.table, other.table, self._profile):
             self._pair(path, pair, mine.table, other.table, below_mine, below_theirs, following)
 
@@ -387,9 +388,26 @@ class Comparison:
         """What only the destination has: deleted if that was asked for and the whole source
         could be read; else it stays, outside of what the run is about."""
         if self._options.delete and not self.source_problems:
-            self._plan.removes.extend(self._candidates)
+            self._plan.removes.extend(self._without_holding(self._candidates))
         else:
             self._plan.extras.extend(remove.path for remove in self._candidates)
+
+    def _without_holding(self, removes: Sequence[Remove]) -> Iterator[Remove]:
+        """The same, but where a directory holds what the rules leave out: it stays, and what else
+        is in it goes."""
+        self._plan.extras.extend(remove.path for remove in removes if remove.holds)
+        while removes:
+            yield from (remove for remove in removes if not remove.holds)
+            holding = [remove.path for remove in removes if remove.holds]
+            inside = []
+            for path, directory in zip(holding, listings(self._destination, holding)):
+                table, below = directory.table, below_by_row(directory)
+                inside.extend(
+                    _removal(join(path, name), table, row, below)
+                    for row, name in enumerate(table.names)
+                    if table.modes[row] != PROBLEM
+                )
+            removes = inside
 
     @property
     def withheld_removals(self) -> int:
@@ -403,7 +421,7 @@ def _own(directory: Directory) -> Attributes:
     return Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)
 
 
-def _below_by_row(directory: Directory) -> dict[int, Below]:
+def below_by_row(directory: Directory) -> dict[int, Below]:
     rows = [row for row, mode in enumerate(directory.table.modes) if stat.S_ISDIR(mode)]
     if len(rows) != len(directory.below):
         raise PeerViolation("The other side counted the subdirectories of a directory wrongly.")
@@ -419,17 +437,20 @@ def _creation(
     target: bytes | None,
 ) -> Create:
     mode = table.modes[row]
+    entries, size = 1, table.sizes[row] if stat.S_ISREG(mode) else 0
     if stat.S_ISDIR(mode):
-        return Create(path, mode, below[row].entries + 1, below[row].size, None, replaces)
-    size = table.sizes[row] if stat.S_ISREG(mode) else 0
-    return Create(path, mode, 1, size, target, replaces)
+        entries, size = below[row].entries + 1, below[row].size
+    own = attributes_of(table, row)
+    return Create(path, mode, entries, size, target, replaces, own, digest_of(table, row))
 
 
 def _removal(path: bytes, table: Table, row: int, below: dict[int, Below]) -> Remove:
     mode = table.modes[row]
+    entries, size, holds = 1, table.sizes[row] if stat.S_ISREG(mode) else 0, False
     if stat.S_ISDIR(mode):
-        return Remove(path, True, below[row].entries + 1, below[row].size)
-    return Remove(path, False, 1, table.sizes[row] if stat.S_ISREG(mode) else 0)
+        entries, size, holds = below[row].entries + 1, below[row].size, below[row].holds
+    own = attributes_of(table, row)
+    return Remove(path, stat.S_ISDIR(mode), entries, size, own, digest_of(table, row), holds)
 
 
 def _hash_batches(files: Iterable[_Unsure]) -> Iterator[list[bytes]]:

@@ -13,6 +13,7 @@ from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.session.comparison import listings
 
 _DELETING = "*deleting  "
+_MOVING = "*moving    "
 
 
 def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
@@ -23,6 +24,13 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
     below = list(_below(plan, source))
     made = [_created(create, transfer) for create in plan.creates]
     made.extend(_new(path, mode, size, target, transfer) for path, mode, size, target in below)
+    made.extend(
+        Item(Action.CREATE, "c" + new_flags(make.attributes.mode), make.path, True, 0)
+        for make in plan.makes
+    )
+    for move in plan.moves:
+        directory = stat.S_ISDIR(move.attributes.mode)
+        made.append(Item(Action.MOVE, _MOVING, move.path, directory, move.size, None, move.old))
     for change in plan.changes:
         mark = transfer if change.flags.startswith("f") else "c"
         made.append(

@@ -74,6 +74,7 @@ class SingleRun:
             report.created = min(transfer.published, plan.created)
             report.changed = transfer.published - report.created
             report.metadata, report.deleted = transfer.adjusted, transfer.deleted
+            report.moved = transfer.moved
             report.bytes_transferred = transfer.content
         report.duration = time.monotonic() - self._began
         report.bytes_sent, report.bytes_received = self._pool.bytes_on_the_wire()
@@ -131,7 +132,7 @@ class SingleRun:
                 report.match = equal
         else:
             if not plan.is_empty:
-                self._transfer(ends, plan)
+                self._transfer(ends, plan, facts)
             self._finish(ends, plan)
         self._count(plan)
         self._close(ends)
@@ -203,7 +204,17 @@ class SingleRun:
         self.report.bytes_hashed += comparison.bytes_hashed
         if comparison.withheld_removals:
             self._warn_of_no_deletes(comparison.withheld_removals)
+        if plan.creates and plan.removes and not self._options.verify:
+            self._find_moves(ends, profile, plan)
         return plan
+
+    def _find_moves(self, ends: Ends, profile: Profile, plan: Plan) -> None:
+        from syncron_lib.session.moving import MoveSearch
+
+        def on_hashed(size: int) -> None:
+            self.report.bytes_hashed += size
+
+        MoveSearch(ends.source, ends.destination, profile, on_hashed).apply_to(plan)
 
     def _warn_of_no_deletes(self, entries: int) -> None:
         self._warn(
@@ -218,7 +229,7 @@ class SingleRun:
         for item in items.of_plan(plan, ends.source, "<" if sending else ">"):
             self._observer.item(item)
 
-    def _transfer(self, ends: Ends, plan: Plan) -> None:
+    def _transfer(self, ends: Ends, plan: Plan, facts: guards.Facts) -> None:
         options, report, observer = self._options, self.report, self._observer
         observer.phase(Phase.TRANSFER)
         total = plan.size
@@ -243,6 +254,8 @@ class SingleRun:
                     self._warn_of_no_deletes(sum(remove.entries for remove in plan.removes))
                 plan.extras.extend(remove.path for remove in plan.removes)
                 plan.removes.clear()
+            if plan.instead:
+                self._withhold(plan, facts)
             if plan.removes:
                 observer.phase(Phase.DELETE)
 
@@ -250,6 +263,23 @@ class SingleRun:
         transfer.run(plan, self._users, self._groups, before_deletes)
         report.bytes_transferred = transfer.content
         report.bytes_hashed += transfer.content
+
+    def _withhold(self, plan: Plan, facts: guards.Facts) -> None:
+        """Delete nothing that could not be moved and was not created either, and no more of what
+        could not be moved than may be deleted."""
+        from syncron_lib.session.moving import withhold
+
+        above = guards.exceeds(plan, facts, self._options.max_delete)
+        kept = withhold(plan, lambda new: above or any(_is_in(path, new) for path in self._failed))
+        if kept:
+            self._fail(
+                Failure(
+                    b"",
+                    "destination",
+                    f"{kept} entries could not be moved and are kept where they were",
+                    Cause.ERROR,
+                )
+            )
 
     def _finish(self, ends: Ends, plan: Plan) -> None:
         """Both sides bring their trees up to date, and say their roots."""
@@ -284,12 +314,13 @@ class SingleRun:
         report.created = plan.created
         report.changed = sum(1 for change in plan.changes if change.path not in failed)
         report.metadata = sum(1 for adjust in plan.adjusts if adjust.path not in failed)
+        report.moved = plan.moved
         report.deleted = plan.deleted
         trees = [create.path for create in plan.creates]
         lost = sum(1 for path in failed if any(_is_in(path, tree) for tree in trees))
         report.created -= min(lost, report.created)
         report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
-        touched = plan.created + len(plan.changes) + len(plan.adjusts)
+        touched = plan.created + plan.moved + len(plan.changes) + len(plan.adjusts)
         report.unchanged = max(0, report.source_entries - touched)
 
     def _decide_exit(self, plan: Plan) -> None:

@@ -101,9 +101,9 @@ class Transfer:
         self._compression = compression
         self.content = 0
         """Bytes of files that were sent, before compression."""
-        self.published = self.adjusted = self.deleted = 0
-        """Entries that the destination has said to be done: with their content, their attributes
-        only, or gone."""
+        self.published = self.moved = self.adjusted = self.deleted = 0
+        """Entries that the destination has said to be done: with their content, under another
+        path, their attributes only, or gone."""
 
     def run(
         self,
@@ -116,6 +116,8 @@ class Transfer:
         leftovers = reply_of(
             self._destination.submit(messages.Begin(users, groups)), messages.Leftovers
         )
+        if plan.moves:
+            self._move(plan)
         self._announce(plan, leftovers.arrived)
         if plan.creates or plan.changes:
             self._stream()
@@ -126,6 +128,11 @@ class Transfer:
         for stored in replies(self._destination, requests, messages.Stored):
             self._note(stored)
             self.deleted += stored.entries
+
+    def _move(self, plan: Plan) -> None:
+        from syncron_lib.session.moving import carry_out
+
+        self.moved = carry_out(self._destination, plan, self._note)
 
     def _announce(self, plan: Plan, arrived: Sequence[Arrived]) -> None:
         """Tell both sides what will move; entries that need no frame of their own first."""
@@ -186,7 +193,12 @@ class Transfer:
 
     def _adjust(self, plan: Plan) -> None:
         items = [messages.SetAttributes(adjust.path, *adjust.attributes) for adjust in plan.adjusts]
-        adjusted = {adjust.path for adjust in plan.adjusts}
+        items.extend(
+            messages.SetAttributes(move.path, *move.attributes)
+            for move in plan.moves
+            if move.differs
+        )
+        adjusted = {item.path for item in items}
         items.extend(
             messages.SetAttributes(path, *attributes)
             for path, attributes in plan.touched.items()

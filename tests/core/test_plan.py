@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncron_lib.core import guards
+from syncron_lib.core import digest, guards
 from syncron_lib.core.guards import Facts
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.options import DeleteCap
@@ -18,11 +18,14 @@ FACTS = Facts("src", "host:dst", 10, 100, False)
 
 
 def _create(entries: int = 1, size: int = 0, replaces: int = 0) -> Create:
-    return Create(b"new", FILE if entries == 1 else DIR, entries, size, None, replaces)
+    mode = FILE if entries == 1 else DIR
+    own = Attributes(mode, 0, 0, 0)
+    return Create(b"new", mode, entries, size, None, replaces, own, digest.UNKNOWN)
 
 
 def _remove(entries: int = 1) -> Remove:
-    return Remove(b"old", entries > 1, entries, 5)
+    own = Attributes(FILE if entries == 1 else DIR, 0, 0, 0)
+    return Remove(b"old", entries > 1, entries, 5, own, digest.UNKNOWN)
 
 
 def _check(plan: Plan, facts: Facts = FACTS, cap: DeleteCap | None = None, **allow: bool) -> None:

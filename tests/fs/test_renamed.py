@@ -20,7 +20,7 @@ from tests.fs.roots import (
 )
 from tests.trees import make
 
-DEEP = {
+DEEP: trees.Literal = {
     "a": {"file": b"content", "sub": {"x": b"x", "link": trees.Link(b"file"), "y": {"z": b"z"}}},
     "b": {"other": b"other"},
     "c": {},

@@ -52,7 +52,7 @@ MESSAGES: list[Any] = [
     m.List([b"", b"a", b"a/b"], b"name"),
     m.Listing(
         [
-            m.Directory(stat.S_IFDIR | 0o700, -2, 1, 2, 0, _TABLE, [m.Below(3, 4)], False),
+            m.Directory(stat.S_IFDIR | 0o700, -2, 1, 2, 0, _TABLE, [m.Below(3, 4, True)], False),
             m.Directory(stat.S_IFDIR | 0o700, 0, 0, 0, 13, table(), [], True),
         ]
     ),
@@ -63,7 +63,8 @@ MESSAGES: list[Any] = [
     m.Expect([m.Expected(b"new", True, False), m.Expected(b"old", False, True)]),
     m.Select([m.Selected(b"new", True)], [m.Arrived(b"big", 100, 5, 50, _DIGEST)]),
     m.Next(3),
-    m.Stored(4, 1_500, [_PROBLEM], []),
+    m.Stored(4, 1_500, [_PROBLEM], [], [b"a/again"]),
+    m.Move([m.SetAttributes(b"d", stat.S_IFDIR | 0o750, 6, 7, 8)], [m.Moved(b"old/x", b"d/\xff")]),
     m.Adjust([m.SetAttributes(b"f", stat.S_IFREG | 0o4755, 6, 7, 8)]),
     m.Delete([b"old/dir"]),
     m.LeaveOut([b"extra/x"]),

@@ -1,0 +1,224 @@
+"""Moving: entries of the destination that get another path, each by one rename.
+
+What is moved must be as it was scanned, and nothing may be where it goes. The tree in memory
+follows at once: to all that comes after, an entry was scanned where it is now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+
+from syncron_lib.core import digest
+from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.names import PRIVATE, join, split
+from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.fs import stats
+from syncron_lib.fs.attributes import Applied
+from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.hashing import Finder
+from syncron_lib.fs.ledger import Ledger
+from syncron_lib.fs.publish import link_new
+from syncron_lib.fs.stats import StatRow, is_settled_as_written
+from syncron_lib.fs.tree import Node, is_directory
+
+_FILE, _DIRECTORY = stat.S_IFREG, stat.S_IFDIR
+
+
+class Relocation:
+    """Makes directories and moves entries in one tree; `apply` brings the nodes up to date."""
+
+    def __init__(self, directories: Directories, ledger: Ledger, keep: Applied) -> None:
+        self._directories = directories
+        self._ledger = ledger
+        self._keep = keep
+        self._finder = Finder(ledger.tree)
+        self._taken: dict[bytes, set[bytes]] = {}
+        self._added: dict[bytes, list[tuple[StatRow, bytes]]] = {}
+        """By directory: names that are there no more, and new rows with their digests."""
+
+    def make(self, path: bytes, attributes: Attributes) -> None:
+        """Make a directory, which gets its attributes at the end. Raises OSError."""
+        self._require_free(path)
+        parent, name = split(path)
+        fd = self._directories.open_writable(parent)
+        os.mkdir(name, self._keep.mode_of(attributes) | 0o700, dir_fd=fd)
+        st = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        node = Node(path, self._ledger.tree.nodes.get(parent), 0)
+        self._ledger.tree.nodes[path] = node
+        self._ledger.tree.ordered = False
+        self._ledger.directory_attributes[path] = attributes
+        self._add(path, stats.row(name, st), digest.UNKNOWN)
+
+    def move(self, old: bytes, new: bytes) -> None:
+        """Give the file or directory at ``old`` the path ``new``. Raises OSError where either
+        is not as it was scanned, and where the file system cannot rename it."""
+        found = self._finder.find(old)
+        parent, name = split(old)
+        new_parent, new_name = split(new)
+        if found is None or name in self._taken.get(parent, ()):
+            raise _changed()
+        self._require_free(new)
+        # Borrowed descriptors do not outlast the opening of many others.
+        with _held(self._directories.open_writable(parent)) as source:
+            with _held(self._directories.open_writable(new_parent)) as target:
+                if is_directory(found.stats[1]):
+                    self._rename_directory(old, found.stats, (source, name), (target, new_name))
+                    self._rekey(old, new)
+                else:
+                    self._rename_file(found.stats, (source, name), (target, new_name))
+                st = os.stat(new_name, dir_fd=target, follow_symlinks=False)
+        self._taken.setdefault(parent, set()).add(name)
+        self._ledger.touched(parent)
+        start = found.row * digest.SIZE
+        value = bytes(found.node.digests[start : start + digest.SIZE])
+        row = stats.row(new_name, st)
+        # Whoever edited it in this moment has another size or time now.
+        if not is_directory(row[1]) and row[1:4] != found.stats[1:4]:
+            value = digest.UNKNOWN
+        self._add(new, row, value)
+
+    def _require_free(self, path: bytes) -> None:
+        """See that the tree has no entry at ``path``, and the directory that it is to be in."""
+        parent, name = split(path)
+        if name in (b"", PRIVATE) or self._finder.find(path) is not None:
+            raise FileExistsError(errno.EEXIST, "it is there already")
+        if parent not in self._ledger.tree.nodes:
+            raise FileNotFoundError(errno.ENOENT, "its directory is not there")
+
+    def _add(self, path: bytes, row: StatRow, value: bytes) -> None:
+        parent = split(path)[0]
+        self._added.setdefault(parent, []).append((row, value))
+        self._ledger.touched(parent)
+
+    def _rename_file(
+        self, scanned: StatRow, old: tuple[int, bytes], new: tuple[int, bytes]
+    ) -> None:
+        st = os.stat(old[1], dir_fd=old[0], follow_symlinks=False)
+        if not stat.S_ISREG(scanned[1]) or not self._ledger.is_as_scanned(
+            scanned, stats.row(scanned[0], st)
+        ):
+            raise _changed()
+        _require_nothing(*new)
+        self._ledger.disturb(st)
+        link_new(*old, *new)
+
+    def _rename_directory(
+        self, path: bytes, scanned: StatRow, old: tuple[int, bytes], new: tuple[int, bytes]
+    ) -> None:
+        st = os.stat(old[1], dir_fd=old[0], follow_symlinks=False)
+        now = stats.row(scanned[0], st)
+        same = now == scanned or (self._ledger.is_touched(path) and now[5] == scanned[5])
+        if not same or st.st_mode & TYPE_MASK != _DIRECTORY or self._holds(path):
+            raise _changed()
+        _require_nothing(*new)
+        self._directories.forget(path)
+        # Its own entry ".." is rewritten, for which it must be writable.
+        closed = os.geteuid() != 0 and st.st_mode & 0o300 != 0o300
+        if closed:
+            os.chmod(old[1], st.st_mode & 0o7777 | 0o700, dir_fd=old[0], follow_symlinks=False)
+        try:
+            # rename(2) replaces nothing but an empty directory here.
+            os.rename(old[1], new[1], src_dir_fd=old[0], dst_dir_fd=new[0])
+        except OSError:
+            if closed:
+                os.chmod(old[1], st.st_mode & 0o7777, dir_fd=old[0], follow_symlinks=False)
+            raise
+        if closed:
+            os.chmod(new[1], st.st_mode & 0o7777, dir_fd=new[0], follow_symlinks=False)
+
+    def _holds(self, path: bytes) -> bool:
+        """Whether there is something in it that is no part of the tree, or cannot be known."""
+        return any(node.excluded or node.problem for node in self._below(path))
+
+    def _below(self, path: bytes) -> list[Node]:
+        """The nodes at ``path`` and below."""
+        nodes = self._ledger.tree.nodes
+        found = []
+        waiting = [path]
+        while waiting:
+            node = nodes.get(waiting.pop())
+            if node is not None:
+                found.append(node)
+                columns = node.columns()
+                waiting.extend(
+                    join(node.path, name)
+                    for name, mode in zip(columns.names, columns.modes)
+                    if is_directory(mode)
+                )
+        return found
+
+    def _rekey(self, old: bytes, new: bytes) -> None:
+        """Give the nodes of a moved directory their new paths."""
+        tree = self._ledger.tree
+        for node in self._below(old):
+            del tree.nodes[node.path]
+            self._ledger.moved_from.append(node.path)
+            node.path = new + node.path[len(old) :]
+            node.stored = False
+            tree.nodes[node.path] = node
+        tree.ordered = False
+
+    def apply(self) -> None:
+        """Bring the rows of directories up to date after any number of moves."""
+        for path in {*self._taken, *self._added}:
+            node = self._ledger.tree.nodes.get(path)
+            if node is not None:
+                self._rewrite(node, self._taken.get(path, set()), self._added.get(path, ()))
+        self._taken.clear()
+        self._added.clear()
+
+    def _rewrite(
+        self, node: Node, taken: set[bytes], added: Sequence[tuple[StatRow, bytes]]
+    ) -> None:
+        digests = bytes(node.digests)
+        unsettled = node.unsettled or ()
+        rows: list[tuple[StatRow, bytes, bool]] = [
+            (row, digests[index * digest.SIZE : (index + 1) * digest.SIZE], index in unsettled)
+            for index, row in enumerate(zip(*node.columns()))
+            if row[0] not in taken
+        ]
+        for row, value in added:
+            settled = is_directory(row[1]) or is_settled_as_written(row[3], row[4])
+            rows.append((row, value, not settled))
+        rows.sort()
+        # Only files and directories come and go: symlinks keep their order, and their targets.
+        node.stats = stats.pack([row for row, _, _ in rows])
+        node.digests = b"".join([value for _, value, _ in rows])
+        node.unsettled = {index for index, row in enumerate(rows) if row[2]} or None
+        node.own_entries = len(rows)
+        node.own_size = sum(row[2] for row, _, _ in rows if row[1] & TYPE_MASK == _FILE)
+        node.merkle = digest.UNKNOWN
+        node.stored = False
+        self._number_children(node, (row for row, _, _ in rows))
+
+    def _number_children(self, node: Node, rows: Iterable[StatRow]) -> None:
+        for index, row in enumerate(rows):
+            if is_directory(row[1]):
+                child = self._ledger.tree.nodes.get(join(node.path, row[0]))
+                if child is not None:
+                    child.parent, child.row = node, index
+
+
+@contextlib.contextmanager
+def _held(borrowed: int) -> Iterator[int]:
+    fd = os.dup(borrowed)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _require_nothing(directory: int, name: bytes) -> None:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    raise FileExistsError(errno.EEXIST, "there is something at its new path")
+
+
+def _changed() -> OSError:
+    return FileNotFoundError(errno.ENOENT, "it was changed at the destination during the run")
