@@ -82,9 +82,13 @@ class LocalEndpoint:
             messages.List: self._list,
             messages.Hash: self._hash,
             messages.Select: self._select,
+            messages.GetSizes: self._get_sizes,
+            messages.Offer: self._offer,
             messages.Next: self._next,
             messages.Begin: self._begin,
             messages.Expect: self._expect,
+            messages.Find: self._find,
+            messages.Keep: self._keep,
             messages.Move: self._move,
             messages.Adjust: self._adjust,
             messages.Delete: self._delete,
@@ -338,12 +342,21 @@ class LocalEndpoint:
         self._sender.select(request.items, request.arrived)
         return messages.Done()
 
-    def _next(self, request: messages.Next) -> list[pack.Buffer]:
+    def _sends(self) -> Sender:
         if self._sender is None:
             raise PeerViolation("The client asked for content before selecting any.")
+        return self._sender
+
+    def _get_sizes(self, _request: messages.GetSizes) -> messages.Sizes:
+        return messages.Sizes(self._sends().sizes())
+
+    def _offer(self, request: messages.Offer) -> messages.Wanted:
+        return messages.Wanted(self._sends().offer(request.contents))
+
+    def _next(self, request: messages.Next) -> list[pack.Buffer]:
         if request.level > pack.MAX_LEVEL:
             raise PeerViolation(f"The client asked for compression of level {request.level}.")
-        return self._sender.next(request.level)
+        return self._sends().next(request.level)
 
     # --- receiving ------------------------------------------------------------------------------
 
@@ -371,6 +384,14 @@ class LocalEndpoint:
 
     def _store(self, request: RawPack) -> messages.Stored:
         return self._writes().store(request.payload)
+
+    def _find(self, request: messages.Find) -> messages.Found:
+        if self._hasher is None:  # it was missing, and has just been made
+            return messages.Found(b"")
+        return self._writes().find(request, self._hasher)
+
+    def _keep(self, request: messages.Keep) -> messages.Done:
+        return self._writes().keep(request)
 
     def _move(self, request: messages.Move) -> messages.Stored:
         return self._writes().move(request)

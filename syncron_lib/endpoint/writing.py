@@ -16,13 +16,14 @@ from syncron_lib.endpoint.parts import bounded
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs import attributes, stats
 from syncron_lib.fs.directories import Directories
-from syncron_lib.fs.hashing import Finder
+from syncron_lib.fs.hashing import FileHasher, Finder
 from syncron_lib.fs.ledger import Ledger, Written
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.receive import Receiver
 from syncron_lib.fs.removal import Removal
 from syncron_lib.fs.tree import Tree, is_directory
 from syncron_lib.protocol import messages, pack
+from syncron_lib.protocol.contents import pack_contents, unpack_sizes
 from syncron_lib.protocol.messages import Arrived, Expected, Problem, SetAttributes
 
 
@@ -67,10 +68,20 @@ class Writing:
         content = pack.unpack_pack(payload)
         if isinstance(content, pack.End):
             raise PeerViolation("The client stored the end of a transfer.")
-        published, problems = self._receiver.store(content)
+        published, problems, again = self._receiver.store(content)
         passed_on = content.problems if isinstance(content, pack.Groups) else ()
         busy = int((time.perf_counter() - began) * 1e6)
-        return messages.Stored(published, busy, bounded(problems), bounded(passed_on), ())
+        return messages.Stored(published, busy, bounded(problems), bounded(passed_on), again)
+
+    def find(self, request: messages.Find, hasher: FileHasher) -> messages.Found:
+        """What is here of the sizes in question."""
+        sizes = set(unpack_sizes(request.sizes))
+        return messages.Found(pack_contents(self._receiver.contents.find(sizes, hasher)))
+
+    def keep(self, request: messages.Keep) -> messages.Done:
+        """Keep these contents until the end, even where their files are replaced."""
+        self._receiver.contents.keep(request.digests)
+        return messages.Done()
 
     def move(self, request: messages.Move) -> messages.Stored:
         """Make directories and move entries; what cannot be moved is to be sent."""

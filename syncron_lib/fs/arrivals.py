@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import shown
@@ -21,16 +22,18 @@ _ARRIVED = 48
 
 
 class Arrivals:
-    """Staged files by the path they were meant for."""
+    """Staged files by what they hold, whatever they are called by now."""
 
     def __init__(self, stagings: Stagings, algorithm: digest.Algorithm) -> None:
         self._stagings = stagings
         self._algorithm = algorithm
-        self._found: dict[bytes, tuple[Staging, Leftover, Arrived]] = {}
+        self._found: dict[tuple[int, bytes], list[tuple[Staging, Leftover]]] = {}
+        """By length and digest."""
 
     def offer(self, limit: int = _OFFERED) -> list[Arrived]:
         """Find and hash what there is, the largest files first and no more than ``limit`` bytes
         can tell of; the rest will be sent again."""
+        offered = []
         found = sorted(self._stagings.leftovers(), key=lambda item: item[1].size, reverse=True)
         for staging, left in found:
             limit -= len(left.path) + _ARRIVED
@@ -45,9 +48,9 @@ class Arrivals:
                     os.close(fd)
                 if length:
                     value = hasher.digest()[: digest.SIZE]
-                    arrived = Arrived(left.path, left.size, left.mtime_ns, length, value)
-                    self._found[left.path] = (staging, left, arrived)
-        return [arrived for _, _, arrived in self._found.values()]
+                    self._found.setdefault((length, value), []).append((staging, left))
+                    offered.append(Arrived(left.path, left.size, left.mtime_ns, length, value))
+        return offered
 
     def _open(self, staging: Staging, left: Leftover, flags: int) -> int:
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -59,15 +62,13 @@ class Arrivals:
         finally:
             os.close(directory)
 
-    def take(self, path: bytes, size: int, value: bytes, directory: int, name: bytes) -> int:
-        """Move the whole file that was staged for ``path`` to ``name`` in ``directory``; its
-        descriptor, for reading."""
-        entry = self._found.pop(path, None)
-        if entry is None or (entry[2].length, entry[2].digest) != (size, value):
-            raise PeerViolation(
-                f"The other side counts on content of {shown(path)} that is not here."
-            )
-        staging, left, _ = entry
+    def take(self, size: int, value: bytes, directory: int, name: bytes) -> Optional[int]:
+        """Move a file with this content to ``name`` in ``directory``; its descriptor, for
+        reading, or None where there is no such file."""
+        places = self._found.get((size, value))
+        if not places:
+            return None
+        staging, left = places.pop()
         source = staging.fd
         fd = self._open(staging, left, os.O_RDONLY)
         try:
@@ -83,13 +84,16 @@ class Arrivals:
             raise
         return fd
 
-    def go_on(self, path: bytes, length: int, hasher: digest.Hasher) -> tuple[Staging, bytes, int]:
-        """Take up a large file of which ``length`` bytes are here: (staging, name in it,
-        descriptor at its end). They go into ``hasher``."""
-        entry = self._found.pop(path, None)
-        if entry is None or entry[2].length != length or entry[1].directory:
+    def go_on(
+        self, path: bytes, length: int, value: bytes, hasher: digest.Hasher
+    ) -> tuple[Staging, bytes, int]:
+        """Take up a large file of which ``length`` bytes with the digest ``value`` are here:
+        (staging, name in it, descriptor at its end). They go into ``hasher``."""
+        places = [each for each in self._found.get((length, value), ()) if not each[1].directory]
+        if not places:
             raise PeerViolation(f"The other side goes on with {shown(path)}, which is not here.")
-        staging, left, _ = entry
+        staging, left = places[0]
+        self._found[length, value].remove(places[0])
         fd = self._open(staging, left, os.O_RDWR)
         try:
             read_into(hasher, fd)

@@ -44,7 +44,7 @@ def begin(
     """Begin a file with its first piece, or go on where an interrupted run was."""
     hasher = algorithm.new()
     if piece.offset:
-        staging, name, fd = arrivals.go_on(piece.path, piece.offset, hasher)
+        staging, name, fd = arrivals.go_on(piece.path, piece.offset, piece.digest, hasher)
     else:
         staging = stagings.beside(split(piece.path)[0])
         name = staging.name_for_large(piece.path, piece.size, piece.attributes.mtime_ns)

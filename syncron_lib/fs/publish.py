@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from syncron_lib.core.names import split
 from syncron_lib.core.table import TYPE_MASK
@@ -22,7 +23,16 @@ _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.E
 class Publisher:
     """Moves entries from staging to their places. Raises OSError where one must stay."""
 
-    def __init__(self, directories: Directories, ledger: Ledger, removal: Removal) -> None:
+    def __init__(
+        self,
+        directories: Directories,
+        ledger: Ledger,
+        removal: Removal,
+        before_replacing: Callable[[bytes, int, Staging], None],
+    ) -> None:
+        """``before_replacing``: called with an entry's path, its directory's descriptor and the
+        staging there, just before something else gets its name."""
+        self._before_replacing = before_replacing
         self._directories = directories
         self._ledger = ledger
         self._finder = Finder(ledger.tree)
@@ -52,6 +62,7 @@ class Publisher:
             if not self._ledger.is_as_scanned(scanned, stats.row(name, current)):
                 raise _edited()
             self._ledger.disturb(current)
+            self._before_replacing(path, parent_fd, staging)
             # RACE: an edit between this stat and the rename is lost; microseconds apart.
             os.rename(temporary, name, src_dir_fd=staging.fd, dst_dir_fd=parent_fd)
         self._ledger.wrote(parent, name, written)

@@ -22,13 +22,16 @@ from syncron_lib.errors import FileFatal, PeerViolation
 from syncron_lib.fs import attributes, stats
 from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.attributes import Applied
+from syncron_lib.fs.contents import Contents, Missing
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
 from syncron_lib.fs.largefile import LargeFile, begin, write_all
 from syncron_lib.fs.ledger import Ledger, NewEntry, Written
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher
+from syncron_lib.fs.references import REPEATED
 from syncron_lib.fs.removal import Removal
 from syncron_lib.fs.staging import CREATE_FILE, Staging
+from syncron_lib.protocol.contents import Content
 from syncron_lib.protocol.messages import Arrived, Expected, Problem
 from syncron_lib.protocol.pack import Group, Groups, Piece
 
@@ -65,7 +68,8 @@ class Receiver:
         self._ledger = ledger
         self._stagings = stagings
         self._arrivals = Arrivals(stagings, algorithm)
-        self._publisher = Publisher(directories, ledger, removal)
+        self.contents = Contents(directories, ledger, self._arrivals, algorithm)
+        self._publisher = Publisher(directories, ledger, removal, self.contents.set_aside)
         self._algorithm = algorithm
         self._keep = keep
         self._files: dict[bytes, bool] = {}
@@ -79,6 +83,7 @@ class Receiver:
         self._skipped: set[bytes] = set()
         """Large files that could not be begun; the rest of their pieces is passed over."""
         self._problems: list[Problem] = []
+        self._again: list[bytes] = []
         self._published = 0
 
     # --- what will come ---------------------------------------------------------------------
@@ -97,8 +102,9 @@ class Receiver:
 
     # --- packs --------------------------------------------------------------------------------
 
-    def store(self, pack: Groups | Piece) -> tuple[int, list[Problem]]:
-        """Take a pack; how many entries were published, and which were not.
+    def store(self, pack: Groups | Piece) -> tuple[int, list[Problem], list[bytes]]:
+        """Take a pack; how many entries were published, which were not, and which are to be sent
+        again, with their content.
 
         Raises FileFatal where nothing further can succeed, PeerViolation where the pack holds
         what was not asked for.
@@ -119,7 +125,8 @@ class Receiver:
             raise
         published, self._published = self._published, 0
         problems, self._problems = self._problems, []
-        return published, problems
+        again, self._again = self._again, []
+        return published, problems, again
 
     def _give_up(self, error: OSError) -> None:
         self.abandon()
@@ -159,12 +166,16 @@ class Receiver:
             if group.new:  # its directory could not be staged
                 continue
             replace = self._files.pop(path, None)
+            if replace is None and group.kept and group.path in self._created:
+                replace = False  # a large file of a new directory
             if replace is None:
                 raise PeerViolation(
                     f"The other side sent {shown(path)}, which it was not asked for."
                 )
             try:
                 self._entry(path, table, row, data, replace)
+            except Missing:
+                self._again.append(path)
             except OSError as error:
                 self._failed(path, error)
         return position
@@ -198,6 +209,7 @@ class Receiver:
             self._failed(path, error)
             return None
         self._staged = _Staged(path, staging, name, fd, group.attributes, [])
+        self.contents.staged = path, fd
         return self._staged
 
     def _inherit_group(self, parent: bytes, fd: int) -> None:
@@ -214,6 +226,7 @@ class Receiver:
         """Create a group's entries in a staged directory. Hot: most files of a first copy."""
         directory = staged.fd
         made = staged.entries.append
+        published = self.contents.published
         keep = self._keep
         permissions, times = keep.permissions, keep.times
         chowns = keep.owner or keep.group
@@ -239,7 +252,7 @@ class Receiver:
                     made((stats.row(name, st), digest.UNKNOWN, target))
                     continue
                 if group.kept:
-                    fd = self._arrivals.take(join(group.path, name), size, value, directory, name)
+                    fd = self.contents.take(Content(size, value), directory, name)
                     data = None
                 else:
                     data = body[position : position + size]
@@ -271,6 +284,8 @@ class Receiver:
                     st = fstat(fd)
                 finally:
                     close(fd)
+                if size >= REPEATED:
+                    published(value, staged.path, name)
                 made(
                     (
                         (
@@ -287,6 +302,8 @@ class Receiver:
                         b"",
                     )
                 )
+            except Missing:
+                self._again.append(join(group.path, name))
             except OSError as error:
                 # Half a file must not be published with its directory.
                 with contextlib.suppress(OSError):
@@ -296,7 +313,7 @@ class Receiver:
 
     def _publish_directory(self, staged: _Staged) -> None:
         path = staged.path
-        self._staged = None
+        self._staged = self.contents.staged = None
         try:
             replace = self._trees.get(path, False)
             self._publisher.publish_directory(path, staged.staging, staged.name, replace)
@@ -327,7 +344,7 @@ class Receiver:
         try:
             if is_file:
                 if data is None:
-                    fd = self._arrivals.take(path, size, value, staging.fd, temporary)
+                    fd = self.contents.take(Content(size, value), staging.fd, temporary)
                 else:
                     if self._algorithm.of(data) != value:
                         raise _wrong_content(path)
@@ -346,6 +363,8 @@ class Receiver:
                 written = Written(0, attributes_.mtime_ns, value)
             self._publisher.publish(path, staging, temporary, replace, written)
             self._published += 1
+            if written.size >= REPEATED:
+                self.contents.published(value, *split(path))
         except OSError:
             staging.remove(temporary)
             raise
@@ -423,6 +442,7 @@ class Receiver:
             replace = self._files.pop(path, False)
             self._publisher.publish(path, large.staging, large.name, replace, written)
             self._published += 1
+            self.contents.published(value, *split(path))
         self._large = None
         os.close(large.fd)
 
@@ -430,7 +450,7 @@ class Receiver:
         """Let go of what is half done; it stays staged for the next run."""
         if self._staged is not None:
             os.close(self._staged.fd)
-            self._staged = None
+            self._staged = self.contents.staged = None
         if self._large is not None:
             os.close(self._large.fd)
             self._large = None

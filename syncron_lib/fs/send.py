@@ -16,8 +16,10 @@ from syncron_lib.core.table import EMPTY, PROBLEM, TYPE_MASK, Table, chosen
 from syncron_lib.fs import stats
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE, Changed, open_scanned
+from syncron_lib.fs.references import LARGE, REPEATED, References, sizes_of
 from syncron_lib.fs.stats import StatRow, Stats, is_settled
 from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.protocol.contents import pack_sizes, unpack_contents
 from syncron_lib.protocol.messages import Arrived, Problem, Selected
 from syncron_lib.protocol.pack import Buffer, Group, Groups, Packer, Piece
 
@@ -29,8 +31,6 @@ PACK_ROWS = 4000
 PACK_HEADER = 4 << 20
 """Bytes of paths, names and targets after which a pack ends, for trees of empty directories: its
 frame has a limit."""
-LARGE = 512 << 10
-"""Files of this size and more travel in pieces."""
 _TRIES = 3
 """How often a small file that changes while it is read is read again."""
 
@@ -60,7 +60,7 @@ class Sender:
         self._algorithm = algorithm
         self._real_name = real_name
         self._selected: list[Selected] = []
-        self._arrived: dict[bytes, Arrived] = {}
+        self._references = References(tree, directories, algorithm, real_name)
         self._packer = Packer()
         self._level = 0
         self._packs: Optional[Iterator[list[Buffer]]] = None
@@ -75,9 +75,26 @@ class Sender:
         """Bytes read so far; every one of them was hashed."""
 
     def select(self, items: Iterable[Selected], arrived: Iterable[Arrived]) -> None:
-        """Add to what will be sent, and to what the destination has of it."""
+        """Add to what will be sent, and to what the destination has of it. After the end it is a
+        new round, of what could not be taken from there: all of it comes with its content."""
+        if self._packs is not None:
+            self._packs = None
+            self._selected.clear()
+            self._references.forget()
         self._selected.extend(items)
-        self._arrived.update((item.path, item) for item in arrived)
+        self._references.arrived(arrived)
+
+    def sizes(self) -> bytes:
+        """The sizes of what was selected, as `protocol.contents` packs them."""
+        return pack_sizes(sizes_of((part.node, part.rows) for part in self._parts()))
+
+    def offer(self, contents: bytes) -> bytes:
+        """Take in what the destination has; digests of the large files that are among it."""
+        large = self._references.offer(unpack_contents(contents))
+        if not large:
+            return b""
+        parts = ((part.node, part.rows) for part in self._parts())
+        return b"".join(self._references.wanted(parts, large))
 
     def next(self, level: int) -> list[Buffer]:
         """The next pack, encoded; its parts are valid until the next call."""
@@ -164,6 +181,8 @@ class Sender:
         sent: list[int] = []
         kept: list[int] = []
         view = self._view
+        here = self._references.here
+        most = self._references.most
         of = self._algorithm.of
         open_, readv, fstat, close = os.open, os.readv, os.fstat, os.close
         rows = range(len(columns.names)) if part.rows is None else part.rows
@@ -220,9 +239,11 @@ class Sender:
             digests[start : start + 16] = value
             if row in replaced or not is_settled(columns.mtimes[row], columns.ctimes[row], began):
                 unsettled.add(row)
-            if self._arrived and self._has_arrived(join(path, name), columns, row, value):
+            if value in here and size:
                 kept.append(row)
             else:
+                if size >= REPEATED and len(here) < most:
+                    here.add(value)
                 self._filled = filled + size
                 sent.append(row)
             self._rows += 1
@@ -253,10 +274,6 @@ class Sender:
             finally:
                 os.close(fd)
         raise Changed("changed while it was read")
-
-    def _has_arrived(self, path: bytes, columns: Stats, row: int, value: bytes) -> bool:
-        there = self._arrived.get(path)
-        return there is not None and (there.length, there.digest) == (columns.sizes[row], value)
 
     def _problem(self, path: bytes, what: str, vanished: bool) -> None:
         self._problems.append(Problem(path, what, vanished))
@@ -290,16 +307,15 @@ class Sender:
     ) -> None:
         """Add the rows so far as a group (two, where some need no content)."""
         self._header += 100 + len(part.node.path) + len(part.node.stats) + len(part.node.targets)
+        # What is kept may be what has just been sent, so it comes behind that.
+        node, new = part.node, part.new
+        if sent or (new and not kept):
+            table = _table(node, columns, digests, sent, replaced)
+            ends = last and not kept
+            self._groups.append(Group(node.path, new, ends, False, node.attributes, table))
         if kept:
-            table = _table(part.node, columns, digests, kept, {})
-            self._groups.append(
-                Group(part.node.path, part.new, False, True, part.node.attributes, table)
-            )
-        if sent or part.new:
-            table = _table(part.node, columns, digests, sent, replaced)
-            self._groups.append(
-                Group(part.node.path, part.new, last, False, part.node.attributes, table)
-            )
+            table = _table(node, columns, digests, kept, replaced)
+            self._groups.append(Group(node.path, new, last, True, node.attributes, table))
 
     def _flush(self) -> list[Buffer]:
         groups, self._groups = self._groups, []
@@ -316,6 +332,12 @@ class Sender:
         name, mode, size, mtime, ctime, _, uid, gid = scanned
         path = join(node.path, name)
         own = Attributes(mode, mtime, uid, gid)
+        if self._references.has(node, row, size):
+            self._rows += 1
+            table = _table(node, columns, bytearray(node.digests), [row], {})
+            self._groups.append(Group(node.path, False, False, True, node.attributes, table))
+            yield self._flush()
+            return
         began = time.time_ns()
         try:
             directory = self._directories.open(node.path)
@@ -325,8 +347,11 @@ class Sender:
             return
         offset = 0
         try:
-            hasher = self._algorithm.new()
-            offset = self._resume(fd, path, scanned, hasher)
+            hasher, offset = self._references.begun(fd, path, scanned)
+            if offset:  # what it goes on behind is named by its digest
+                value = hasher.digest()[: digest.SIZE]
+                piece = Piece(path, own, size, offset, False, False, value, b"")
+                yield self._packer.piece(piece, 0)
             view = self._view
             while True:
                 count = (
@@ -344,6 +369,7 @@ class Sender:
                 if last and not failed:
                     settled = is_settled(mtime, ctime, began)
                     node.set_digest(row, value, settled)
+                    self._references.sent(size, value)
                 if failed:
                     self._problem(path, "changed while it was read", vanished=True)
                 piece = Piece(path, own, size, offset, last, failed, value, body)
@@ -357,33 +383,6 @@ class Sender:
             yield self._packer.piece(failed_piece, 0)
         finally:
             os.close(fd)
-
-    def _resume(self, fd: int, path: bytes, scanned: StatRow, hasher: digest.Hasher) -> int:
-        """Where to go on in a file of which the destination has a beginning; 0 where it has not.
-        ``fd`` and ``hasher`` are left at that place."""
-        there = self._arrived.get(path)
-        size, mtime = scanned[2], scanned[3]
-        if there is None or (there.size, there.mtime_ns) != (size, mtime) or there.length > size:
-            return 0
-        trial = self._algorithm.new()
-        left = there.length
-        while left:
-            count = os.readv(fd, (self._view[: min(PACK_SIZE, left)],))
-            if not count:
-                break
-            trial.update(self._view[:count])
-            left -= count
-        os.lseek(fd, 0, os.SEEK_SET)
-        if left or trial.digest()[: digest.SIZE] != there.digest:
-            return 0
-        left = there.length
-        while left:
-            count = os.readv(fd, (self._view[: min(PACK_SIZE, left)],))
-            if not count:
-                raise OSError(5, "shorter than a moment ago")
-            hasher.update(self._view[:count])
-            left -= count
-        return there.length
 
 
 _GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO))

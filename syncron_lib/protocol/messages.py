@@ -346,6 +346,47 @@ class Next(NamedTuple):
     level: int
 
 
+class GetSizes(NamedTuple):
+    """Ask the source for the sizes of the selected files, in order to ask the destination."""
+
+
+class Sizes(NamedTuple):
+    """Reply to `GetSizes`: distinct sizes, 8 bytes each."""
+
+    sizes: bytes
+
+
+class Find(NamedTuple):
+    """Ask the destination for the contents that it has of these sizes (as in `Sizes`)."""
+
+    sizes: bytes
+
+
+class Found(NamedTuple):
+    """Reply to `Find`: contents, 8 bytes of size and 16 of digest each."""
+
+    contents: bytes
+
+
+class Offer(NamedTuple):
+    """Tell the source which contents the destination has (as in `Found`)."""
+
+    contents: bytes
+
+
+class Wanted(NamedTuple):
+    """Reply to `Offer`: digests of large contents that the source will refer to."""
+
+    digests: bytes
+
+
+class Keep(NamedTuple):
+    """Tell the destination of which large contents it must not lose the last copy before the
+    end. Reply: `Done`."""
+
+    digests: bytes
+
+
 class Stored(NamedTuple):
     """Reply to a `Store`, `Move`, `Adjust` or `Delete`: how many entries were done.
 

@@ -399,7 +399,7 @@ class Comparison:
         while removes:
             yield from (remove for remove in removes if not remove.holds)
             holding = [remove.path for remove in removes if remove.holds]
-            inside = []
+            inside: list[Remove] = []
             for path, directory in zip(holding, listings(self._destination, holding)):
                 table, below = directory.table, below_by_row(directory)
                 inside.extend(

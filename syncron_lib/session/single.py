@@ -246,6 +246,7 @@ class SingleRun:
             self._fail,
             on_progress,
             Compression(can and wanted, options.compress == "zstd"),
+            reuse=ends.destination_scanned.entries > 0,
         )
 
         def before_deletes() -> None:

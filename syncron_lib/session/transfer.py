@@ -93,12 +93,17 @@ class Transfer:
         on_failure: Callable[[Failure], None],
         on_progress: Callable[[int], None],
         compression: Compression,
+        reuse: bool = True,
     ) -> None:
+        """``reuse``: the destination may have some of the content."""
+        self._reuse = reuse
         self._source = source
         self._destination = destination
         self._on_failure = on_failure
         self._on_progress = on_progress
         self._compression = compression
+        self._again: list[bytes] = []
+        """Paths whose content the destination should have had, and has not."""
         self.content = 0
         """Bytes of files that were sent, before compression."""
         self.published = self.moved = self.adjusted = self.deleted = 0
@@ -120,7 +125,13 @@ class Transfer:
             self._move(plan)
         self._announce(plan, leftovers.arrived)
         if plan.creates or plan.changes:
+            if self._reuse:
+                from syncron_lib.session.reuse import offer
+
+                offer(self._source, self._destination, plan)
             self._stream()
+            if self._again:
+                self._send_again(plan)
         self._adjust(plan)
         before_deletes()
         paths = [remove.path for remove in plan.removes]
@@ -134,6 +145,14 @@ class Transfer:
 
         self.moved = carry_out(self._destination, plan, self._note)
 
+    def _send_again(self, plan: Plan) -> None:
+        """Send as it is what was not found at the destination after all."""
+        replacing = {create.path for create in plan.creates if create.replaces}
+        expected = [Expected(path, False, path in replacing) for path in self._again]
+        self._select(expected, [Selected(path, False) for path in self._again], ())
+        self._again = []
+        self._stream()
+
     def _announce(self, plan: Plan, arrived: Sequence[Arrived]) -> None:
         """Tell both sides what will move; entries that need no frame of their own first."""
         expected = []
@@ -145,6 +164,14 @@ class Transfer:
         for change in plan.changes:
             expected.append(Expected(change.path, False, False))
             selected.append(Selected(change.path, False))
+        self._select(expected, selected, arrived)
+
+    def _select(
+        self,
+        expected: Sequence[Expected],
+        selected: Sequence[Selected],
+        arrived: Sequence[Arrived],
+    ) -> None:
         expects = (messages.Expect(some) for some in self._batches(expected))
         selects = [messages.Select(some, ()) for some in self._batches(selected)]
         if selects:
@@ -183,6 +210,7 @@ class Transfer:
         stored = reply_of(future, messages.Stored)
         self._compression.stored(stored.busy)
         self._note(stored)
+        self._again.extend(stored.again)
         self.published += stored.entries
 
     def _note(self, stored: messages.Stored) -> None:

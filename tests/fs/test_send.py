@@ -12,7 +12,8 @@ from syncron_lib.core.names import join
 from syncron_lib.core.table import Table
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
-from syncron_lib.fs.send import LARGE, PACK_SIZE
+from syncron_lib.fs.references import LARGE
+from syncron_lib.fs.send import PACK_SIZE
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import MAX_PAYLOAD
 from syncron_lib.protocol.messages import Arrived, Role
@@ -276,16 +277,30 @@ def _big_source(tmp_path: Path) -> tuple[bytes, int]:
     return content, os.stat(tmp_path / "source" / "big").st_mtime_ns
 
 
-@pytest.mark.parametrize("length", [1, 100_000, PACK_SIZE, 2 * PACK_SIZE + 1000])
-def test_a_large_file_goes_on_where_it_was(endpoint, tmp_path, length):
+@pytest.mark.parametrize("path", [b"big", b"what it was called then"])
+@pytest.mark.parametrize("length", [1, 100_000, PACK_SIZE])
+def test_a_large_file_goes_on_where_it_was(endpoint, tmp_path, length, path):
     content, mtime = _big_source(tmp_path)
     begin(endpoint, tmp_path / "source", Role.SOURCE)
-    there = Arrived(b"big", len(content), mtime, length, XXH3.of(content[:length]))
-    _select(endpoint, selected(b"big"), arrived=[there])
+    there = Arrived(path, len(content), mtime, length, XXH3.of(content[:length]))
+    other = there._replace(path=b"other", length=length + 1)
+    _select(endpoint, selected(b"big"), arrived=[other, there])
     pieces = [pack for pack in _packs(endpoint) if isinstance(pack, Piece)]
-    assert pieces[0].offset == length
+    assert (pieces[0].offset, bytes(pieces[0].body)) == (length, b"")
+    assert pieces[0].digest == there.digest
     assert b"".join(bytes(piece.body) for piece in pieces) == content[length:]
     assert pieces[-1].digest == XXH3.of(content)
+
+
+def test_a_large_file_that_arrived_whole_is_not_sent(endpoint, tmp_path):
+    content, _ = _big_source(tmp_path)
+    begin(endpoint, tmp_path / "source", Role.SOURCE)
+    there = Arrived(b"other", len(content), 5, len(content), XXH3.of(content))
+    _select(endpoint, selected(b"big"), arrived=[there])
+    (pack,) = _packs(endpoint)
+    assert isinstance(pack, Groups)
+    (group,) = pack.groups
+    assert (group.kept, list(group.table.names), len(pack.body)) == (True, [b"big"], 0)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +311,6 @@ def test_a_large_file_goes_on_where_it_was(endpoint, tmp_path, length):
         lambda there: there._replace(size=there.size + 1),
         lambda there: there._replace(length=there.size + 1),
         lambda there: there._replace(length=there.length + 1),
-        lambda there: there._replace(path=b"other"),
     ],
 )
 def test_what_arrived_of_another_file_is_not_gone_on_with(endpoint, tmp_path, change):
@@ -376,13 +390,20 @@ def test_an_interrupted_run_is_gone_on_with(endpoint, tmp_path, packs):
     assert sent <= total - (packs - 1) * PACK_SIZE // 2
 
 
-def test_content_that_is_not_here_cannot_be_counted_on(endpoint, tmp_path):
+def test_content_that_is_not_here_is_asked_for_again(endpoint, tmp_path):
     make(tmp_path / "root", {})
     make(tmp_path / "source", {"f": b"content"})
     begin(endpoint, tmp_path / "source", Role.SOURCE)
     _select(endpoint, selected(b"f"), arrived=[Arrived(b"f", 7, 0, 7, XXH3.of(b"content"))])
     destination = local()
     start_writing(destination, tmp_path / "root", [expected(b"f")])
-    with pytest.raises(Exception, match="counts on content of f that is not here"):
-        ask(destination, ask(endpoint, messages.Next(0)))
+    stored = ask(destination, ask(endpoint, messages.Next(0)))
+    assert (stored.entries, stored.problems, stored.again) == (0, [], [b"f"])
+    assert isinstance(unpack_pack(bytes(ask(endpoint, messages.Next(0)).payload)), End)
+    # Another round, in which all content comes.
+    _select(endpoint, selected(b"f"))
+    assert ask(destination, messages.Expect([expected(b"f")])) == messages.Done()
+    stored = ask(destination, ask(endpoint, messages.Next(0)))
+    assert (stored.entries, stored.again) == (1, [])
     destination.close()
+    assert (tmp_path / "root/f").read_bytes() == b"content"
