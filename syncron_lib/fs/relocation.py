@@ -36,9 +36,10 @@ class Relocation:
         self._ledger = ledger
         self._keep = keep
         self._finder = Finder(ledger.tree)
-        self._taken: dict[bytes, set[bytes]] = {}
-        self._added: dict[bytes, list[tuple[StatRow, bytes]]] = {}
-        """By directory: names that are there no more, and new rows with their digests."""
+        self._taken: dict[Node, set[bytes]] = {}
+        self._added: dict[Node, list[tuple[StatRow, bytes]]] = {}
+        """By directory (which may itself move): names that are there no more, and new rows with
+        their digests."""
 
     def make(self, path: bytes, attributes: Attributes) -> None:
         """Make a directory, which gets its attributes at the end. Raises OSError."""
@@ -59,7 +60,7 @@ class Relocation:
         found = self._finder.find(old)
         parent, name = split(old)
         new_parent, new_name = split(new)
-        if found is None or name in self._taken.get(parent, ()):
+        if found is None or name in self._taken.get(found.node, ()):
             raise _changed()
         self._require_free(new)
         # Borrowed descriptors do not outlast the opening of many others.
@@ -71,7 +72,7 @@ class Relocation:
                 else:
                     self._rename_file(found.stats, (source, name), (target, new_name))
                 st = os.stat(new_name, dir_fd=target, follow_symlinks=False)
-        self._taken.setdefault(parent, set()).add(name)
+        self._taken.setdefault(found.node, set()).add(name)
         self._ledger.touched(parent)
         start = found.row * digest.SIZE
         value = bytes(found.node.digests[start : start + digest.SIZE])
@@ -91,7 +92,7 @@ class Relocation:
 
     def _add(self, path: bytes, row: StatRow, value: bytes) -> None:
         parent = split(path)[0]
-        self._added.setdefault(parent, []).append((row, value))
+        self._added.setdefault(self._ledger.tree.nodes[parent], []).append((row, value))
         self._ledger.touched(parent)
 
     def _rename_file(
@@ -164,10 +165,8 @@ class Relocation:
 
     def apply(self) -> None:
         """Bring the rows of directories up to date after any number of moves."""
-        for path in {*self._taken, *self._added}:
-            node = self._ledger.tree.nodes.get(path)
-            if node is not None:
-                self._rewrite(node, self._taken.get(path, set()), self._added.get(path, ()))
+        for node in {*self._taken, *self._added}:
+            self._rewrite(node, self._taken.get(node, set()), self._added.get(node, ()))
         self._taken.clear()
         self._added.clear()
 

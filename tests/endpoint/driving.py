@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Expected, Role, Selected
 from syncron_lib.protocol.pack import Group, Groups, Packer, Piece
 from syncron_lib.session.comparison import Comparison
+from syncron_lib.session.moving import MoveSearch
 from syncron_lib.session.transfer import Compression, Transfer
 from tests.core.tables import ALL
 
@@ -105,11 +106,19 @@ def _unwatched(_done: int, _total: int) -> None:
 
 
 def carry_out(
-    source: Endpoint, destination: Endpoint, *, delete: bool = True, compress: bool = False
+    source: Endpoint,
+    destination: Endpoint,
+    *,
+    delete: bool = True,
+    compress: bool = False,
+    when_planned: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Compare two endpoints that are begun, and make the destination like the source."""
     failures: list[Failure] = []
     plan = _comparison(source, destination, delete, failures)
+    if delete:
+        MoveSearch(source, destination, ALL, lambda _: None).apply_to(plan)
+    when_planned()
     transfer = Transfer(
         source, destination, failures.append, lambda _: None, Compression(compress, compress)
     )
