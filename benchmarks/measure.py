@@ -1,4 +1,4 @@
-"""Running one command: how long it takes, and how much memory its processes hold."""
+"""Running one command: how long it takes, what it says, and how much memory its processes hold."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ LIMIT_SECONDS = 1200
 """A run that takes longer has hung; the longest row is far below."""
 
 _LOOK_EVERY = 0.01
+_SETTLE_SECONDS = 10.0
+_SERVER_NAMES = {"sshd", "sshd-session", "sshd-auth"}
 
 
 class ToolFailed(Exception):
@@ -45,7 +47,15 @@ class Memory:
     remote_helper: int
 
 
-def memory(command: Sequence[str], environment: Mapping[str, str], server: int) -> Memory:
+@dataclass(frozen=True)
+class Watched:
+    """What was seen of one run that was not timed."""
+
+    memory: Memory
+    output: str
+
+
+def watch(command: Sequence[str], environment: Mapping[str, str], server: int) -> Watched:
     """Run to the end, looking at the processes below the command and below ``server``.
 
     The kernel keeps each process' peak, so all that is missed is what one grew by in its last
@@ -53,27 +63,39 @@ def memory(command: Sequence[str], environment: Mapping[str, str], server: int) 
     """
     client = local = remote = 0
     deadline = time.monotonic() + LIMIT_SECONDS
-    with tempfile.TemporaryFile() as errors:
-        process = _start(command, environment, errors.fileno())
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as output:
+        process = _start(command, environment, errors.fileno(), output.fileno())
         while process.poll() is None:
             if time.monotonic() > deadline:
                 os.killpg(process.pid, signal.SIGKILL)
             client = max(client, _peak(process.pid))
             local = max([local, *map(_peak, _descendants(process.pid, {"ssh"}))])
-            remote = max([remote, *map(_peak, _descendants(server, {"sshd", "sshd-session"}))])
+            remote = max([remote, *map(_peak, _descendants(server, _SERVER_NAMES))])
             time.sleep(_LOOK_EVERY)
         _insist_on_success(command, process.returncode, errors.fileno())
-    return Memory(client, local, remote)
+        output.seek(0)
+        said = output.read().decode(errors="replace")
+    return Watched(Memory(client, local, remote), said)
+
+
+def settle(server: int) -> None:
+    """Return when nothing that an earlier command left runs below ``server`` any more."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while _descendants(server, set()) and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY)
 
 
 def _start(
-    command: Sequence[str], environment: Mapping[str, str], errors: int
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    errors: int,
+    output: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=output,
         stderr=errors,
         start_new_session=True,
     )
