@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks import table
 from benchmarks.install import installed
@@ -30,6 +31,9 @@ def main() -> int:
     if arguments.list:
         for row in ROWS:
             print(f"{row.name:16} {row.says}")
+        return 0
+    if arguments.earlier:
+        _show([json.loads(Path(name).read_text()) for name in arguments.earlier], arguments.into)
         return 0
     unknown = [name for name in arguments.rows if name not in by_name]
     if unknown:
@@ -74,6 +78,17 @@ def _parser() -> argparse.ArgumentParser:
         "--directory", metavar="DIR", help="where the trees go (default: memory, if there is room)"
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures here, too")
+    parser.add_argument(
+        "--from",
+        dest="earlier",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="measure nothing: one table of what earlier runs wrote with --json (repeat)",
+    )
+    parser.add_argument(
+        "--into", metavar="DOCUMENT", help="put the table into this Markdown file, too"
+    )
     return parser
 
 
@@ -103,9 +118,6 @@ def _run(rows: list[Row], directory: Path, arguments: argparse.Namespace) -> int
         )
         workshop.reach(server.port)
         trees = Trees(workshop)
-        place = "memory" if workshop.in_memory else "files on disk"
-        print(table.heading(around, arguments.runs, arguments.scale, place))
-        print(table.head())
         for row in rows:
             try:
                 results = carry_out(row, workshop, trees, arguments.runs)
@@ -113,13 +125,27 @@ def _run(rows: list[Row], directory: Path, arguments: argparse.Namespace) -> int
                 tell(f"{row.name} FAILED: {problem}")
                 failed = True
                 continue
-            print(*table.lines(row, results), sep="\n", flush=True)
             figures.append(table.values(row, results))
-        print("\n" + "\n".join(f"- {row.name}: {row.says}" for row in rows))
+            tell("\n".join(table.lines(figures[-1])))
+        in_memory = workshop.in_memory
+    result = {
+        **around,
+        "runs": arguments.runs,
+        "scale": arguments.scale,
+        "place": "memory" if in_memory else "files on disk",
+        "rows": figures,
+    }
     if arguments.json:
-        result = {**around, "runs": arguments.runs, "scale": arguments.scale, "place": place}
-        Path(arguments.json).write_text(json.dumps({**result, "rows": figures}, indent=1) + "\n")
+        Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+    _show([result], arguments.into)
     return 1 if failed else 0
+
+
+def _show(runs: list[dict[str, Any]], document: str | None) -> None:
+    text = table.whole(runs)
+    print(text, end="")
+    if document:
+        table.put_into(Path(document), text)
 
 
 def _environment(directory: Path, state: Path) -> dict[str, str]:

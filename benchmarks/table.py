@@ -1,4 +1,4 @@
-"""The result: a table in Markdown or values for programs, with what it was measured on."""
+"""The result: values for programs, and from them a table in Markdown."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import statistics
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import Row
+from benchmarks.rows import ROWS, Row
 from benchmarks.runner import Result
 from benchmarks.tools import CIPHER
+
+_BEGIN = "<!-- benchmarks: begin -->\n"
+_END = "<!-- benchmarks: end -->\n"
 
 
 def surroundings(syncron: Sequence[str]) -> dict[str, Any]:
@@ -27,16 +31,40 @@ def surroundings(syncron: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def heading(around: dict[str, Any], runs: int, scale: float, place: str) -> str:
-    """A sentence of what the figures depend on."""
+def values(row: Row, results: Sequence[Result]) -> dict[str, Any]:
+    """One row: seconds, and sizes in bytes."""
+    tools = []
+    for result in results:
+        seen = asdict(result.seen) if result.seen else {}
+        seconds = [round(each, 4) for each in result.seconds]
+        tools.append({"tool": result.tool, "seconds": seconds, **seen})
+    aims = {"at_most": row.at_most, "literal_at_most": row.literal_at_most}
+    return {"row": row.name, **aims, "tools": tools}
+
+
+def merged(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of several runs of this program, each once: the last that was measured."""
+    by_name = {row["row"]: row for run in runs for row in run["rows"]}
+    return [by_name[row.name] for row in ROWS if row.name in by_name]
+
+
+def heading(runs: Sequence[dict[str, Any]]) -> str:
+    """What the figures depend on, and what they are."""
+    sentences = list(dict.fromkeys(_measured_on(run) for run in runs))
     return (
-        f"{around['syncron']}; {around['rsync']}; Python {around['python']}; "
-        f"{around['cores']} cores, load {around['load']} before. "
-        f"Seconds: median (least to most) of {runs} runs of each in turn, over one sshd on "
-        f"loopback ({around['cipher']}), trees in {place}"
-        + (f", scale {scale:g}" if scale != 1 else "")
-        + ". On the wire: to the remote + from it, SSH included. Literal: content sent as such. "
-        "Memory: peak of client / local helper / largest remote process.\n"
+        "\n".join(sentences)
+        + "\nSeconds: median (least to most). On the wire: to the remote + from it, SSH included."
+        "\nLiteral: content sent as such. Memory: peak of the client / the largest local helper /"
+        "\nthe largest remote process.\n"
+    )
+
+
+def _measured_on(run: dict[str, Any]) -> str:
+    scale = f", scale {run['scale']:g}" if run["scale"] != 1 else ""
+    return (
+        f"{run['syncron']}; {run['rsync']}; Python {run['python']}; {run['cores']} cores.\n"
+        f"{run['runs']} runs of each tool in turn over one sshd on loopback ({run['cipher']}),\n"
+        f"trees in {run['place']}{scale}."
     )
 
 
@@ -48,64 +76,58 @@ def head() -> str:
     )
 
 
-def lines(row: Row, results: Sequence[Result]) -> Iterator[str]:
+def lines(row: dict[str, Any]) -> Iterator[str]:
     """A line a tool; medians are what is compared."""
-    rsync = _rsync(results)
-    for result in results:
-        median = statistics.median(result.seconds)
-        ratio = f"{median / statistics.median(rsync.seconds):.2f}" if rsync else ""
-        aim = f"≤ {row.at_most}" if row.at_most and result.tool.startswith("syncron") else ""
+    rsync = next((tool for tool in row["tools"] if tool["tool"].startswith("rsync")), None)
+    for tool in row["tools"]:
+        seconds = tool["seconds"]
+        median = statistics.median(seconds)
+        ratio = f"{median / statistics.median(rsync['seconds']):.2f}" if rsync else ""
+        is_ours = tool["tool"].startswith("syncron")
         cells = [
-            row.name,
-            result.tool,
-            f"{median:.2f} ({min(result.seconds):.2f} to {max(result.seconds):.2f})",
+            row["row"],
+            tool["tool"],
+            f"{median:.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
             ratio,
-            aim,
-            *_seen(row, result, rsync),
+            f"≤ {row['at_most']}" if row["at_most"] and is_ours else "",
+            f"{_size(tool['bytes_up'])} + {_size(tool['bytes_down'])}" if tool["bytes_up"] else "",
+            _literal(tool, rsync, row["literal_at_most"] if is_ours else None),
+            _memory(tool),
         ]
         yield f"| {' | '.join(cells)} |"
 
 
-def _seen(row: Row, result: Result, rsync: Result | None) -> tuple[str, str, str]:
-    seen = result.seen
-    if seen is None:
-        return ("", "", "")
-    wire = f"{_size(seen.bytes_up)} + {_size(seen.bytes_down)}" if seen.bytes_up else ""
-    if seen.literal is None:  # A reference; what it holds in memory says nothing.
-        return (wire, "", "")
-    literal = _size(seen.literal)
-    theirs = rsync.seen.literal if rsync and rsync.seen else None
-    if row.literal_at_most and theirs and result is not rsync:
-        literal += f" ({seen.literal / theirs:.2f}, aim ≤ {row.literal_at_most})"
-    memory = seen.memory
-    peaks = (memory.client, memory.local_helper, memory.remote_helper)
-    return (wire, literal, " / ".join(f"{peak / 1e6:.0f}" for peak in peaks) + " MB")
+def whole(runs: Sequence[dict[str, Any]]) -> str:
+    """Heading, table, and what its rows are."""
+    rows = merged(runs)
+    body = [line for row in rows for line in lines(row)]
+    names = {row["row"] for row in rows}
+    legend = [f"- {row.name}: {row.says}" for row in ROWS if row.name in names]
+    return "\n".join([heading(runs), head(), *body, "", *legend]) + "\n"
 
 
-def values(row: Row, results: Sequence[Result]) -> dict[str, Any]:
-    """The same for programs: seconds, and sizes in bytes."""
-    rsync = _rsync(results)
-    return {
-        "row": row.name,
-        "says": row.says,
-        "at_most": row.at_most,
-        "literal_at_most": row.literal_at_most,
-        "tools": [
-            {
-                "tool": result.tool,
-                "seconds": [round(each, 4) for each in result.seconds],
-                "median": round(statistics.median(result.seconds), 4),
-                "against_rsync": rsync
-                and round(statistics.median(result.seconds) / statistics.median(rsync.seconds), 4),
-                **(asdict(result.seen) if result.seen else {}),
-            }
-            for result in results
-        ],
-    }
+def put_into(document: Path, text: str) -> None:
+    """Replace what stands between the two markers."""
+    before, begin, rest = document.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{document} has no place for the table: {_BEGIN}{_END}")
+    document.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
-def _rsync(results: Sequence[Result]) -> Result | None:
-    return next((result for result in results if result.tool.startswith("rsync")), None)
+def _literal(tool: dict[str, Any], rsync: dict[str, Any] | None, at_most: float | None) -> str:
+    ours = tool["literal"]
+    if ours is None:
+        return ""
+    theirs = rsync and rsync["literal"]
+    compared = f" ({ours / theirs:.2f}, aim ≤ {at_most})" if at_most and theirs else ""
+    return _size(ours) + compared
+
+
+def _memory(tool: dict[str, Any]) -> str:
+    if tool["literal"] is None:  # A reference: what it holds in memory says nothing.
+        return ""
+    return " / ".join(f"{peak / 1e6:.0f}" for peak in tool["memory"].values()) + " MB"
 
 
 def _size(count: int) -> str:

@@ -67,6 +67,40 @@ def test_rows_of_every_kind_run_and_are_checked(tmp_path: Path) -> None:
             assert by_tool[tool]["memory"]["client"] > 1_000_000
 
 
+def test_runs_make_one_table_in_a_document(tmp_path: Path) -> None:
+    names = ("tiny-nothing", "tiny", "tiny")
+    files = [tmp_path / str(number) for number in range(len(names))]
+    document = tmp_path / "document.md"
+    document.write_text(
+        "before\n<!-- benchmarks: begin -->\nold\n<!-- benchmarks: end -->\nafter\n"
+    )
+    for number, (name, file) in enumerate(zip(names, files, strict=True)):
+        seen = {"bytes_up": 5_000, "bytes_down": 49_990_000, "literal": 999}
+        memory = {"client": 40_000_000, "local_helper": 20_000_000, "remote_helper": 10_000_000}
+        tools = [
+            {"tool": tool, "seconds": seconds, "memory": memory, **seen}
+            for tool, seconds in (("syncron", [number + 1, 0.5, 9]), ("rsync", [4, 4, 4]))
+        ]
+        row = {"row": name, "at_most": 1.0, "literal_at_most": None, "tools": tools}
+        around = {"syncron": "S", "rsync": "R", "python": "3", "cores": 2, "cipher": "C"}
+        options = {"runs": 3, "scale": 1, "place": "memory"}
+        file.write_text(json.dumps({**around, **options, "rows": [row]}))
+    done = bench(*(f"--from={file}" for file in files), f"--into={document}")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    rest = "5.00 kB + 50.0 MB | 999 B | 40 / 20 / 10 MB |"
+    assert [line for line in lines if line.startswith("| tiny")] == [
+        f"| tiny | syncron | 3.00 (0.50 to 9.00) | 0.75 | ≤ 1.0 | {rest}",
+        f"| tiny | rsync | 4.00 (4.00 to 4.00) | 1.00 |  | {rest}",
+        f"| tiny-nothing | syncron | 1.00 (0.50 to 9.00) | 0.25 | ≤ 1.0 | {rest}",
+        f"| tiny-nothing | rsync | 4.00 (4.00 to 4.00) | 1.00 |  | {rest}",
+    ]
+    text = document.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n")
+    assert done.stdout in text
+    assert "old" not in text
+
+
 def test_a_slow_link_is_slow(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     done = bench("tiny-slow", "--runs", "1", "--tools", "ssh", "--json", str(figures))
