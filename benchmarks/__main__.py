@@ -102,7 +102,7 @@ def _run(rows: list[Row], directory: Path, arguments: argparse.Namespace) -> int
     syncron = shlex.split(arguments.syncron) if arguments.syncron else [str(copy)]
     remote = None if arguments.shipped else arguments.remote_syncron or str(copy)
     around = table.surroundings(syncron)
-    figures = []
+    figures: list[dict[str, Any]] = []
     failed = False
     with running_sshd(directory / "sshd", [there]) as server:
         workshop = Workshop(
@@ -118,6 +118,13 @@ def _run(rows: list[Row], directory: Path, arguments: argparse.Namespace) -> int
         )
         workshop.reach(server.port)
         trees = Trees(workshop)
+        result = {
+            **around,
+            "runs": arguments.runs,
+            "scale": arguments.scale,
+            "place": "memory" if workshop.in_memory else "files on disk",
+            "rows": figures,
+        }
         for row in rows:
             try:
                 results = carry_out(row, workshop, trees, arguments.runs)
@@ -127,16 +134,8 @@ def _run(rows: list[Row], directory: Path, arguments: argparse.Namespace) -> int
                 continue
             figures.append(table.values(row, results))
             tell("\n".join(table.lines(figures[-1])))
-        in_memory = workshop.in_memory
-    result = {
-        **around,
-        "runs": arguments.runs,
-        "scale": arguments.scale,
-        "place": "memory" if in_memory else "files on disk",
-        "rows": figures,
-    }
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+            if arguments.json:  # After every row: what was measured outlives an interruption.
+                Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
     _show([result], arguments.into)
     return 1 if failed else 0
 

@@ -34,7 +34,7 @@ class Seen:
     bytes_up: int
     bytes_down: int
     literal: int | None
-    memory: measure.Memory
+    loads: dict[str, measure.Load]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Workshop:
             relay.bytes_up - up,
             relay.bytes_down - down,
             tool.literal(watched.output),
-            watched.memory,
+            {name: getattr(watched, name) for name in ("client", "local_helper", "remote", "ssh")},
         )
 
 

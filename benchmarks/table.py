@@ -55,7 +55,8 @@ def heading(runs: Sequence[dict[str, Any]]) -> str:
         "\n".join(sentences)
         + "\nSeconds: median (least to most). On the wire: to the remote + from it, SSH included."
         "\nLiteral: content sent as such. Memory: peak of the client / the largest local helper /"
-        "\nthe largest remote process.\n"
+        "\nthe largest remote process. CPU: seconds of the client / local helpers / remote"
+        "\nprocesses / OpenSSH at both ends.\n"
     )
 
 
@@ -71,8 +72,8 @@ def _measured_on(run: dict[str, Any]) -> str:
 def head() -> str:
     """The table's first lines."""
     return (
-        "| row | tool | seconds | against rsync | aim | on the wire | literal | memory |\n"
-        "|---|---|--:|--:|--:|--:|--:|--:|"
+        "| row | tool | seconds | against rsync | aim | on the wire | literal | memory | CPU |\n"
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|"
     )
 
 
@@ -92,7 +93,7 @@ def lines(row: dict[str, Any]) -> Iterator[str]:
             f"≤ {row['at_most']}" if row["at_most"] and is_ours else "",
             f"{_size(tool['bytes_up'])} + {_size(tool['bytes_down'])}" if tool["bytes_up"] else "",
             _literal(tool, rsync, row["literal_at_most"] if is_ours else None),
-            _memory(tool),
+            *_loads(tool),
         ]
         yield f"| {' | '.join(cells)} |"
 
@@ -124,10 +125,15 @@ def _literal(tool: dict[str, Any], rsync: dict[str, Any] | None, at_most: float 
     return _size(ours) + compared
 
 
-def _memory(tool: dict[str, Any]) -> str:
-    if tool["literal"] is None:  # A reference: what it holds in memory says nothing.
-        return ""
-    return " / ".join(f"{peak / 1e6:.0f}" for peak in tool["memory"].values()) + " MB"
+def _loads(tool: dict[str, Any]) -> tuple[str, str]:
+    """Peaks and CPU time. Peaks leave OpenSSH out."""
+    if tool["literal"] is None:  # A reference: what it takes says nothing.
+        return ("", "")
+    loads = list(tool["loads"].values())
+    return (
+        " / ".join(f"{load['peak'] / 1e6:.0f}" for load in loads[:3]) + " MB",
+        " / ".join(f"{load['cpu']:.2f}" for load in loads),
+    )
 
 
 def _size(count: int) -> str:

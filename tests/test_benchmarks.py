@@ -63,8 +63,8 @@ def test_rows_of_every_kind_run_and_are_checked(tmp_path: Path) -> None:
             sent = by_tool[tool]["bytes_up"] + by_tool[tool]["bytes_down"]
             assert by_tool[tool]["literal"] < 20 * sent
             assert sent > 4_000
-            assert min(by_tool[tool]["memory"].values()) >= 0
-            assert by_tool[tool]["memory"]["client"] > 1_000_000
+            assert by_tool[tool]["loads"]["client"]["peak"] > 1_000_000
+            assert by_tool[tool]["loads"]["ssh"]["cpu"] < 10
 
 
 def test_runs_make_one_table_in_a_document(tmp_path: Path) -> None:
@@ -76,9 +76,10 @@ def test_runs_make_one_table_in_a_document(tmp_path: Path) -> None:
     )
     for number, (name, file) in enumerate(zip(names, files, strict=True)):
         seen = {"bytes_up": 5_000, "bytes_down": 49_990_000, "literal": 999}
-        memory = {"client": 40_000_000, "local_helper": 20_000_000, "remote_helper": 10_000_000}
+        kinds = ("client", "local_helper", "remote", "ssh")
+        loads = {kind: {"peak": 1e7 * at, "cpu": 0.5 * at} for at, kind in enumerate(kinds)}
         tools = [
-            {"tool": tool, "seconds": seconds, "memory": memory, **seen}
+            {"tool": tool, "seconds": seconds, "loads": loads, **seen}
             for tool, seconds in (("syncron", [number + 1, 0.5, 9]), ("rsync", [4, 4, 4]))
         ]
         row = {"row": name, "at_most": 1.0, "literal_at_most": None, "tools": tools}
@@ -88,7 +89,7 @@ def test_runs_make_one_table_in_a_document(tmp_path: Path) -> None:
     done = bench(*(f"--from={file}" for file in files), f"--into={document}")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    rest = "5.00 kB + 50.0 MB | 999 B | 40 / 20 / 10 MB |"
+    rest = "5.00 kB + 50.0 MB | 999 B | 0 / 10 / 20 MB | 0.00 / 0.50 / 1.00 / 1.50 |"
     assert [line for line in lines if line.startswith("| tiny")] == [
         f"| tiny | syncron | 3.00 (0.50 to 9.00) | 0.75 | ≤ 1.0 | {rest}",
         f"| tiny | rsync | 4.00 (4.00 to 4.00) | 1.00 |  | {rest}",
