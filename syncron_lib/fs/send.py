@@ -14,6 +14,8 @@ from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
 from syncron_lib.core.table import EMPTY, PROBLEM, TYPE_MASK, Table, chosen
 from syncron_lib.fs import stats
+from syncron_lib.fs.chunklists import ChunkLists
+from syncron_lib.fs.deltasend import Bases
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE, Changed, open_scanned
 from syncron_lib.fs.stats import StatRow, Stats, is_settled
@@ -54,7 +56,10 @@ class Sender:
         directories: Directories,
         algorithm: digest.Algorithm,
         real_name: Callable[[bytes], bytes],
+        lists: ChunkLists,
     ) -> None:
+        """``lists``: takes the chunk lists that become known."""
+        self.bases = Bases(tree, directories, algorithm, real_name, lists)
         self._tree = tree
         self._directories = directories
         self._algorithm = algorithm
@@ -75,7 +80,8 @@ class Sender:
         """Bytes read so far; every one of them was hashed."""
 
     def select(self, items: Iterable[Selected], arrived: Iterable[Arrived]) -> None:
-        """Add to what will be sent, and to what the destination has of it."""
+        """Add to what will be sent, and to what the destination has of it; also when all that was
+        selected before has been sent."""
         self._selected.extend(items)
         self._arrived.update((item.path, item) for item in arrived)
 
@@ -84,7 +90,11 @@ class Sender:
         self._level = level
         if self._packs is None:
             self._packs = self._all()
-        return next(self._packs, None) or self._packer.end()
+        pack = next(self._packs, None)
+        if pack is None:
+            self._packs, self._selected = None, []
+            return self._packer.end()
+        return pack
 
     def _all(self) -> Iterator[list[Buffer]]:
         large: list[tuple[Node, int]] = []
@@ -184,7 +194,7 @@ class Sender:
                     self._rows += 1
                 continue
             size = columns.sizes[row]
-            if size >= LARGE:
+            if size >= LARGE or (self.bases and join(path, columns.names[row]) in self.bases):
                 large.append((node, row))
                 continue
             if self._filled + size > PACK_SIZE or self._rows >= PACK_ROWS:
@@ -310,11 +320,23 @@ class Sender:
 
     # --- large files --------------------------------------------------------------------------
 
+    def _delta(self, path: bytes) -> Iterator[list[Buffer]]:
+        """A file of which the destination has told what it has."""
+        try:
+            for delta in self.bases.deltas(path, self._arrived.get(path)):
+                self.size += delta.length
+                yield self._packer.delta(delta, self._level)
+        except (Changed, OSError) as error:
+            self._problem(path, _reason(error), vanished=_is_gone(error))
+
     def _large(self, node: Node, row: int) -> Iterator[list[Buffer]]:
         columns = node.columns()
         scanned: StatRow = tuple(column[row] for column in columns)  # type: ignore[assignment]
         name, mode, size, mtime, ctime, _, uid, gid = scanned
         path = join(node.path, name)
+        if path in self.bases:
+            yield from self._delta(path)
+            return
         own = Attributes(mode, mtime, uid, gid)
         began = time.time_ns()
         try:

@@ -30,8 +30,10 @@ from syncron_lib.protocol.codec import (
 from syncron_lib.protocol.messages import (
     Adjust,
     Arrived,
+    Basis,
     Begin,
     Below,
+    Chunks,
     Close,
     Delete,
     Directory,
@@ -41,6 +43,7 @@ from syncron_lib.protocol.messages import (
     Failed,
     Finish,
     Finished,
+    GetChunks,
     GetIgnoreFiles,
     Hash,
     Hashed,
@@ -113,7 +116,7 @@ def _rule(number: int, kind: Any, sender: Sender, *fields: Any, writes: bool = F
 
 
 RULES: tuple[Rule, ...] = (
-    _rule(0x01, Hello, _B, U32, U32, TEXT, TEXT, TEXT, U32, _TEXTS, _TEXTS, U32),
+    _rule(0x01, Hello, _B, U32, U32, TEXT, TEXT, TEXT, U32, _TEXTS, _TEXTS, _TEXTS, U32),
     _rule(0x02, Heartbeat, _B),
     _rule(0x03, Progress, _H, BOOL, U64, U64),
     _rule(0x04, Done, _H),
@@ -167,7 +170,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(0x22, Hash, _C, ListOf(PATH)),
     _rule(0x23, Hashed, _H, BLOB, U64, _PROBLEMS),
-    _rule(0x30, Begin, _C, _PAIRS, _PAIRS, writes=True),
+    _rule(0x30, Begin, _C, _PAIRS, _PAIRS, BOOL, writes=True),
     _rule(0x31, Leftovers, _H, _ARRIVED),
     _rule(
         0x34,
@@ -178,7 +181,10 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(0x32, Select, _C, ListOf(Record(Selected, PATH, BOOL)), _ARRIVED),
     _rule(0x33, Next, _C, U8),
-    _rule(0x42, Stored, _H, U64, U64, _PROBLEMS, _PROBLEMS),
+    _rule(0x3A, GetChunks, _C, PATH, TEXT, U64, U64),
+    _rule(0x3B, Chunks, _H, U32, BLOB, BLOB),
+    _rule(0x3C, Basis, _C, PATH, TEXT, U32, BLOB, BLOB, BOOL, BOOL),
+    _rule(0x42, Stored, _H, U64, U64, _PROBLEMS, _PROBLEMS, ListOf(PATH)),
     _rule(
         0x43,
         Adjust,

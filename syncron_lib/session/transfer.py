@@ -6,7 +6,7 @@ import collections
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Arrived, Expected, IdPair, Selected
 from syncron_lib.protocol.pack import Head, PackKind, read_head
 from syncron_lib.session.asking import batches, failure_of, length_of_path, replies, reply_of
+from syncron_lib.session.delta import WHOLE, DeltaChoice, is_delta, tell, windows
 
 T = TypeVar("T")
 
@@ -93,14 +94,19 @@ class Transfer:
         on_failure: Callable[[Failure], None],
         on_progress: Callable[[int], None],
         compression: Compression,
+        deltas: DeltaChoice = WHOLE,
     ) -> None:
         self._source = source
         self._destination = destination
         self._on_failure = on_failure
         self._on_progress = on_progress
         self._compression = compression
+        self._deltas = deltas
+        self._again: list[bytes] = []
         self.content = 0
-        """Bytes of files that were sent, before compression."""
+        """Bytes of the files that were sent, before compression."""
+        self.matched = 0
+        """Of these, bytes that the destination had already."""
         self.published = self.adjusted = self.deleted = 0
         """Entries that the destination has said to be done: with their content, their attributes
         only, or gone."""
@@ -114,11 +120,19 @@ class Transfer:
     ) -> None:
         """Carry ``plan`` out, but for the end (`messages.Finish`)."""
         leftovers = reply_of(
-            self._destination.submit(messages.Begin(users, groups)), messages.Leftovers
+            self._destination.submit(messages.Begin(users, groups, self._deltas.in_place)),
+            messages.Leftovers,
         )
-        self._announce(plan, leftovers.arrived)
-        if plan.creates or plan.changes:
+        deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
+        self._announce(plan, leftovers.arrived, {change.path for change in deltas})
+        if len(plan.creates) + len(plan.changes) > len(deltas):
             self._stream()
+        for window in windows(deltas):
+            tell(self._source, self._destination, self._deltas, window)
+            self._select([change.path for change in window])
+        if self._again:
+            again, self._again = self._again, []
+            self._select(again)
         self._adjust(plan)
         before_deletes()
         paths = [remove.path for remove in plan.removes]
@@ -127,8 +141,16 @@ class Transfer:
             self._note(stored)
             self.deleted += stored.entries
 
-    def _announce(self, plan: Plan, arrived: Sequence[Arrived]) -> None:
-        """Tell both sides what will move; entries that need no frame of their own first."""
+    def _select(self, paths: Sequence[bytes]) -> None:
+        """Have these files sent, now that all before them are."""
+        items = [Selected(path, False) for path in paths]
+        requests = (messages.Select(some, ()) for some in self._batches(items))
+        collections.deque(replies(self._source, requests, messages.Done), maxlen=0)
+        self._stream()
+
+    def _announce(self, plan: Plan, arrived: Sequence[Arrived], later: Set[bytes]) -> None:
+        """Tell both sides what will move; entries that need no frame of their own first.
+        ``later``: what is selected when more is known of it."""
         expected = []
         selected = []
         for create in plan.creates:
@@ -137,9 +159,12 @@ class Transfer:
             selected.append(Selected(create.path, tree))
         for change in plan.changes:
             expected.append(Expected(change.path, False, False))
-            selected.append(Selected(change.path, False))
+            if change.path not in later:
+                selected.append(Selected(change.path, False))
         expects = (messages.Expect(some) for some in self._batches(expected))
         selects = [messages.Select(some, ()) for some in self._batches(selected)]
+        if arrived and not selects:
+            selects = [messages.Select((), ())]
         if selects:
             selects[0] = selects[0]._replace(arrived=arrived)
         both = itertools.zip_longest(
@@ -168,6 +193,8 @@ class Transfer:
             while len(stored) > _PACKS_STORED or (stored and stored[0].done()):
                 self._stored(stored.popleft())
             self.content += head.content
+            if head.kind == PackKind.DELTA:
+                self.matched += head.content - head.literal
             self._on_progress(self.content)
         while stored:
             self._stored(stored.popleft())
@@ -177,6 +204,7 @@ class Transfer:
         self._compression.stored(stored.busy)
         self._note(stored)
         self.published += stored.entries
+        self._again.extend(stored.again)
 
     def _note(self, stored: messages.Stored) -> None:
         for problem in stored.passed_on:
