@@ -26,6 +26,8 @@ from syncron_lib.protocol.messages import Chunks
 
 MOST_AT_ONCE = 256 << 20
 """Bytes of a file that one part of a list may be about: so that it fits into a frame."""
+_MOST_CHUNKS = 1 << 19
+"""Chunks of a list that fits into a frame whole."""
 _NOTHING = Chunks(0, b"", b"")
 
 
@@ -64,8 +66,9 @@ class OldFiles:
         self._done: dict[bytes, ChunkList] = {}
 
     def part(self, path: bytes, chunker: str, start: int, end: int) -> Chunks:
-        """The chunks that begin from ``start`` to before ``end``; to be asked for in order. An
-        empty part for a file that cannot be used."""
+        """The chunks that begin from ``start`` to before ``end``, to be asked for in order; or all
+        of them for the first part, and none for those behind it. `_NOTHING` for a file that cannot
+        be used."""
         if not start <= end <= start + MOST_AT_ONCE:
             raise PeerViolation("The client asked for chunks of no or too large a part of a file.")
         if chunker not in chunking.available():
@@ -118,6 +121,9 @@ class OldFiles:
                 self._end(cutting)
         if chunks is None:
             return _NOTHING
+        if cutting is None and len(chunks.sizes) <= _MOST_CHUNKS:
+            # All at once: the source need not wait for the rest to begin with what it sends.
+            start, end = (0 if start == 0 else self._size), self._size
         first, last = (bisect_left(self._offsets, place) for place in (start, end))
         last = min(last, len(chunks.sizes))
         if end >= self._size:

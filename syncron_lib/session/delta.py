@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from syncron_lib.core.chunks import FIXED, SMALLEST
 from syncron_lib.core.plan import Change
 from syncron_lib.endpoint.base import Endpoint
+from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.session.asking import IN_FLIGHT, replies, reply_of
 
@@ -74,18 +76,19 @@ def tell(
         for change in changes
         for start in range(0, change.old_size, _SPAN)
     ]
-    sizes = {change.path: change.old_size for change in changes}
+    left = {change.path: change.old_size for change in changes}
     told: deque[Future[Any]] = deque()
-    unusable: set[bytes] = set()
     for request, chunks in zip(asked, replies(destination, asked, messages.Chunks)):
         path = request.path
-        if path in unusable:
+        if path not in left or not (chunks.average or request.start):
+            left.pop(path, None)
             continue
-        if not chunks.average:
-            unusable.add(path)
-            if not request.start:
-                continue
-        more = request.end < sizes[path]
+        if len(chunks.sizes) % 4:
+            raise PeerViolation("The destination told of half a chunk.")
+        left[path] -= sum(array("I", chunks.sizes))
+        more = left[path] > 0
+        if not more or not chunks.average:
+            del left[path]
         basis = messages.Basis(path, choice.chunker, *chunks, more, choice.in_place)
         told.append(source.submit(basis))
         if len(told) > IN_FLIGHT:
