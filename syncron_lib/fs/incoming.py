@@ -229,7 +229,8 @@ class Incoming:
         os.ftruncate(fd, large.size)
         mtime = self._finish_file(fd, large.path, attributes, time.time_ns())
         parent, name = split(large.path)
-        # Whoever else wrote to it meanwhile left no trace: it is read again by the next run.
+        # RACE: what somebody else wrote to it meanwhile is mixed with ours, and its time is gone;
+        # that the digest is not kept has the next run read it.
         written = Written(large.size, mtime, value, lasting=False)
         self._ledger.wrote(parent, name, written)
 

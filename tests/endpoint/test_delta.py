@@ -141,6 +141,7 @@ def test_fixed_blocks_find_what_stayed_in_its_place(make_run: Callable[..., Run]
 def test_the_list_of_what_was_put_together_is_kept(make_run: Callable[..., Run]) -> None:
     new = edited(OLD, [("insert", 0.5, 0.5, 1), ("zeros", 0.7, 0.7, 1), ("repeat", 0.1, 0.2, 1)])
     run = make_run(OLD, new)
+    settle()
     run()
     for end, path in zip(run.ends, (run.source, run.destination)):  # whoever is asked next time
         begin(end, path, Role.DESTINATION)
