@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -16,10 +15,11 @@ from syncron_lib.core.chunks import MARK, ChunkList, StepKind
 from syncron_lib.core.names import shown
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.staging import Staging
-from syncron_lib.protocol.pack import Buffer, Delta, Piece
+from syncron_lib.fs.writebehind import BLOCK, WriteBehind, close_beside, write_at
+from syncron_lib.protocol.pack import Delta, Piece
 
-_BLOCK = 1 << 20
-"""Bytes copied at once."""
+_BESIDE = 8 << 20
+"""Bytes from which on a copy, or freeing a file, is worth a thread."""
 _CLONE = 0x4020940D
 """``FICLONERANGE`` of ioctl_ficlonerange(2); where it has another number, nothing is cloned."""
 _CLONE_ARGUMENT = struct.Struct("=qQQQ")
@@ -69,6 +69,7 @@ class LargeFile:
         self._clones = place.staging is not None
         self._track = _Track(old.chunks) if old is not None and old.chunks is not None else None
         self._buffer = bytearray()
+        self._behind: Optional[WriteBehind] = None
 
     @property
     def in_place(self) -> bool:
@@ -105,6 +106,7 @@ class LargeFile:
             else:
                 if self._track is not None:
                     self._track.repeat(offset, length)
+                self._drain()
                 self._move(self.place.fd, offset, length)
 
     def chunks(self) -> Optional[ChunkList]:
@@ -118,8 +120,13 @@ class LargeFile:
         if self.in_place:
             self._write_what_differs(data)
         else:
-            _write(self.place.fd, data, self.position)
+            self._drain()
+            write_at(self.place.fd, data, self.position)
         self.position += len(data)
+
+    def _drain(self) -> None:
+        if self._behind is not None:
+            self._behind.drain()
 
     def _copy(self, offset: int, length: int) -> None:
         old = self._old
@@ -146,8 +153,13 @@ class LargeFile:
         begin = min(-self.position % _CLONE_GRAIN, length)
         whole = (length - begin) // _CLONE_GRAIN * _CLONE_GRAIN
         if not self._clones or (self.position - offset) % _CLONE_GRAIN or not whole:
-            self._move(fd, offset, length)
+            if length >= _BESIDE:
+                self._stream(fd, offset, length)
+            else:
+                self._drain()
+                self._move(fd, offset, length)
             return
+        self._drain()
         self._move(fd, offset, begin)
         offset += begin
         argument = _CLONE_ARGUMENT.pack(fd, offset, whole, self.position)
@@ -161,22 +173,40 @@ class LargeFile:
         self._move(fd, offset, whole, write=not self._clones)
         self._move(fd, offset + whole, length - begin - whole)
 
+    def _stream(self, fd: int, offset: int, length: int) -> None:
+        """The same for much of another file."""
+        if self._behind is None:
+            self._behind = WriteBehind(self.place.fd)
+        behind = self._behind
+        end = offset + length
+        while offset < end:
+            buffer = behind.buffer()
+            view = memoryview(buffer)[: min(BLOCK, end - offset)]
+            count = os.preadv(fd, (view,), offset)
+            if not count:
+                behind.unused(buffer)
+                raise OSError(errno.ESTALE, "its old content became shorter")
+            self.hasher.update(view[:count])
+            behind.write(buffer, count, self.position)
+            self.position += count
+            offset += count
+
     def _move(self, fd: int, offset: int, length: int, *, write: bool = True) -> None:
         """Take ``length`` bytes of ``fd`` from ``offset`` on, as the next ones; ``write`` them
         where they are not in their place already. Forwards, so that what is ahead may overlap."""
         if not self._buffer:
             # copy_file_range would copy in the kernel, and what it copied would be read after that
             # to be hashed: measured at one and a half times the cost of this.
-            self._buffer = bytearray(_BLOCK)
+            self._buffer = bytearray(BLOCK)
         view = memoryview(self._buffer)
         end = offset + length
         while offset < end:
-            count = os.preadv(fd, (view[: min(_BLOCK, end - offset)],), offset)
+            count = os.preadv(fd, (view[: min(BLOCK, end - offset)],), offset)
             if not count:
                 raise OSError(errno.ESTALE, "its old content became shorter")
             self.hasher.update(view[:count])
             if write:
-                _write(self.place.fd, view[:count], self.position)
+                write_at(self.place.fd, view[:count], self.position)
             self.position += count
             offset += count
 
@@ -192,24 +222,29 @@ class LargeFile:
             # Pages of the file, not of the piece.
             next_ = min(len(data), end + _PAGE - (place + end) % _PAGE)
             if next_ <= count and view[end:next_] == data[end:next_]:
-                _write(fd, data[begin:end], place + begin)
+                write_at(fd, data[begin:end], place + begin)
                 begin = next_
             end = next_
-        _write(fd, data[begin:], place + begin)
+        write_at(fd, data[begin:], place + begin)
 
     # --- the end ----------------------------------------------------------------------------------
 
     def is_whole(self, value: bytes) -> bool:
-        """Whether all is here, and has the digest ``value``."""
+        """Whether all is here, and has the digest ``value``. Raises OSError."""
+        self._drain()
         return self.position == self.size and self.hasher.digest()[: digest.SIZE] == value
 
     def close(self) -> None:
         """Let go; what is staged stays."""
-        with contextlib.suppress(OSError):
-            os.close(self.place.fd)
-        if self._old is not None and self._old.fd != self.place.fd:
-            with contextlib.suppress(OSError):
-                os.close(self._old.fd)
+        if self._behind is not None:
+            self._behind.close()
+        os.close(self.place.fd)
+        old = self._old
+        if old is not None and old.fd != self.place.fd:
+            if old.size >= _BESIDE:
+                close_beside(old.fd)
+            else:
+                os.close(old.fd)
 
     def remove(self) -> None:
         """Remove what is staged."""
@@ -256,15 +291,6 @@ class _Track:
         for size in sizes:
             place += size
             self._offsets.append(place)
-
-
-def _write(fd: int, data: Buffer, place: int) -> None:
-    """Write all of ``data`` at ``place``."""
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(fd, view, place)
-        view = view[count:]
-        place += count
 
 
 def write_all(fd: int, data: memoryview) -> None:
