@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks import table
+from benchmarks.install import installed
 from benchmarks.measure import ToolFailed
 from benchmarks.rows import ROWS, Row
-from benchmarks.runner import Result, Source, Workshop, carry_out, tell
-from tests.sshd import Sshd, running_sshd
+from benchmarks.runner import Trees, Workshop, carry_out, tell
+from tests.sshd import running_sshd
 
 _ROOM = 6 << 30
 """Bytes that the largest row may take at scale 1: the source and a destination a tool."""
@@ -29,6 +31,9 @@ def main() -> int:
     if arguments.list:
         for row in ROWS:
             print(f"{row.name:16} {row.says}")
+        return 0
+    if arguments.earlier:
+        _show([json.loads(Path(name).read_text()) for name in arguments.earlier], arguments.into)
         return 0
     unknown = [name for name in arguments.rows if name not in by_name]
     if unknown:
@@ -46,12 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="name the rows and end")
     parser.add_argument("--runs", type=int, default=5, help="runs of each tool (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="of the trees (default 1)")
-    parser.add_argument("--syncron", default=_beside("syncron"), help="the command to measure")
+    parser.add_argument(
+        "--syncron",
+        metavar="COMMAND",
+        help="the command to measure (default: a compiled copy of the code beside this program)",
+    )
     parser.add_argument(
         "--remote-syncron",
-        default=_beside("syncron"),
         metavar="PATH",
-        help="the one installed at the remote end",
+        help="the one installed at the remote end (default: the same copy)",
     )
     parser.add_argument(
         "--shipped",
@@ -59,10 +67,27 @@ def _parser() -> argparse.ArgumentParser:
         help="none is installed at the remote end: the helper is shipped",
     )
     parser.add_argument(
+        "--bare-shell",
+        action="store_true",
+        help="without the start-up files of the account's shell at the remote end",
+    )
+    parser.add_argument(
         "--tools", default="", metavar="NAMES", help="only these, such as syncron,rsync"
     )
     parser.add_argument(
         "--directory", metavar="DIR", help="where the trees go (default: memory, if there is room)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all figures here, too")
+    parser.add_argument(
+        "--from",
+        dest="earlier",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="measure nothing: one table of what earlier runs wrote with --json (repeat)",
+    )
+    parser.add_argument(
+        "--into", metavar="DOCUMENT", help="put the table into this Markdown file, too"
     )
     return parser
 
@@ -71,43 +96,62 @@ def _run(rows: list[Row], directory: Path, arguments: argparse.Namespace) -> int
     memories = [directory / "remembered-here", directory / "remembered-there"]
     # One line: sshd takes the first SetEnv and no other.
     there = f"SetEnv XDG_STATE_HOME={memories[1]} XDG_CACHE_HOME={directory}/cache-there"
+    if arguments.bare_shell:
+        there += f" HOME={directory}"
+    copy = installed(directory / "installed")
+    syncron = shlex.split(arguments.syncron) if arguments.syncron else [str(copy)]
+    remote = None if arguments.shipped else arguments.remote_syncron or str(copy)
+    around = table.surroundings(syncron)
+    figures: list[dict[str, Any]] = []
     failed = False
     with running_sshd(directory / "sshd", [there]) as server:
         workshop = Workshop(
             directory,
             server,
-            _environment(directory, memories[0], server),
+            _environment(directory, memories[0]),
             memories,
-            shlex.split(arguments.syncron),
-            None if arguments.shipped else arguments.remote_syncron,
+            syncron,
+            remote,
             frozenset(filter(None, arguments.tools.split(","))),
+            arguments.scale,
             _is_in_memory(directory),
         )
-        source = Source(directory / "source", arguments.scale)
-        place = "memory" if workshop.in_memory else "files on disk"
-        print(table.heading(workshop.executable, arguments.runs, arguments.scale, place))
-        print(table.head())
-        done: list[tuple[Row, list[Result]]] = []
+        workshop.reach(server.port)
+        trees = Trees(workshop)
+        result = {
+            **around,
+            "runs": arguments.runs,
+            "scale": arguments.scale,
+            "place": "memory" if workshop.in_memory else "files on disk",
+            "rows": figures,
+        }
         for row in rows:
             try:
-                done.append((row, carry_out(row, workshop, source, arguments.runs)))
+                results = carry_out(row, workshop, trees, arguments.runs)
             except ToolFailed as problem:
                 tell(f"{row.name} FAILED: {problem}")
                 failed = True
                 continue
-            print(*table.lines(*done[-1]), sep="\n", flush=True)
-        for row, results in done:
-            for line in table.memory_lines(row, results):
-                print(line)
-        print("\n" + "\n".join(f"- {row.name}: {row.says}" for row, _ in done))
+            figures.append(table.values(row, results))
+            tell("\n".join(table.lines(figures[-1])))
+            if arguments.json:  # After every row: what was measured outlives an interruption.
+                Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+    _show([result], arguments.into)
     return 1 if failed else 0
 
 
-def _environment(directory: Path, state: Path, server: Sshd) -> dict[str, str]:
-    """What every tool sees: a home of its own, where ssh's configuration is."""
+def _show(runs: list[dict[str, Any]], document: str | None) -> None:
+    text = table.whole(runs)
+    print(text, end="")
+    if document:
+        table.put_into(Path(document), text)
+
+
+def _environment(directory: Path, state: Path) -> dict[str, str]:
+    """What every tool sees: a home of its own, where ssh's configuration is. Nothing that keeps
+    Python from using bytecode."""
     home = directory / "home"
     (home / ".ssh").mkdir(mode=0o700, parents=True)
-    shutil.copy(server.config, home / ".ssh/config")
     return {
         "PATH": os.environ["PATH"],
         "LC_ALL": "C.UTF-8",
@@ -136,12 +180,6 @@ def _is_in_memory(directory: Path) -> bool:
         subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
         == "tmpfs"
     )
-
-
-def _beside(command: str) -> str:
-    """The command of the environment that runs this, else whichever is found first."""
-    here = os.path.join(os.path.dirname(sys.executable), command)
-    return here if os.path.exists(here) else command
 
 
 if __name__ == "__main__":

@@ -6,12 +6,20 @@ import math
 import os
 import random
 from array import array
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
+
+Generate = Callable[[Path, float], None]
+"""Makes a tree at a path that is not there yet, at a scale."""
+Change = Callable[[Path, int], None]
+"""Alters a generated tree; in another way every turn, counted from 0."""
 
 MTIME = 1_500_000_000
 """Seconds; what is generated is old, as most of what people keep is."""
 
 _BLOCK = 1 << 20
+_GIB = 1 << 30
 
 
 class Text:
@@ -78,6 +86,11 @@ def documents(top: Path, scale: float) -> None:
     _finish(places)
 
 
+def tenth(top: Path, scale: float) -> None:
+    """A tenth of `documents`."""
+    documents(top, scale / 10)
+
+
 def crowd(top: Path, scale: float) -> None:
     """1,000,000 files in 83,000 directories, a tenth of them of 16 bytes, the others empty."""
     files, directories = _scaled(1_000_000, scale), _scaled(83_000, scale)
@@ -92,7 +105,7 @@ def noise(top: Path, scale: float) -> None:
     """One file of 1 GiB that does not compress."""
     generator = random.Random(3)
     top.mkdir(parents=True)
-    left = _scaled(1 << 30, scale)
+    left = _scaled(_GIB, scale)
     with open(top / "noise", "xb") as out:
         while left:
             block = generator.randbytes(min(left, _BLOCK))
@@ -100,6 +113,17 @@ def noise(top: Path, scale: float) -> None:
             left -= len(block)
     os.utime(top / "noise", (MTIME, MTIME))
     _finish([os.fspath(top)])
+
+
+def archive(top: Path, scale: float) -> None:
+    """1 GiB that does not compress in 10,000 files in 100 directories, all below one."""
+    generator = random.Random(6)
+    files = _scaled(10_000, scale)
+    places = _directories(top / "archive", _scaled(100, scale))
+    for number in range(files):
+        place = places[number * len(places) // files]
+        _write(f"{place}/a{number:05d}", generator.randbytes(_GIB // 10_000), MTIME + number)
+    _finish([os.fspath(top), *places])
 
 
 def texts(top: Path, scale: float) -> None:
@@ -111,6 +135,11 @@ def texts(top: Path, scale: float) -> None:
         place = places[number * len(places) // files]
         _write(f"{place}/t{number:04d}.txt", text.take(500_000), MTIME + number)
     _finish(places)
+
+
+def pages(top: Path, scale: float) -> None:
+    """20 MB of text in 40 files of 500 KB."""
+    texts(top, scale * 40 / 900)
 
 
 def handful(top: Path, scale: float) -> None:
@@ -141,6 +170,46 @@ def edit(top: Path, turn: int) -> None:
             with open(path, "ab") as out:
                 out.write(text.take(700))
         os.utime(path, (mtime, mtime))
+
+
+def scatter(top: Path, turn: int) -> None:
+    """Into the one file of `noise`: 100 edits of up to 200 bytes and 10 insertions of up to 2,000.
+
+    What comes after an insertion moves. Other places every ``turn``.
+    """
+    chooser = random.Random(3000 + turn)
+    path, new = top / "noise", top / "noise.new"
+    size = path.stat().st_size
+    places = sorted(chooser.sample(range(size), min(110, size)))
+    insertions = set(chooser.sample(places, min(10, len(places))))
+    with open(path, "rb") as old, open(new, "xb") as out:
+        for place, after in zip(places, [*places[1:], size], strict=True):
+            _copy(old, out, place - old.tell())
+            if place in insertions:
+                out.write(chooser.randbytes(chooser.randint(1, 2000)))
+            else:
+                edit = chooser.randbytes(min(chooser.randint(1, 200), after - place))
+                old.seek(len(edit), os.SEEK_CUR)
+                out.write(edit)
+        _copy(old, out, size - old.tell())
+    mtime = MTIME + 50_000_000 + turn
+    os.utime(new, (mtime, mtime))
+    os.rename(new, path)
+    os.utime(top, (mtime, mtime))
+
+
+def rename(top: Path, turn: int) -> None:
+    """Give the one directory in ``top`` another name."""
+    (old,) = top.iterdir()
+    old.rename(top / f"archive-{turn}")
+    os.utime(top, (MTIME + turn, MTIME + turn))
+
+
+def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
+    while size:
+        block = source.read(min(size, _BLOCK))
+        target.write(block)
+        size -= len(block)
 
 
 def _scaled(count: int, scale: float) -> int:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import measure
-from benchmarks.rows import Reference, Row, Start
-from benchmarks.tools import Find, Rsync, Syncron, Tar, Tool
+from benchmarks.rows import LOOPBACK, Reference, Row, Start
+from benchmarks.tools import HOST, Find, Rsync, Session, Syncron, Tar, Tool
+from tests.relay import Relay, running_relay
 from tests.sshd import Sshd
 
 
@@ -22,7 +23,18 @@ class Result:
 
     tool: str
     seconds: list[float] = field(default_factory=list)
-    memory: measure.Memory | None = None
+    seen: Seen | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was counted in one run that was not timed. Bytes are those of the TCP connection:
+    SSH and its handshake included."""
+
+    bytes_up: int
+    bytes_down: int
+    literal: int | None
+    loads: dict[str, measure.Load]
 
 
 @dataclass(frozen=True)
@@ -38,93 +50,159 @@ class Workshop:
     remote: str | None
     tools: frozenset[str]
     """The first words of the tools to measure; empty for all."""
+    scale: float
     in_memory: bool
 
     def tools_for(self, row: Row) -> list[Tool]:
+        """Those of the row, syncron first. Of two rows over one tree, each rival has the same
+        place in both."""
         tools: list[Tool] = [
-            Syncron(self.executable, self.remote),
-            Rsync(self.server, row.rsync_options),
+            Syncron(self.executable, self.remote, row.options),
+            Rsync(self.server, (*row.options, *row.rsync_options)),
         ]
-        if row.reference is Reference.TAR:
-            tools.append(Tar(self.server))
-        elif row.reference is Reference.FIND:
-            tools.append(Find())
+        for reference in row.references:
+            match reference:
+                case Reference.TAR:
+                    tools.append(Tar(self.server))
+                case Reference.FIND:
+                    tools.append(Find())
+                case Reference.SSH:
+                    tools.append(Session(self.server))
         return [tool for tool in tools if not self.tools or _first_word(tool) in self.tools]
 
+    def reach(self, port: int) -> None:
+        """Let every tool find the server at this port from now on, under the same name."""
+        self.server.write_config(self.server.config.name, host=HOST, replace={"Port": str(port)})
+        self.server.known_hosts.write_text(self.server.known_hosts_line(f"[127.0.0.1]:{port}"))
+        shutil.copy(self.server.config, Path(self.environment["HOME"]) / ".ssh/config")
 
-class Source:
-    """The tree to copy; kept from row to row while it is the one wanted and unchanged."""
+    def run(self, command: Sequence[str]) -> float:
+        """Seconds of one run, nothing of an earlier one in its way."""
+        measure.settle(self.server.pid)
+        if not self.in_memory:
+            os.sync()
+        return measure.seconds(command, self.environment)
 
-    def __init__(self, path: Path, scale: float) -> None:
-        self.path = path
-        self._scale = scale
+    def watch(self, tool: Tool, command: Sequence[str], relay: Relay) -> Seen:
+        """One run that is not timed. It comes before those that are, and so it also brings
+        programs, bytecode and the source into the page cache."""
+        measure.settle(self.server.pid)
+        up, down = relay.bytes_up, relay.bytes_down
+        words = [command[0], *tool.telling, *command[1:]]
+        watched = measure.watch(words, self.environment, self.server.pid)
+        measure.settle(self.server.pid)
+        return Seen(
+            relay.bytes_up - up,
+            relay.bytes_down - down,
+            tool.literal(watched.output),
+            {name: getattr(watched, name) for name in ("client", "local_helper", "remote", "ssh")},
+        )
+
+
+class Trees:
+    """The tree to copy, and what tools made of it; kept from row to row while they are the ones
+    wanted."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self.source = workshop.directory / "source"
+        self._workshop = workshop
+        self._destinations = workshop.directory / "destinations"
         self._made_by: object = None
+        self._are_equal = False
 
-    def prepare(self, row: Row) -> None:
-        """Make it what ``row`` starts from."""
+    def destination(self, number: int) -> Path:
+        """That of a tool, by its place in the row."""
+        return self._destinations / str(number)
+
+    def prepare(self, row: Row, tools: Sequence[Tool]) -> None:
+        """Make everything what the row starts from."""
         if self._made_by is not row.generate:
-            _remove(self.path)
+            self._forget()
+            _remove(self.source)
             tell(f"{row.name}: generating")
-            row.generate(self.path, self._scale)
-        self._made_by = None if row.change else row.generate
+            row.generate(self.source, self._workshop.scale)
+            self._made_by = row.generate
+        if row.start is Start.ABSENT:
+            self._forget()
+        elif not self._are_equal:
+            self._forget()
+            tell(f"{row.name}: making the destinations equal")
+            for number, tool in enumerate(tools):
+                if tool.keeps_equal:
+                    command = tool.command(row.direction, self.source, self.destination(number))
+                    # Twice: what was written this very moment may have to be looked at again.
+                    self._workshop.run(command)
+                    self._workshop.run(command)
+            self._are_equal = True
+        if row.change is not None:
+            # Every row starts from the tree as it was generated.
+            self._made_by = None
+
+    def clear(self, number: int) -> None:
+        """As before a first copy: no destination, nothing remembered."""
+        _remove(self.destination(number))
+        for memory in self._workshop.memories:
+            _remove(memory)
+
+    def _forget(self) -> None:
+        self._are_equal = False
+        _remove(self._destinations)
+        self._destinations.mkdir()
+        for memory in self._workshop.memories:
+            _remove(memory)
+
+    def discard(self) -> None:
+        """Start anew with the next row: this one failed."""
+        self._made_by = None
 
 
-def carry_out(row: Row, workshop: Workshop, source: Source, runs: int) -> list[Result]:
+def carry_out(row: Row, workshop: Workshop, trees: Trees, runs: int) -> list[Result]:
     """Measure all tools of the row, ``runs`` times each, turn by turn.
 
     Raises `ToolFailed` where one fails or leaves a destination that is not like the source.
     """
-    for memory in workshop.memories:
-        _remove(memory)
-    source.prepare(row)
-    place = workshop.directory / "destinations"
-    try:
-        return _measure(row, workshop, source.path, place, runs)
-    finally:
-        _remove(place)
-
-
-def _measure(row: Row, workshop: Workshop, source: Path, place: Path, runs: int) -> list[Result]:
-    place.mkdir()
     tools = workshop.tools_for(row)
-    results = {tool.name: Result(tool.name) for tool in tools}
-    commands = {}
-    destinations = {}
-    for number, tool in enumerate(tools):
-        destinations[tool.name] = place / str(number)
-        commands[tool.name] = tool.command(row.direction, source, destinations[tool.name])
-    if row.start is Start.EQUAL:
-        tell(f"{row.name}: making the destinations equal")
-        for tool in tools:
+    results = [Result(tool.name) for tool in tools]
+    try:
+        trees.prepare(row, tools)
+        _measure(row, workshop, trees, list(zip(tools, results, strict=True)), runs)
+        for number, tool in enumerate(tools):
             if tool.keeps_equal:
-                # Twice: what was written this very moment may have to be looked at again.
-                measure.seconds(commands[tool.name], workshop.environment)
-                measure.seconds(commands[tool.name], workshop.environment)
-    for turn in range(runs):
-        if row.change is not None:
-            row.change(source, turn)
-        # Another one goes first every turn, so that no place in the order is a tool's own.
-        first = turn % len(tools)
-        for tool in (*tools[first:], *tools[:first]):
-            if row.start is Start.ABSENT:
-                _remove(destinations[tool.name])
-                for memory in workshop.memories:
-                    _remove(memory)
-            if not workshop.in_memory:
-                os.sync()
-            taken = measure.seconds(commands[tool.name], workshop.environment)
-            results[tool.name].seconds.append(taken)
-            tell(f"{row.name}: {tool.name} {taken:.2f} s")
-    for tool in tools:
-        if tool.keeps_equal:
-            _check(tool, source, destinations[tool.name])
-    if row.memory:
-        for tool in tools:
-            if tool.keeps_equal:
-                results[tool.name].memory = measure.memory(
-                    commands[tool.name], workshop.environment, workshop.server.pid
-                )
-    return list(results.values())
+                _check(tool, trees.source, trees.destination(number))
+    except measure.ToolFailed:
+        trees.discard()
+        raise
+    return results
+
+
+def _measure(
+    row: Row, workshop: Workshop, trees: Trees, tools: list[tuple[Tool, Result]], runs: int
+) -> None:
+    delay = row.link.delay * min(1.0, workshop.scale)
+    server = workshop.server
+    try:
+        with running_relay(server.port, delay, row.link.rate) as relay:
+            workshop.reach(relay.port)
+            for turn in range(1 + runs):
+                if turn == 1 and row.link is LOOPBACK:
+                    workshop.reach(server.port)
+                if row.change is not None:
+                    row.change(trees.source, turn)
+                # Another one goes first every turn, so that no place in the order is a tool's own.
+                for each in range(len(tools)):
+                    number = (each + turn) % len(tools)
+                    tool, result = tools[number]
+                    if row.start is Start.ABSENT:
+                        trees.clear(number)
+                    command = tool.command(row.direction, trees.source, trees.destination(number))
+                    if turn == 0:
+                        result.seen = workshop.watch(tool, command, relay)
+                        continue
+                    taken = workshop.run(command)
+                    result.seconds.append(taken)
+                    tell(f"{row.name}: {tool.name} {taken:.2f} s")
+    finally:
+        workshop.reach(server.port)
 
 
 def _check(tool: Tool, source: Path, destination: Path) -> None:

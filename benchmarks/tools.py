@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,8 +40,16 @@ class Tool(Protocol):
         """Whether it makes a destination like the source from any start, so that it can take
         part in rows that begin with a full one, and be checked."""
 
+    @property
+    def telling(self) -> Sequence[str]:
+        """Options by which it says on standard output what it did, for `literal`."""
+
     def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
         """Make ``destination`` like ``source``."""
+
+    def literal(self, output: str) -> int | None:
+        """Bytes of content that were sent as such, by the tool's own account; None where it
+        gives none."""
 
 
 def ssh(server: Sshd) -> list[str]:
@@ -56,6 +66,7 @@ class Rsync:
     server: Sshd
     options: Sequence[str] = ()
     keeps_equal = True
+    telling = ("--stats", "--no-human-readable")
 
     @property
     def name(self) -> str:
@@ -67,6 +78,10 @@ class Rsync:
         trees[remote] = f"{HOST}:{trees[remote]}"
         return ["rsync", "-rlptgoD", *self.options, "-e", shlex.join(ssh(self.server)), *trees]
 
+    def literal(self, output: str) -> int | None:
+        found = re.search(r"^Literal data: (\d+) bytes", output, re.MULTILINE)
+        return int(found[1]) if found else None
+
 
 @dataclass(frozen=True)
 class Syncron:
@@ -74,27 +89,44 @@ class Syncron:
 
     executable: Sequence[str]
     remote: str | None
+    options: Sequence[str] = ()
     keeps_equal = True
+    telling = ("--json",)
 
     @property
     def name(self) -> str:
+        """Without its options, which are those of rsync beside it."""
         return "syncron" if self.remote else "syncron, shipped"
 
     def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
         trees = [str(source), str(destination)]
         remote = 1 if direction is Direction.PUSH else 0
         trees[remote] = f"{HOST}:{trees[remote]}"
-        options = [f"--remote-syncron={self.remote}"] if self.remote else []
-        return [*self.executable, *options, *trees]
+        remote_options = [f"--remote-syncron={self.remote}"] if self.remote else []
+        return [*self.executable, *self.options, *remote_options, *trees]
+
+    def literal(self, output: str) -> int | None:
+        last = output.splitlines()[-1:]
+        return int(json.loads(last[0])["bytes_transferred"]) if last else None
+
+
+class _Reference:
+    """What is no rival: it does a part of the work, or less than all of it."""
+
+    keeps_equal = False
+    telling: Sequence[str] = ()
+
+    def literal(self, output: str) -> int | None:
+        del output
+        return None
 
 
 @dataclass(frozen=True)
-class Tar:
-    """A reference: everything through one pipe, nothing compared."""
+class Tar(_Reference):
+    """Everything through one pipe, nothing compared."""
 
     server: Sshd
     name = "tar, ssh tar"
-    keeps_equal = False
 
     def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
         pack = f"tar -C {shlex.quote(os.fspath(source))} -cf - ."
@@ -107,12 +139,23 @@ class Tar:
 
 
 @dataclass(frozen=True)
-class Find:
-    """A reference: one local look at every entry of the source, no SSH."""
+class Find(_Reference):
+    """One local look at every entry of the source, no SSH."""
 
     name = "find -printf"
-    keeps_equal = False
 
     def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
         del direction, destination
         return ["find", str(source), "-printf", "%p %s %T@ %C@ %i\\n"]
+
+
+@dataclass(frozen=True)
+class Session(_Reference):
+    """A bare SSH session that does nothing: connecting, logging in, and the account's shell."""
+
+    server: Sshd
+    name = "ssh true"
+
+    def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
+        del direction, source, destination
+        return [*ssh(self.server), HOST, "true"]

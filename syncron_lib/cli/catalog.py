@@ -219,6 +219,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         _HOW,
+        "whole-file",
+        Kind.SWITCH,
+        "send changed files whole (default between two local roots)",
+        "W",
+    ),
+    Option(_HOW, "inplace", Kind.SWITCH, "write what changed into the files of DST; not atomic"),
+    Option(
+        _HOW,
         "timeout",
         Kind.NUMBER,
         "give up when nothing is heard for so long (default 60, 0 never)",

@@ -9,7 +9,7 @@ from syncron_lib.errors import SyncronError
 
 
 class Face(Protocol):
-    """Shows one run. The first five are the session's observer; any thread may call."""
+    """Shows one run. The first six are the session's observer; any thread may call."""
 
     def phase(self, phase: Phase) -> None:
         """A phase begins."""
@@ -22,6 +22,9 @@ class Face(Protocol):
 
     def failure(self, failure: Failure) -> None:
         """One file that was not done."""
+
+    def remark(self, text: str) -> None:
+        """Something that is told under ``-v``."""
 
     def warning(self, text: str) -> None:
         """Something a person should know; the run goes on."""

@@ -73,7 +73,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--omit-dir-times", "O"),
     Foreign("--omit-link-times", "J"),
     Foreign("--sparse", "S"),
-    Foreign("--whole-file", "W"),
     Foreign("--prune-empty-dirs", "m"),
     Foreign("--ignore-times", "I", "use --checksum"),
     Foreign("--modify-window", "@"),
@@ -90,7 +89,7 @@ FOREIGN: tuple[Foreign, ...] = (
     *(
         Foreign(f"--{name}")
         for name in (
-            "debug stderr no-motd no-implied-dirs backup-dir suffix inplace append append-verify"
+            "debug stderr no-motd no-implied-dirs backup-dir suffix append append-verify"
             " old-dirs old-d copy-unsafe-links safe-links insecure-links confine-root munge-links"
             " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
             " checksum-choice existing ignore-non-existing ignore-existing remove-source-files"

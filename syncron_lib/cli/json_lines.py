@@ -75,6 +75,9 @@ class JsonFace:
         """One failure object."""
         self._write({"message_type": "failure", **_failure(failure)})
 
+    def remark(self, text: str) -> None:
+        """Nothing: programs find what matters to them in the summary."""
+
     def warning(self, text: str) -> None:
         """One warning object."""
         self._write({"message_type": "warning", "message": text})
@@ -145,6 +148,7 @@ def summary(report: Report, errors: Sequence[dict[str, Any]] = ()) -> dict[str, 
         "bytes_scanned": report.bytes_scanned,
         "bytes_hashed": report.bytes_hashed,
         "bytes_transferred": report.bytes_transferred,
+        "bytes_matched": report.bytes_matched,
         "bytes_sent": report.bytes_sent,
         "bytes_received": report.bytes_received,
         "source_root": report.source_root,

@@ -44,6 +44,8 @@ class Settings:
     one_file_system: bool | None = None
     checksum: bool | None = None
     compress: str | None = None
+    whole_file: bool | None = None
+    inplace: bool | None = None
     timeout: float | None = None
     lock_wait: float | None = None
     port: int | None = None
@@ -100,6 +102,8 @@ class Settings:
             allow_unmounted=bool(self.allow_unmounted),
             itemize=self.shows_changes,
             compress=self.compress or "auto",
+            whole_file=self.whole_file,
+            in_place=bool(self.inplace),
             lock_wait=self.lock_wait or 0.0,
             timeout=DEFAULT_TIMEOUT if self.timeout is None else self.timeout,
         )

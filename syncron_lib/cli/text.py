@@ -32,6 +32,7 @@ class Manner:
     summary: bool
     stats: bool
     warnings: bool
+    remarks: bool
     phases: bool
     verify: bool
 
@@ -47,6 +48,7 @@ class Manner:
             summary=(terminal or bool(verbose)) and not quiet,
             stats=bool(settings.stats) and not quiet,
             warnings=not quiet,
+            remarks=bool(verbose) and not quiet,
             phases=verbose > 1 and not quiet,
             verify=bool(settings.verify),
         )
@@ -111,6 +113,11 @@ class TextFace:
     def failure(self, failure: Failure) -> None:
         """Always shown."""
         self._complain(failure_line(failure))
+
+    def remark(self, text: str) -> None:
+        """Shown under ``-v``."""
+        if self._manner.remarks:
+            self._complain(text)
 
     def warning(self, text: str) -> None:
         """Shown unless quiet."""

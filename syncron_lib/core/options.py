@@ -56,6 +56,10 @@ class RunOptions(NamedTuple):
     """Tell the observer of every single entry, also of those below a new directory."""
     compress: str = "auto"
     """``auto``, ``zstd`` or ``none``."""
+    whole_file: Optional[bool] = None
+    """Send changed large files whole; None: where both roots are on this machine."""
+    in_place: bool = False
+    """Write what changed into the files that are there."""
     lock_wait: float = 0.0
     """Seconds to wait for a root that another run holds."""
     timeout: float = 60.0

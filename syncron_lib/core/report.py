@@ -77,7 +77,9 @@ class Report:
     source_entries: int = 0
     source_bytes: int = 0
     bytes_transferred: int = 0
-    """Content bytes of the files that were sent, before compression."""
+    """Content bytes that were sent, before compression."""
+    bytes_matched: int = 0
+    """Content bytes of the files that were sent which the destination had already."""
     bytes_scanned: int = 0
     """Sum of the sizes of all files in the source tree."""
     bytes_hashed: int = 0

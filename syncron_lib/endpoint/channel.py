@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Optional
 
+from syncron_lib.endpoint.allocator import keep_freed_memory
 from syncron_lib.endpoint.base import Buffer
 from syncron_lib.errors import ConnectionLost, SyncronError, TimedOut
 from syncron_lib.protocol.frames import HEADER, Header, pack_header, unpack_header
@@ -146,6 +147,8 @@ class Channel:
             if not self._fill(memoryview(head), at_start=True):
                 return None
             header = unpack_header(head)
+            if header.length > _JOINED:
+                keep_freed_memory()
             payload = bytearray(header.length)
             if header.length:
                 self._fill(memoryview(payload), at_start=False)

@@ -20,9 +20,11 @@ from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.writing import Writing
 from syncron_lib.errors import FileFatal, PeerViolation, SyncronError
-from syncron_lib.fs import ignorefiles, seal
+from syncron_lib.fs import chunking, ignorefiles, seal
+from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import Changed, FileHasher
+from syncron_lib.fs.incoming import Earlier
 from syncron_lib.fs.root import Choice, Root, look
 from syncron_lib.fs.send import Sender
 from syncron_lib.fs.tree import Node
@@ -50,6 +52,7 @@ def greeting(timeout_ms: int = 0) -> messages.Hello:
         os.geteuid(),
         [algorithm.name for algorithm in digest.available()],
         ["zstd"] if pack.can_compress() else [],
+        chunking.available(),
         timeout_ms,
     )
 
@@ -81,6 +84,8 @@ class LocalEndpoint:
             messages.Seal: self._seal,
             messages.List: self._list,
             messages.Hash: self._hash,
+            messages.GetChunks: self._get_chunks,
+            messages.Basis: self._basis,
             messages.Select: self._select,
             messages.GetSizes: self._get_sizes,
             messages.Offer: self._offer,
@@ -107,6 +112,7 @@ class LocalEndpoint:
         self._profile: Optional[Profile] = None
         self._hasher: Optional[FileHasher] = None
         self._sender: Optional[Sender] = None
+        self._old_files: Optional[OldFiles] = None
         self._writing: Optional[Writing] = None
         self._given_files: list[ignorefiles.IgnoreFile] = []
         self._extras: list[bytes] = []
@@ -148,6 +154,10 @@ class LocalEndpoint:
         """Let go of the root."""
         if self._writing is not None:
             self._writing.close()
+        if self._sender is not None:
+            self._sender.bases.close()
+        if self._old_files is not None:
+            self._old_files.close()
         if self._root is not None:
             self._root.close()
         self._reset()
@@ -335,30 +345,47 @@ class LocalEndpoint:
 
     # --- sending --------------------------------------------------------------------------------
 
-    def _select(self, request: messages.Select) -> messages.Done:
-        if self._sender is None:
-            root = self.root
-            self._sender = Sender(root.tree, self._directories(), self._algorithm, root.real_name)
-        self._sender.select(request.items, request.arrived)
-        return messages.Done()
-
     def _sends(self) -> Sender:
         if self._sender is None:
-            raise PeerViolation("The client asked for content before selecting any.")
+            root = self.root
+            self._sender = Sender(
+                root.tree, self._directories(), self._algorithm, root.real_name, root.chunk_lists
+            )
         return self._sender
+
+    def _basis(self, request: messages.Basis) -> messages.Done:
+        self._sends().bases.add(request)
+        return messages.Done()
+
+    def _select(self, request: messages.Select) -> messages.Done:
+        self._sends().select(request.items, request.arrived, request.plain)
+        return messages.Done()
 
     def _get_sizes(self, _request: messages.GetSizes) -> messages.Sizes:
         return messages.Sizes(self._sends().sizes())
 
     def _offer(self, request: messages.Offer) -> messages.Wanted:
-        return messages.Wanted(self._sends().offer(request.contents))
+        return messages.Wanted(*self._sends().offer(request.contents, request.later))
 
     def _next(self, request: messages.Next) -> list[pack.Buffer]:
+        if self._sender is None:
+            raise PeerViolation("The client asked for content before selecting any.")
         if request.level > pack.MAX_LEVEL:
             raise PeerViolation(f"The client asked for compression of level {request.level}.")
         return self._sends().next(request.level)
 
     # --- receiving ------------------------------------------------------------------------------
+
+    def _olds(self) -> OldFiles:
+        if self._old_files is None:
+            root = self.root
+            self._old_files = OldFiles(
+                root.tree, self._directories(), self._algorithm, root.chunk_lists, root.state
+            )
+        return self._old_files
+
+    def _get_chunks(self, request: messages.GetChunks) -> messages.Chunks:
+        return self._olds().part(*request)
 
     def _begin(self, request: messages.Begin) -> messages.Leftovers:
         root, opened, profile = self.root, self._opened, self._profile
@@ -368,7 +395,13 @@ class LocalEndpoint:
             root.create(opened.parents)
             self._lock(root, opened)
         self._writing = Writing(
-            root.tree, self._directories(), self._algorithm, profile, request, self._umask
+            root.tree,
+            self._directories(),
+            self._algorithm,
+            profile,
+            request,
+            self._umask,
+            Earlier(self._olds(), root.chunk_lists),
         )
         self._phase = Phase.WRITING
         return messages.Leftovers(self._writing.leftovers())

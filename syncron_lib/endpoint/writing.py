@@ -17,6 +17,7 @@ from syncron_lib.errors import PeerViolation
 from syncron_lib.fs import attributes, stats
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import FileHasher, Finder
+from syncron_lib.fs.incoming import Earlier
 from syncron_lib.fs.ledger import Ledger, Written
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.receive import Receiver
@@ -38,6 +39,7 @@ class Writing:
         profile: Profile,
         request: messages.Begin,
         umask: int,
+        earlier: Earlier,
     ) -> None:
         """``umask``: the process's, which has none until `close`."""
         self._directories = directories
@@ -49,7 +51,14 @@ class Writing:
         self._stagings = Stagings(directories, self._ledger)
         self._removal = Removal(directories, self._ledger)
         self._receiver = Receiver(
-            directories, self._ledger, self._stagings, self._removal, algorithm, self._keep
+            directories,
+            self._ledger,
+            self._stagings,
+            self._removal,
+            algorithm,
+            self._keep,
+            earlier,
+            request.in_place,
         )
         # What is created gets exactly the mode that it is created with.
         os.umask(0)

@@ -26,11 +26,13 @@ from syncron_lib.fs.tree import Node, Tree
 
 
 class Written(NamedTuple):
-    """One entry as it was published. ``size`` is 0 for what is no file."""
+    """One entry as it was published. ``size`` is 0 for what is no file. ``lasting``: nobody else
+    could reach it before, so that its digest may be kept."""
 
     size: int
     mtime_ns: int
     digest: bytes
+    lasting: bool = True
 
 
 NewEntry = tuple[StatRow, bytes, bytes]
@@ -219,7 +221,7 @@ def _fill(
             new = written.get(name)
             if new is not None and (new.size, new.mtime_ns) == (row[2], row[3]):
                 value = new.digest
-                if not is_settled_as_written(row[3], row[4]):
+                if not (new.lasting and is_settled_as_written(row[3], row[4])):
                     unsettled.add(len(kept))
             elif same:
                 index = old_row[name]

@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -24,7 +24,8 @@ from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.contents import Contents, Missing
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
-from syncron_lib.fs.largefile import LargeFile, begin, write_all
+from syncron_lib.fs.incoming import Earlier, Incoming, wrong_content
+from syncron_lib.fs.largefile import write_all
 from syncron_lib.fs.ledger import Ledger, NewEntry, Written
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher
@@ -33,7 +34,7 @@ from syncron_lib.fs.removal import Removal
 from syncron_lib.fs.staging import CREATE_FILE, Staging
 from syncron_lib.protocol.contents import Content
 from syncron_lib.protocol.messages import Arrived, Expected, Problem
-from syncron_lib.protocol.pack import Group, Groups, Piece
+from syncron_lib.protocol.pack import Delta, Group, Groups, Piece
 
 _FATAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 """After one of these no further file can succeed."""
@@ -63,7 +64,10 @@ class Receiver:
         removal: Removal,
         algorithm: digest.Algorithm,
         keep: Applied,
+        earlier: Earlier,
+        in_place: bool,
     ) -> None:
+        """``in_place``: files that are there are written to, not replaced."""
         self._directories = directories
         self._ledger = ledger
         self._stagings = stagings
@@ -79,9 +83,17 @@ class Receiver:
         self._created: set[bytes] = set()
         self._failed_trees: set[bytes] = set()
         self._staged: Optional[_Staged] = None
-        self._large: Optional[LargeFile] = None
-        self._skipped: set[bytes] = set()
-        """Large files that could not be begun; the rest of their pieces is passed over."""
+        self._incoming = Incoming(
+            directories,
+            ledger,
+            stagings,
+            self._arrivals,
+            self._publisher,
+            algorithm,
+            earlier,
+            in_place,
+            self._finish_file,
+        )
         self._problems: list[Problem] = []
         self._again: list[bytes] = []
         self._published = 0
@@ -102,15 +114,15 @@ class Receiver:
 
     # --- packs --------------------------------------------------------------------------------
 
-    def store(self, pack: Groups | Piece) -> tuple[int, list[Problem], list[bytes]]:
+    def store(self, pack: Groups | Piece | Delta) -> tuple[int, list[Problem], list[bytes]]:
         """Take a pack; how many entries were published, which were not, and which are to be sent
-        again, with their content.
+        again, whole.
 
         Raises FileFatal where nothing further can succeed, PeerViolation where the pack holds
         what was not asked for.
         """
         try:
-            if isinstance(pack, Piece):
+            if isinstance(pack, (Piece, Delta)):
                 self._piece(pack)
             else:
                 position = 0
@@ -125,7 +137,8 @@ class Receiver:
             raise
         published, self._published = self._published, 0
         problems, self._problems = self._problems, []
-        again, self._again = self._again, []
+        again, self._again = [*self._again, *self._incoming.again], []
+        self._incoming.again = []
         return published, problems, again
 
     def _give_up(self, error: OSError) -> None:
@@ -260,7 +273,7 @@ class Receiver:
                     if len(data) != size:
                         raise PeerViolation("The other side sent a file shorter than announced.")
                     if of(data) != value:
-                        raise _wrong_content(join(group.path, name))
+                        raise wrong_content(join(group.path, name))
                     fd = open_(
                         name,
                         CREATE_FILE,
@@ -344,10 +357,15 @@ class Receiver:
         try:
             if is_file:
                 if data is None:
+                    if self._incoming.overwrites(path, replace):
+                        raise Missing  # what is copied would get another inode
                     fd = self.contents.take(Content(size, value), staging.fd, temporary)
                 else:
                     if self._algorithm.of(data) != value:
-                        raise _wrong_content(path)
+                        raise wrong_content(path)
+                    if self._incoming.overwrite(path, attributes_, data, value, replace):
+                        self._published += 1
+                        return
                     fd = os.open(temporary, CREATE_FILE, 0o600, dir_fd=staging.fd)
                 try:
                     if data is not None:
@@ -403,60 +421,27 @@ class Receiver:
 
     # --- large files --------------------------------------------------------------------------
 
-    def _piece(self, piece: Piece) -> None:
+    def _piece(self, piece: Union[Piece, Delta]) -> None:
         path = piece.path
-        if self._large is None:
-            if path not in self._files and split(path)[0] not in self._created:
-                raise PeerViolation(
-                    f"The other side sent {shown(path)}, which it was not asked for."
-                )
-            try:
-                if path not in self._skipped:
-                    self._large = begin(piece, self._stagings, self._arrivals, self._algorithm)
-            except OSError as error:
-                self._failed(path, error)
-                self._skipped.add(path)
-        large = self._large
-        if large is None:
-            return
+        # What is put together replaces a file; one that is new has nothing to be put together from.
+        inside = isinstance(piece, Piece) and split(path)[0] in self._created
+        if path not in self._files and not inside:
+            raise PeerViolation(f"The other side sent {shown(path)}, which it was not asked for.")
+        incoming = self._incoming
         try:
-            large.write(piece)
-            if piece.last:
-                self._end_large(large, piece)
+            incoming.take(piece, self._files)
         except OSError as error:
-            self._large = None
-            os.close(large.fd)
-            large.staging.remove(large.name)
             self._failed(path, error)
-            self._skipped.add(path)
-
-    def _end_large(self, large: LargeFile, piece: Piece) -> None:
-        path = large.path
-        if not piece.failed:
-            value = large.digest()
-            if value != piece.digest or os.fstat(large.fd).st_size != large.size:
-                large.staging.remove(large.name)
-                raise _wrong_content(path)
-            mtime = self._finish_file(large.fd, path, piece.attributes, time.time_ns())
-            written = Written(large.size, mtime, value)
-            replace = self._files.pop(path, False)
-            self._publisher.publish(path, large.staging, large.name, replace, written)
-            self._published += 1
-            self.contents.published(value, *split(path))
-        self._large = None
-        os.close(large.fd)
+            return
+        if incoming.published:
+            self._published += incoming.published
+            incoming.published = 0
+            self._files.pop(path, None)
+            self.contents.published(piece.digest, *split(path))
 
     def abandon(self) -> None:
         """Let go of what is half done; it stays staged for the next run."""
         if self._staged is not None:
             os.close(self._staged.fd)
             self._staged = self.contents.staged = None
-        if self._large is not None:
-            os.close(self._large.fd)
-            self._large = None
-
-
-def _wrong_content(path: bytes) -> PeerViolation:
-    return PeerViolation(
-        f"The content of {shown(path)} is not what its digest says; nothing of it was kept."
-    )
+        self._incoming.abandon()

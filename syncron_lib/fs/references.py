@@ -22,8 +22,8 @@ from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.protocol.contents import Content
 from syncron_lib.protocol.messages import Arrived
 
-LARGE = 512 << 10
-"""Files of this size and more travel in pieces, and are worth reading to know their digest."""
+LARGE = 128 << 10
+"""Files of this size and more are worth reading to know their digest before they are sent."""
 SMALLEST = 128
 """Bytes of a file below which nobody asks whether its content is there: the answer would cost as
 much."""
@@ -109,11 +109,11 @@ class References:
             self.here.add(value)
             self._large.add(size)
 
-    def wanted(self, parts: Rows, sizes: set[int]) -> Iterator[bytes]:
-        """Digests of the large files among ``parts`` that will be referred to."""
+    def wanted(self, parts: Rows, sizes: set[int]) -> Iterator[tuple[bytes, bytes]]:
+        """Paths and digests of the large files among ``parts`` that will be referred to."""
         for node, row, size in _files(parts):
             if size in sizes and self.has(node, row, size):
-                yield self._known(node, row)
+                yield join(node.path, node.columns().names[row]), self._known(node, row)
 
     def has(self, node: Node, row: int, size: int) -> bool:
         """Whether the destination has the content of a large file, which is read to know."""
@@ -137,8 +137,7 @@ class References:
     def begun(self, fd: int, path: bytes, scanned: StatRow) -> tuple[digest.Hasher, int]:
         """How much of a large file the destination has, whatever it was called then: a hasher
         that has taken that in, and its length. ``fd`` is left at that place."""
-        candidates = self._begun.get((scanned[2], scanned[3]), [])
-        candidates.sort(key=lambda item: (item.path != path, -item.length))
+        candidates = self._candidates(path, scanned[2], scanned[3])
         for item in candidates:
             hasher = self._algorithm.new()
             if self._read(fd, item.length, hasher) and (
@@ -148,6 +147,15 @@ class References:
                 return hasher, item.length
             os.lseek(fd, 0, os.SEEK_SET)
         return self._algorithm.new(), 0
+
+    def begun_of(self, path: bytes, size: int, mtime_ns: int) -> Optional[Arrived]:
+        """The likeliest beginning of such a file; whoever uses it compares its digest."""
+        return next(iter(self._candidates(path, size, mtime_ns)), None)
+
+    def _candidates(self, path: bytes, size: int, mtime_ns: int) -> list[Arrived]:
+        candidates = self._begun.get((size, mtime_ns), [])
+        candidates.sort(key=lambda item: (item.path != path, -item.length))
+        return candidates
 
     def _read(self, fd: int, length: int, hasher: digest.Hasher) -> bool:
         while length:

@@ -16,6 +16,7 @@ from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.rules import RuleSet
 from syncron_lib.errors import FileFatal, RootError
 from syncron_lib.fs import ignorefiles, lock, seal
+from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories, open_directory_at
 from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
 from syncron_lib.fs.scan import OnProgress, Subject
@@ -83,6 +84,7 @@ class Root:
         if not self.missing:
             self._open()
         self.tree = Tree()
+        self.chunk_lists = ChunkLists()
         self.ignore_files: Sequence[IgnoreFile] = ()
         self.users: set[int] = set()
         self.groups: set[int] = set()
@@ -199,7 +201,8 @@ class Root:
             key: ignorefiles.pack(self.ignore_files),
         }
         try:
-            state.save(seal.rows_to_keep(self.tree), (*self._gone, *gone), values)
+            rows, chunks = seal.rows_to_keep(self.tree), self.chunk_lists.rows(state, self.tree)
+            state.save(rows, (*self._gone, *gone), values, chunks)
         except sqlite3.Error as error:
             return (
                 f"The state of {shown(self.path)} could not be saved ({error});"

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Optional, Union
 
 from syncron_lib.core import digest
@@ -14,9 +14,11 @@ from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
 from syncron_lib.core.table import EMPTY, PROBLEM, TYPE_MASK, Table, chosen
 from syncron_lib.fs import stats
+from syncron_lib.fs.chunklists import ChunkLists
+from syncron_lib.fs.deltasend import Bases
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE, Changed, open_scanned
-from syncron_lib.fs.references import LARGE, REPEATED, References, sizes_of
+from syncron_lib.fs.references import REPEATED, References, sizes_of
 from syncron_lib.fs.stats import StatRow, Stats, is_settled
 from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.protocol.contents import pack_sizes, unpack_contents
@@ -31,6 +33,8 @@ PACK_ROWS = 4000
 PACK_HEADER = 4 << 20
 """Bytes of paths, names and targets after which a pack ends, for trees of empty directories: its
 frame has a limit."""
+LARGE = 512 << 10
+"""Files of this size and more travel in pieces."""
 _TRIES = 3
 """How often a small file that changes while it is read is read again."""
 
@@ -54,7 +58,10 @@ class Sender:
         directories: Directories,
         algorithm: digest.Algorithm,
         real_name: Callable[[bytes], bytes],
+        lists: ChunkLists,
     ) -> None:
+        """``lists``: takes the chunk lists that become known."""
+        self.bases = Bases(tree, directories, algorithm, real_name, lists)
         self._tree = tree
         self._directories = directories
         self._algorithm = algorithm
@@ -74,12 +81,12 @@ class Sender:
         self.size = 0
         """Bytes read so far; every one of them was hashed."""
 
-    def select(self, items: Iterable[Selected], arrived: Iterable[Arrived]) -> None:
-        """Add to what will be sent, and to what the destination has of it. After the end it is a
-        new round, of what could not be taken from there: all of it comes with its content."""
-        if self._packs is not None:
-            self._packs = None
-            self._selected.clear()
+    def select(
+        self, items: Iterable[Selected], arrived: Iterable[Arrived], plain: bool = False
+    ) -> None:
+        """Add to what will be sent, and to what the destination has of it; also when all that was
+        selected before has been sent. ``plain``: all of it comes with its content."""
+        if plain:
             self._references.forget()
         self._selected.extend(items)
         self._references.arrived(arrived)
@@ -88,20 +95,30 @@ class Sender:
         """The sizes of what was selected, as `protocol.contents` packs them."""
         return pack_sizes(sizes_of((part.node, part.rows) for part in self._parts()))
 
-    def offer(self, contents: bytes) -> bytes:
-        """Take in what the destination has; digests of the large files that are among it."""
+    def offer(self, contents: bytes, later: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+        """Take in what the destination has: digests of the large files that are among it, and
+        which of ``later``, files that are still to be selected, are."""
         large = self._references.offer(unpack_contents(contents))
         if not large:
-            return b""
-        parts = ((part.node, part.rows) for part in self._parts())
-        return b"".join(self._references.wanted(parts, large))
+            return b"", []
+        parts = [(part.node, part.rows) for part in self._parts()]
+        digests = [value for _, value in self._references.wanted(parts, large)]
+        items = [Selected(path, False) for path in later]
+        parts = [(part.node, part.rows) for part in self._parts(items)]
+        found = list(self._references.wanted(parts, large))
+        digests.extend(value for _, value in found)
+        return b"".join(digests), [path for path, _ in found]
 
     def next(self, level: int) -> list[Buffer]:
         """The next pack, encoded; its parts are valid until the next call."""
         self._level = level
         if self._packs is None:
             self._packs = self._all()
-        return next(self._packs, None) or self._packer.end()
+        pack = next(self._packs, None)
+        if pack is None:
+            self._packs, self._selected = None, []
+            return self._packer.end()
+        return pack
 
     def _all(self) -> Iterator[list[Buffer]]:
         large: list[tuple[Node, int]] = []
@@ -116,11 +133,11 @@ class Sender:
         if self._problems:
             yield self._flush()
 
-    def _parts(self) -> Iterator[_Part]:
+    def _parts(self, items: Optional[Sequence[Selected]] = None) -> Iterator[_Part]:
         """What was selected, directory by directory; a new directory before those below it."""
         nodes = self._tree.nodes
         pending: list[tuple[Node, list[bytes]]] = []
-        for item in self._selected:
+        for item in self._selected if items is None else items:
             if item.tree:
                 if pending:
                     yield from self._single(pending)
@@ -203,7 +220,7 @@ class Sender:
                     self._rows += 1
                 continue
             size = columns.sizes[row]
-            if size >= LARGE:
+            if size >= LARGE or (self.bases and join(path, columns.names[row]) in self.bases):
                 large.append((node, row))
                 continue
             if self._filled + size > PACK_SIZE or self._rows >= PACK_ROWS:
@@ -326,6 +343,17 @@ class Sender:
 
     # --- large files --------------------------------------------------------------------------
 
+    def _delta(self, path: bytes, size: int, mtime: int) -> Iterator[list[Buffer]]:
+        """A file of which the destination has told what it has."""
+        try:
+            for delta in self.bases.deltas(path, self._references.begun_of(path, size, mtime)):
+                self.size += delta.length
+                if delta.last and not delta.failed:
+                    self._references.sent(size, delta.digest)
+                yield self._packer.delta(delta, self._level)
+        except (Changed, OSError) as error:
+            self._problem(path, _reason(error), vanished=_is_gone(error))
+
     def _large(self, node: Node, row: int) -> Iterator[list[Buffer]]:
         columns = node.columns()
         scanned: StatRow = tuple(column[row] for column in columns)  # type: ignore[assignment]
@@ -337,6 +365,9 @@ class Sender:
             table = _table(node, columns, bytearray(node.digests), [row], {})
             self._groups.append(Group(node.path, False, False, True, node.attributes, table))
             yield self._flush()
+            return
+        if path in self.bases:
+            yield from self._delta(path, size, mtime)
             return
         began = time.time_ns()
         try:

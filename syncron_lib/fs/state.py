@@ -33,11 +33,20 @@ CREATE TABLE directory (
 """
 
 
+_CHUNKS = """
+CREATE TABLE IF NOT EXISTS chunks (
+    key BLOB PRIMARY KEY, content BLOB NOT NULL, chunker TEXT NOT NULL, average INTEGER NOT NULL,
+    sizes BLOB NOT NULL, marks BLOB NOT NULL, checksum INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+"""Made when it is first needed: most roots never need it."""
+
 _ALL = (
     "SELECT key, stats, digests, targets, excluded, scope, merkle, checksum"
     " FROM directory ORDER BY key"
 )
 _ONE = _ALL.replace("ORDER BY key", "WHERE key=?")
+_CHUNK_KEYS = "SELECT key FROM chunks"
 _BELOW = _ALL.replace("ORDER BY key", "WHERE key>=? AND key<? ORDER BY key")
 
 
@@ -62,6 +71,22 @@ class Row(NamedTuple):
         for column in self:
             crc = zlib.crc32(column, crc)
         return crc
+
+
+class ChunkRow(NamedTuple):
+    """The chunk list of one large file whose digest is ``content``; `fs.chunklists` knows what
+    the columns hold."""
+
+    content: bytes
+    chunker: str
+    average: int
+    sizes: bytes
+    marks: bytes
+
+    def checksum(self) -> int:
+        """CRC over all columns."""
+        head = f"{self.chunker} {self.average}".encode()
+        return zlib.crc32(self.marks, zlib.crc32(self.sizes, zlib.crc32(self.content + head)))
 
 
 def _is_about_access(error: sqlite3.DatabaseError) -> bool:
@@ -239,11 +264,40 @@ class State:
                 except (TypeError, AttributeError):  # a damaged cell of another type
                     continue
 
+    def _has_chunks(self) -> bool:
+        found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name='chunks'").fetchone()
+        return found is not None
+
+    def chunk_row(self, path: bytes) -> Optional[ChunkRow]:
+        """The chunk list kept for the file at ``path``. Raises sqlite3.DatabaseError."""
+        if not self._has_chunks():
+            return None
+        select = "SELECT content, chunker, average, sizes, marks, checksum FROM chunks WHERE key=?"
+        found = self._db.execute(select, (_key(path),)).fetchone()
+        if found is None:
+            return None
+        try:
+            row = ChunkRow(*found[:-1])
+            return row if row.checksum() == found[-1] else None
+        except (TypeError, ValueError):  # a damaged cell of another type
+            return None
+
+    def chunk_paths(self) -> list[bytes]:
+        """The files that a chunk list is kept for."""
+        with contextlib.suppress(sqlite3.DatabaseError, AttributeError):
+            if self._has_chunks():
+                return [key.replace(b"\0", b"/") for (key,) in self._db.execute(_CHUNK_KEYS)]
+        return []
+
     def save(
-        self, changed: Iterable[Row], gone: Iterable[bytes], values: Mapping[str, bytes]
+        self,
+        changed: Iterable[Row],
+        gone: Iterable[bytes],
+        values: Mapping[str, bytes],
+        chunks: Optional[Mapping[bytes, Optional[ChunkRow]]] = None,
     ) -> None:
         """Write rows, remove those of the directories ``gone`` with all below, set values; all
-        or nothing.
+        or nothing. ``chunks``: chunk lists by path, None for one that is to go.
 
         Raises sqlite3.DatabaseError. Full disk, read-only: what was kept before stays. Damage:
         the file is set aside, and the next save begins anew.
@@ -258,6 +312,8 @@ class State:
                 "INSERT OR REPLACE INTO directory VALUES (?,?,?,?,?,?,?,?)",
                 ((_key(row.path), *row[1:], row.checksum()) for row in changed),
             )
+            if chunks:
+                self._save_chunks(chunks)
             values_and_time = {"saved": str(int(time.time())).encode(), **values}
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?,?)", values_and_time.items())
             db.execute("COMMIT")
@@ -267,6 +323,16 @@ class State:
             if isinstance(error, sqlite3.DatabaseError) and self._is_about_damage(error):
                 self.reset()  # or every later save would fail too
             raise
+
+    def _save_chunks(self, chunks: Mapping[bytes, Optional[ChunkRow]]) -> None:
+        db = self._db
+        db.execute(_CHUNKS)
+        for path, row in chunks.items():
+            if row is None:
+                db.execute("DELETE FROM chunks WHERE key=?", (_key(path),))
+            else:
+                values = (_key(path), *row, row.checksum())
+                db.execute("INSERT OR REPLACE INTO chunks VALUES (?,?,?,?,?,?,?)", values)
 
     def _is_about_damage(self, error: sqlite3.DatabaseError) -> bool:
         """Whether SQLite could not write because of what is in the file. A flipped byte in its

@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional, Union
+from typing import Any, NoReturn, Optional, Union
 
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.channel import Channel
@@ -142,7 +142,8 @@ def main(_arguments: Sequence[str] = ()) -> int:
     return serve(FdStream(0, 1))
 
 
-def main_shipped() -> int:
-    """The entry of a helper that was shipped; the first stage has announced it."""
+def main_shipped() -> NoReturn:
+    """The entry of a helper that was shipped; the first stage has announced it. Ends the process,
+    as the ``syncron`` command does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return serve(FdStream(0, 1))
+    os._exit(serve(FdStream(0, 1)))

@@ -36,7 +36,8 @@ class RootKind(IntEnum):
 
 
 class Hello(NamedTuple):
-    """First frame of each side. ``timeout_ms``: the client's, 0 for none (helper: echoes 0)."""
+    """First frame of each side. ``timeout_ms``: the client's, 0 for none (helper: echoes 0).
+    ``chunkers``: ways to cut large files, best first."""
 
     oldest: int
     newest: int
@@ -46,6 +47,7 @@ class Hello(NamedTuple):
     uid: int
     algorithms: Sequence[str]
     compressions: Sequence[str]
+    chunkers: Sequence[str]
     timeout_ms: int
 
 
@@ -308,10 +310,12 @@ class Begin(NamedTuple):
     """The plan is accepted: from here on the destination may write. Reply: `Leftovers`.
 
     ``users``, ``groups``: the source's ids that have another number at this receiver.
+    ``in_place``: what changed is written into the files that are there.
     """
 
     users: Sequence[IdPair]
     groups: Sequence[IdPair]
+    in_place: bool = False
 
 
 class Leftovers(NamedTuple):
@@ -334,10 +338,45 @@ class Selected(NamedTuple):
 
 
 class Select(NamedTuple):
-    """Tell the source what is wanted, in order; may come several times before `Next`."""
+    """Tell the source what is wanted, in order; may come several times before `Next`, and after
+    the end. ``plain``: from now on all content is to come, whatever the destination has."""
 
     items: Sequence[Selected]
     arrived: Sequence[Arrived]
+    plain: bool = False
+
+
+class GetChunks(NamedTuple):
+    """Ask the destination for the chunks of one of its files that begin from ``start`` to before
+    ``end``; all of a file in order. ``chunker``: how it is cut, if it is not known yet."""
+
+    path: bytes
+    chunker: str
+    start: int
+    end: int
+
+
+class Chunks(NamedTuple):
+    """Reply to `GetChunks`. ``average``: of all chunks of the file, 0 where it cannot be used.
+    ``sizes``: a u32 a chunk; ``marks``: `core.chunks.MARK` bytes a chunk."""
+
+    average: int
+    sizes: bytes
+    marks: bytes
+
+
+class Basis(NamedTuple):
+    """Tell the source what the destination has of a file that will be selected: `Chunks`, passed
+    on. ``average`` 0: nothing after all. ``more``: these are not all. ``in_place``: the new file
+    is written over the old one."""
+
+    path: bytes
+    chunker: str
+    average: int
+    sizes: bytes
+    marks: bytes
+    more: bool
+    in_place: bool
 
 
 class Next(NamedTuple):
@@ -369,15 +408,19 @@ class Found(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """Tell the source which contents the destination has (as in `Found`)."""
+    """Tell the source which contents the destination has (as in `Found`). ``later``: files that
+    will be selected later."""
 
     contents: bytes
+    later: Sequence[bytes]
 
 
 class Wanted(NamedTuple):
-    """Reply to `Offer`: digests of large contents that the source will refer to."""
+    """Reply to `Offer`: digests of large contents that the source will refer to; ``here``: which
+    of the files that are selected later have such a one."""
 
     digests: bytes
+    here: Sequence[bytes]
 
 
 class Keep(NamedTuple):
@@ -392,14 +435,15 @@ class Stored(NamedTuple):
 
     ``busy``: microseconds that it took, which tells a slow disk from a slow link. ``problems``:
     the destination's own; ``passed_on``: those of the source, which came in a pack. ``again``:
-    paths whose content should have been at the destination, and is not: it must be sent.
+    paths whose content should have been at the destination, or have been put together from what
+    is there, and could not: it is to be sent whole.
     """
 
     entries: int
     busy: int
     problems: Sequence[Problem]
     passed_on: Sequence[Problem]
-    again: Sequence[bytes]
+    again: Sequence[bytes] = ()
 
 
 class SetAttributes(NamedTuple):

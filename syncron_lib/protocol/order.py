@@ -40,6 +40,8 @@ TURNS: dict[Any, Turn] = {
     messages.Seal: Turn(Phase.SCANNED, Phase.SEALED, None),
     messages.List: Turn(Phase.SEALED, Phase.SEALED, None),
     messages.Hash: Turn(Phase.SEALED, Phase.SEALED, None),
+    messages.GetChunks: Turn(Phase.SEALED, Phase.WRITING, _DESTINATION),
+    messages.Basis: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.Select: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.GetSizes: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.Offer: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),

@@ -1,7 +1,8 @@
 """Packs: content on its way from a source to a destination.
 
 A pack is one of three things: *groups* (small files of some directories, many in one frame, with
-one body), a *piece* of one large file, or the *end* of what was selected. Small files cost one
+one body), a *piece* of one large file, a *delta* (how to put such a piece together from what the
+destination has), or the *end* of what was selected. Small files cost one
 row in a table and their bytes in the body; nothing is sent back for each.
 
 Layout: ``u8 kind | u8 compression | u32 files | u64 content bytes | u32 header length | u32 raw
@@ -13,8 +14,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple, Union
+from typing import NamedTuple, Optional, Union
 
+from syncron_lib.core.chunks import Step, StepKind
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import is_valid_path
 from syncron_lib.core.table import Malformed, Reader, Table, pack_blob, unpack
@@ -35,9 +37,13 @@ HEAD = struct.Struct("<BBIQII")
 _GROUP = struct.Struct("<BIqII")
 _PIECE = struct.Struct("<IqIIQQB16s")
 _COUNT = struct.Struct("<I")
+_STEP = struct.Struct("<BQI")
 
 MAX_RAW = 32 << 20
 """Bytes that header and body may have after decompression: checked before it is tried."""
+
+MAX_STEPS = 1 << 16
+"""Steps of one delta: each is an object while it is carried out."""
 
 MAX_LEVEL = 19
 """Highest zstd level that is asked for; those above take a gigabyte and more."""
@@ -49,11 +55,13 @@ class PackKind(IntEnum):
     GROUPS = 0
     PIECE = 1
     END = 2
+    DELTA = 3
 
 
 class Head(NamedTuple):
     """What the client reads of a pack that it passes on. ``content``: bytes of files, as they
-    are at the source; ``files``: files completed by this pack."""
+    are at the source; ``files``: files completed by this pack. Of a delta, ``content`` is what it
+    makes, and the body what it brings."""
 
     kind: int
     compression: int
@@ -61,6 +69,11 @@ class Head(NamedTuple):
     content: int
     header_length: int
     raw_length: int
+
+    @property
+    def literal(self) -> int:
+        """Bytes of content that the pack brings."""
+        return self.raw_length - self.header_length
 
 
 class Group(NamedTuple):
@@ -103,11 +116,27 @@ class Piece(NamedTuple):
     body: Buffer
 
 
+class Delta(NamedTuple):
+    """A piece of a large file as steps: its literals, one after the other, are the ``body``.
+    The rest is as in `Piece`; ``length``: bytes that it makes."""
+
+    path: bytes
+    attributes: Attributes
+    size: int
+    offset: int
+    last: bool
+    failed: bool
+    digest: bytes
+    length: int
+    steps: Sequence[Step]
+    body: Buffer
+
+
 class End(NamedTuple):
     """All that was selected has been sent."""
 
 
-Pack = Union[Groups, Piece, End]
+Pack = Union[Groups, Piece, Delta, End]
 
 
 def can_compress() -> bool:
@@ -145,14 +174,31 @@ class Packer:
         done = 1 if pack.last and not pack.failed else 0
         return self._seal(PackKind.PIECE, done, pack_blob(pack.path) + fixed, pack.body, level)
 
+    def delta(self, pack: Delta, level: int) -> list[Buffer]:
+        """Encode a piece as steps."""
+        flags = pack.last | pack.failed << 1
+        fixed = _PIECE.pack(*pack.attributes, pack.size, pack.offset, flags, pack.digest)
+        steps = [_STEP.pack(*step) for step in pack.steps]
+        header = b"".join((pack_blob(pack.path), fixed, _COUNT.pack(len(steps)), *steps))
+        done = 1 if pack.last and not pack.failed else 0
+        return self._seal(PackKind.DELTA, done, header, pack.body, level, pack.length)
+
     def end(self) -> list[Buffer]:
         """Encode the end."""
         return [HEAD.pack(PackKind.END, 0, 0, 0, 0, 0)]
 
     def _seal(
-        self, kind: PackKind, files: int, header: bytes, body: Buffer, level: int
+        self,
+        kind: PackKind,
+        files: int,
+        header: bytes,
+        body: Buffer,
+        level: int,
+        content: Optional[int] = None,
     ) -> list[Buffer]:
         raw_length = len(header) + len(body)
+        if content is None:
+            content = len(body)
         if level and _HAS_ZSTANDARD and raw_length > 256:
             compressor = self._compressors.get(level)
             if compressor is None:
@@ -160,8 +206,8 @@ class Packer:
             packed = compressor.compress(b"".join((header, body)))
             # Less than a twentieth saved is not worth the other side's work.
             if len(packed) < raw_length - raw_length // 20:
-                return [HEAD.pack(kind, 1, files, len(body), len(header), raw_length), packed]
-        return [HEAD.pack(kind, 0, files, len(body), len(header), raw_length), header, body]
+                return [HEAD.pack(kind, 1, files, content, len(header), raw_length), packed]
+        return [HEAD.pack(kind, 0, files, content, len(header), raw_length), header, body]
 
 
 def read_head(payload: Buffer) -> Head:
@@ -169,7 +215,7 @@ def read_head(payload: Buffer) -> Head:
     if len(payload) < HEAD.size:
         raise PeerViolation("The other side sent a pack that is too short.")
     head = Head(*HEAD.unpack_from(payload))
-    if head.kind > PackKind.END or head.compression > 1 or head.header_length > head.raw_length:
+    if head.kind > PackKind.DELTA or head.compression > 1 or head.header_length > head.raw_length:
         raise PeerViolation("The other side sent a pack of an unknown kind.")
     if head.raw_length > MAX_RAW:
         raise PeerViolation("The other side sent a pack over the size limit.")
@@ -201,6 +247,8 @@ def _unpack(head: Head, data: memoryview) -> Pack:
         piece = _read_piece(reader, body)
         reader.finish()
         return piece
+    if head.kind == PackKind.DELTA:
+        return _read_delta(reader, body)
     reader.finish()
     return End()
 
@@ -237,6 +285,29 @@ def _read_piece(reader: Reader, body: memoryview) -> Piece:
         raise Malformed("a piece that lies outside of its file")
     attributes = Attributes(mode, mtime_ns, uid, gid)
     return Piece(path, attributes, size, offset, bool(flags & 1), bool(flags & 2), digest, body)
+
+
+def _read_delta(reader: Reader, body: memoryview) -> Delta:
+    """A delta whose steps are in their file, and use up its literals exactly."""
+    piece = _read_piece(reader, memoryview(b""))
+    count = reader.length()
+    if count > MAX_STEPS:
+        raise Malformed("more steps than a pack may have")
+    packed = reader.take(count * _STEP.size)
+    reader.finish()
+    steps = list(map(Step._make, _STEP.iter_unpack(packed)))
+    place, literal = piece.offset, 0
+    for kind, offset, length in steps:
+        if kind > StepKind.REPEAT or not length or offset >= 1 << 63:
+            raise Malformed("a step of no known kind")
+        if kind == StepKind.LITERAL:
+            literal += length
+        elif kind == StepKind.REPEAT and offset + length > place:
+            raise Malformed("a step that repeats what is not there yet")
+        place += length
+    if place > piece.size or literal != len(body):
+        raise Malformed("steps that lie outside of their file")
+    return Delta(*piece[:7], place - piece.offset, steps, body)
 
 
 def _decompress(data: memoryview, raw_length: int) -> bytes:

@@ -23,5 +23,8 @@ class Observer(Protocol):
     def failure(self, failure: Failure) -> None:
         """One file that was not done."""
 
+    def remark(self, text: str) -> None:
+        """Something that only who wants to know more is told."""
+
     def warning(self, text: str) -> None:
         """Something the user should know; the run goes on."""

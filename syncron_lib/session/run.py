@@ -134,6 +134,7 @@ def _merged(reports: Sequence[Report], destination: Location) -> Report:
             "source_entries",
             "source_bytes",
             "bytes_transferred",
+            "bytes_matched",
             "bytes_scanned",
             "bytes_hashed",
             "conflicts",

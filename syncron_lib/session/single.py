@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from syncron_lib.core import digest, guards
+from syncron_lib.core.chunks import FASTCDC
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.options import RunOptions
@@ -20,6 +21,7 @@ from syncron_lib.protocol.messages import IdPair, RootKind
 from syncron_lib.session import items
 from syncron_lib.session.asking import batches, failure_of, replies, reply_of
 from syncron_lib.session.comparison import Comparison
+from syncron_lib.session.delta import DeltaChoice, choose, is_delta
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, open_both, watch_hashing
 from syncron_lib.session.pool import Pool
@@ -75,7 +77,8 @@ class SingleRun:
             report.changed = transfer.published - report.created
             report.metadata, report.deleted = transfer.adjusted, transfer.deleted
             report.moved = transfer.moved
-            report.bytes_transferred = transfer.content
+            report.bytes_transferred = transfer.content - transfer.matched
+            report.bytes_matched = transfer.matched
         report.duration = time.monotonic() - self._began
         report.bytes_sent, report.bytes_received = self._pool.bytes_on_the_wire()
 
@@ -246,6 +249,7 @@ class SingleRun:
             self._fail,
             on_progress,
             Compression(can and wanted, options.compress == "zstd"),
+            self._delta_choice(ends, plan, both_here),
             reuse=ends.destination_scanned.entries > 0,
         )
 
@@ -262,7 +266,8 @@ class SingleRun:
 
         self._under_way = plan, transfer
         transfer.run(plan, self._users, self._groups, before_deletes)
-        report.bytes_transferred = transfer.content
+        report.bytes_transferred = transfer.content - transfer.matched
+        report.bytes_matched = transfer.matched
         report.bytes_hashed += transfer.content
 
     def _withhold(self, plan: Plan, facts: guards.Facts) -> None:
@@ -281,6 +286,26 @@ class SingleRun:
                     Cause.ERROR,
                 )
             )
+
+    def _delta_choice(self, ends: Ends, plan: Plan, both_here: bool) -> DeltaChoice:
+        """Whether changed large files are sent as what is missing of them. Between two local
+        roots there is no link to be spared, and whole files are quicker."""
+        whole = self._options.whole_file
+        wanted = not (both_here if whole is None else whole)
+        hellos = ends.source.hello, ends.destination.hello
+        choice = choose(*hellos, wanted, self._options.in_place)
+        if choice.is_coarse and any(map(is_delta, plan.changes)):
+            lacks = [
+                f"the {side}"
+                for side, hello in zip(("source", "destination"), hellos)
+                if FASTCDC not in hello.chunkers
+            ]
+            self._observer.remark(
+                "Changed large files are compared in fixed blocks, because pyfastcdc is missing at"
+                f" {' and '.join(lacks)}; what lies behind bytes that were inserted or removed is"
+                " sent again."
+            )
+        return choice
 
     def _finish(self, ends: Ends, plan: Plan) -> None:
         """Both sides bring their trees up to date, and say their roots."""

@@ -6,17 +6,18 @@ import collections
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from syncron_lib.core.plan import Plan
+from syncron_lib.core.plan import Change, Plan
 from syncron_lib.core.report import Failure
 from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Arrived, Expected, IdPair, Selected
 from syncron_lib.protocol.pack import Head, PackKind, read_head
 from syncron_lib.session.asking import batches, failure_of, length_of_path, replies, reply_of
+from syncron_lib.session.delta import WHOLE, DeltaChoice, is_delta, tell, windows
 
 T = TypeVar("T")
 
@@ -93,6 +94,7 @@ class Transfer:
         on_failure: Callable[[Failure], None],
         on_progress: Callable[[int], None],
         compression: Compression,
+        deltas: DeltaChoice = WHOLE,
         reuse: bool = True,
     ) -> None:
         """``reuse``: the destination may have some of the content."""
@@ -102,10 +104,13 @@ class Transfer:
         self._on_failure = on_failure
         self._on_progress = on_progress
         self._compression = compression
+        self._deltas = deltas
         self._again: list[bytes] = []
-        """Paths whose content the destination should have had, and has not."""
+        """Paths whose content the destination could not find after all."""
         self.content = 0
-        """Bytes of files that were sent, before compression."""
+        """Bytes of the files that were sent, before compression."""
+        self.matched = 0
+        """Of these, bytes that the destination had already."""
         self.published = self.moved = self.adjusted = self.deleted = 0
         """Entries that the destination has said to be done: with their content, under another
         path, their attributes only, or gone."""
@@ -119,19 +124,23 @@ class Transfer:
     ) -> None:
         """Carry ``plan`` out, but for the end (`messages.Finish`)."""
         leftovers = reply_of(
-            self._destination.submit(messages.Begin(users, groups)), messages.Leftovers
+            self._destination.submit(messages.Begin(users, groups, self._deltas.in_place)),
+            messages.Leftovers,
         )
         if plan.moves:
             self._move(plan)
-        self._announce(plan, leftovers.arrived)
-        if plan.creates or plan.changes:
-            if self._reuse:
-                from syncron_lib.session.reuse import offer
-
-                offer(self._source, self._destination, plan)
+        deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
+        self._announce(plan, leftovers.arrived, {change.path for change in deltas})
+        if self._reuse and (plan.creates or plan.changes):
+            deltas = self._offer(plan, deltas)
+        if len(plan.creates) + len(plan.changes) > len(deltas):
             self._stream()
-            if self._again:
-                self._send_again(plan)
+        for window in windows(deltas):
+            tell(self._source, self._destination, self._deltas, window)
+            self._select([change.path for change in window])
+            self._stream()
+        if self._again:
+            self._send_again(plan)
         self._adjust(plan)
         before_deletes()
         paths = [remove.path for remove in plan.removes]
@@ -145,16 +154,35 @@ class Transfer:
 
         self.moved = carry_out(self._destination, plan, self._note)
 
+    def _offer(self, plan: Plan, deltas: list[Change]) -> list[Change]:
+        """Tell the source what the destination has; the deltas that are still to be made."""
+        from syncron_lib.session.reuse import offer
+
+        here = offer(self._source, self._destination, plan, deltas)
+        if here:
+            self._select(here)
+        found = set(here)
+        return [change for change in deltas if change.path not in found]
+
     def _send_again(self, plan: Plan) -> None:
-        """Send as it is what was not found at the destination after all."""
+        """Send whole what the destination could not find or put together after all."""
         replacing = {create.path for create in plan.creates if create.replaces}
-        expected = [Expected(path, False, path in replacing) for path in self._again]
-        self._select(expected, [Selected(path, False) for path in self._again], ())
-        self._again = []
+        again, self._again = self._again, []
+        expected = [Expected(path, False, path in replacing) for path in again]
+        expects = (messages.Expect(some) for some in self._batches(expected))
+        collections.deque(replies(self._destination, expects, messages.Done), maxlen=0)
+        self._select(again, plain=True)
         self._stream()
 
-    def _announce(self, plan: Plan, arrived: Sequence[Arrived]) -> None:
-        """Tell both sides what will move; entries that need no frame of their own first."""
+    def _select(self, paths: Sequence[bytes], plain: bool = False) -> None:
+        """Have these files sent too."""
+        items = [Selected(path, False) for path in paths]
+        requests = (messages.Select(some, (), plain) for some in self._batches(items))
+        collections.deque(replies(self._source, requests, messages.Done), maxlen=0)
+
+    def _announce(self, plan: Plan, arrived: Sequence[Arrived], later: Set[bytes]) -> None:
+        """Tell both sides what will move; entries that need no frame of their own first.
+        ``later``: what is selected when more is known of it."""
         expected = []
         selected = []
         for create in plan.creates:
@@ -163,17 +191,12 @@ class Transfer:
             selected.append(Selected(create.path, tree))
         for change in plan.changes:
             expected.append(Expected(change.path, False, False))
-            selected.append(Selected(change.path, False))
-        self._select(expected, selected, arrived)
-
-    def _select(
-        self,
-        expected: Sequence[Expected],
-        selected: Sequence[Selected],
-        arrived: Sequence[Arrived],
-    ) -> None:
+            if change.path not in later:
+                selected.append(Selected(change.path, False))
         expects = (messages.Expect(some) for some in self._batches(expected))
         selects = [messages.Select(some, ()) for some in self._batches(selected)]
+        if arrived and not selects:
+            selects = [messages.Select((), ())]
         if selects:
             selects[0] = selects[0]._replace(arrived=arrived)
         both = itertools.zip_longest(
@@ -202,6 +225,8 @@ class Transfer:
             while len(stored) > _PACKS_STORED or (stored and stored[0].done()):
                 self._stored(stored.popleft())
             self.content += head.content
+            if head.kind == PackKind.DELTA:
+                self.matched += head.content - head.literal
             self._on_progress(self.content)
         while stored:
             self._stored(stored.popleft())
@@ -210,8 +235,8 @@ class Transfer:
         stored = reply_of(future, messages.Stored)
         self._compression.stored(stored.busy)
         self._note(stored)
-        self._again.extend(stored.again)
         self.published += stored.entries
+        self._again.extend(stored.again)
 
     def _note(self, stored: messages.Stored) -> None:
         for problem in stored.passed_on:

@@ -15,6 +15,7 @@ from syncron_lib.errors import SshFailed
 from syncron_lib.transport import paramiko_library
 from syncron_lib.transport.auth import Authenticator
 from syncron_lib.transport.beside import beside
+from syncron_lib.transport.buffered import BufferedSocket
 from syncron_lib.transport.dial import acknowledge_at_once, dial, dial_through_command
 from syncron_lib.transport.hostcheck import check_host_key, preferred_key_types
 from syncron_lib.transport.hostconfig import HostConfig, look_up
@@ -206,7 +207,9 @@ def _tunnel(link: Link, host: str, port: int, options: ConnectOptions) -> Channe
 def _make_transport(carrier: socket.socket | Channel) -> Transport:
     paramiko = paramiko_library.load()
     transport: Transport = paramiko.Transport(
-        carrier, default_window_size=WINDOW, default_max_packet_size=MAX_PACKET
+        BufferedSocket(carrier) if isinstance(carrier, socket.socket) else carrier,
+        default_window_size=WINDOW,
+        default_max_packet_size=MAX_PACKET,
     )
     security = transport.get_security_options()
     first = [cipher for cipher in _CIPHERS if cipher in security.ciphers]

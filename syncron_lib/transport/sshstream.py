@@ -22,6 +22,14 @@ most that is ever buffered here."""
 MAX_PACKET = 1 << 17
 """Largest packet we take. OpenSSH sends as much as it has read, up to this."""
 
+_LARGE = 1 << 17
+_BATCH = 1 << 19
+"""Who has room for `_LARGE` bytes reads a long frame, and is woken for no less than `_BATCH` of
+them: to change threads for every packet costs as much as to decrypt it."""
+
+_BATCH_SECONDS = 0.05
+"""Seconds after which that reader is given what there is."""
+
 _CLOSE_GRACE = 5.0
 """Seconds the program at the other end has to end after its input has ended."""
 
@@ -37,29 +45,33 @@ class _Link(Protocol):
 
 class _Inbox:
     """What has arrived and was not read yet: stands in for paramiko's `BufferedPipe`, which
-    moves all that is left on every read."""
+    moves all that is left on every read, and wakes its reader for every packet."""
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
         self._offset = 0
         self._size = 0
+        self._wanted = 1
         self._closed = False
         self._ready = threading.Condition(threading.Lock())
 
     def feed(self, data: bytes) -> None:
+        if not data:  # reading nothing would mean the end
+            return
         with self._ready:
             self._chunks.append(data)
             self._size += len(data)
-            self._ready.notify()
+            if self._size >= self._wanted:
+                self._ready.notify()
 
     def read(self, limit: int, timeout: float | None = None) -> bytes | memoryview:
         """At most ``limit`` bytes of what came first; nothing at the end. ``timeout`` is not
         used: `SshStream.abort` ends a wait."""
         with self._ready:
-            while not self._chunks:
-                if self._closed:
-                    return b""
-                self._ready.wait()
+            if not self._chunks:
+                self._await(min(limit, _BATCH) if limit >= _LARGE else 1)
+            if not self._chunks:
+                return b""
             chunk = self._chunks[0]
             left = len(chunk) - self._offset
             if left <= limit:
@@ -71,6 +83,13 @@ class _Inbox:
                 self._offset += limit
             self._size -= len(part)
             return part
+
+    def _await(self, size: int) -> None:
+        """Wait for ``size`` bytes, or for fewer if they are slow to come, or for the end."""
+        self._wanted = size
+        while self._size < self._wanted and not self._closed:
+            if not self._ready.wait(None if self._wanted == 1 else _BATCH_SECONDS):
+                self._wanted = 1
 
     def close(self) -> None:
         with self._ready:

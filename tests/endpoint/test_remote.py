@@ -270,7 +270,7 @@ def _peer(*sent: bytes) -> Iterator[RemoteEndpoint]:
     [
         _frame(messages.Done(), 2),
         _frame(messages.Done(), 0),
-        _frame(messages.Hello(1, 1, "", "", "", 0, [], [], 0), 0),
+        _frame(messages.Hello(1, 1, "", "", "", 0, [], [], [], 0), 0),
         _frame(messages.Scan(), 1),
         pack_header(1, wire.BY_KIND[messages.Done].number, 1) + b"x",
         pack_header(0, wire.BY_KIND[messages.Sealed].number, 1),

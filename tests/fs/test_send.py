@@ -12,8 +12,7 @@ from syncron_lib.core.names import join
 from syncron_lib.core.table import Table
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
-from syncron_lib.fs.references import LARGE
-from syncron_lib.fs.send import PACK_SIZE
+from syncron_lib.fs.send import LARGE, PACK_SIZE
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import MAX_PAYLOAD
 from syncron_lib.protocol.messages import Arrived, Role
@@ -401,7 +400,7 @@ def test_content_that_is_not_here_is_asked_for_again(endpoint, tmp_path):
     assert (stored.entries, stored.problems, stored.again) == (0, [], [b"f"])
     assert isinstance(unpack_pack(bytes(ask(endpoint, messages.Next(0)).payload)), End)
     # Another round, in which all content comes.
-    _select(endpoint, selected(b"f"))
+    assert ask(endpoint, messages.Select([selected(b"f")], (), True)) == messages.Done()
     assert ask(destination, messages.Expect([expected(b"f")])) == messages.Done()
     stored = ask(destination, ask(endpoint, messages.Next(0)))
     assert (stored.entries, stored.again) == (1, [])

@@ -46,6 +46,9 @@ class Watcher:
     def failure(self, failure: Failure) -> None:
         pass
 
+    def remark(self, text: str) -> None:
+        """Nothing."""
+
     def warning(self, text: str) -> None:
         self.warnings.append(text)
 

@@ -1,0 +1,255 @@
+"""Large files of one run as they come in: begun, gone on with, checked, published.
+
+Also small ones that are written in place: what an interrupted run must leave whole everywhere
+else, the user has given up for these.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Optional, Union
+
+from syncron_lib.core import digest
+from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.names import shown, split
+from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.errors import PeerViolation
+from syncron_lib.fs import stats
+from syncron_lib.fs.arrivals import Arrivals
+from syncron_lib.fs.basis import OldFiles
+from syncron_lib.fs.chunklists import ChunkLists
+from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.hashing import OPEN_FILE
+from syncron_lib.fs.largefile import LargeFile, Old, Place
+from syncron_lib.fs.ledger import Ledger, Written
+from syncron_lib.fs.mounts import Stagings
+from syncron_lib.fs.publish import Publisher
+from syncron_lib.fs.staging import CREATE_FILE
+from syncron_lib.protocol.pack import Delta, Piece
+
+FinishFile = Callable[[int, bytes, Attributes, int], int]
+"""Gives a file its attributes: descriptor, path, attributes, now; returns its time."""
+
+_CREATE = CREATE_FILE & ~os.O_WRONLY | os.O_RDWR
+"""To read as well: a file may repeat itself."""
+_READ_WRITE = OPEN_FILE & ~os.O_RDONLY | os.O_RDWR
+
+
+class Earlier(NamedTuple):
+    """What is known of the files that are replaced: lists that were told, lists to be kept."""
+
+    files: OldFiles
+    lists: ChunkLists
+
+
+class Incoming:
+    """The large files of one receiver, one after the other."""
+
+    def __init__(
+        self,
+        directories: Directories,
+        ledger: Ledger,
+        stagings: Stagings,
+        arrivals: Arrivals,
+        publisher: Publisher,
+        algorithm: digest.Algorithm,
+        old: Earlier,
+        in_place: bool,
+        finish_file: FinishFile,
+    ) -> None:
+        """``in_place``: write into files that are there."""
+        self._directories = directories
+        self._ledger = ledger
+        self._stagings = stagings
+        self._arrivals = arrivals
+        self._publisher = publisher
+        self._algorithm = algorithm
+        self._old = old
+        self._in_place = in_place
+        self._finish_file = finish_file
+        self._large: Optional[LargeFile] = None
+        self._skipped = b""
+        """A file that cannot be written; the rest of its pieces is passed over."""
+        self.published = 0
+        self.again: list[bytes] = []
+        """Files that could not be put together, to be sent whole."""
+
+    def take(self, pack: Union[Piece, Delta], expected: Mapping[bytes, bool]) -> bool:
+        """Take a part of a file; True where that was the end of it, well or not. Raises OSError
+        where it cannot be written, and then passes over the rest of it."""
+        path = pack.path
+        if self._large is None and self._skipped == path:
+            if pack.last:
+                self._skipped = b""
+            return pack.last
+        try:
+            if self._large is None:
+                self._large = self._begin(pack, expected.get(path, False))
+            if self._large is None:
+                self.again.append(path)
+                self._skipped = b"" if pack.last else path
+                return pack.last
+            self._large.write(pack)
+            if pack.last:
+                self._end(self._large, pack, expected.get(path, False))
+        except OSError:
+            if self._large is not None:
+                self._large.remove()
+                self._drop(self._large)
+            self._skipped = b"" if pack.last else path
+            raise
+        return pack.last
+
+    def _begin(self, pack: Union[Piece, Delta], replace: bool) -> Optional[LargeFile]:
+        """Begin a file with its first part, or go on where an interrupted run was. None where
+        what it is to be put together from is not as it was."""
+        path = pack.path
+        old = None
+        target = None if pack.offset else self._target(path, replace)
+        if isinstance(pack, Delta) or target is not None:
+            chunks = self._old.files.take(path)
+            fd = target if target is not None else self._open(path, OPEN_FILE)
+            if fd is None:
+                return None
+            old = Old(fd, os.fstat(fd).st_size, chunks)
+        try:
+            return self._placed(pack, target, old)
+        except BaseException:
+            if old is not None:
+                os.close(old.fd)
+            raise
+
+    def _placed(
+        self, pack: Union[Piece, Delta], target: Optional[int], old: Optional[Old]
+    ) -> LargeFile:
+        path, algorithm = pack.path, self._algorithm
+        if target is not None:
+            self._ledger.touched(split(path)[0])
+            return LargeFile(path, pack.size, Place(None, b"", target), algorithm, old)
+        if pack.offset:
+            hasher = algorithm.new()
+            staging, name, fd = self._arrivals.go_on(path, pack.offset, pack.digest, hasher)
+            large = LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old)
+            large.go_on(hasher, pack.offset)
+            return large
+        staging = self._stagings.beside(split(path)[0])
+        name = staging.name_for_large(path, pack.size, pack.attributes.mtime_ns)
+        fd = os.open(name, _CREATE, 0o600, dir_fd=staging.fd)
+        return LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old)
+
+    def _open(self, path: bytes, flags: int) -> Optional[int]:
+        """Open the file that is replaced; None where it is not as it was scanned."""
+        scanned = self._publisher.scanned(path)
+        if scanned is None or not stat.S_ISREG(scanned[1]):
+            return None
+        parent, name = split(path)
+        fd = os.open(name, flags, dir_fd=self._directories.open(parent))
+        if self._ledger.is_as_scanned(scanned, stats.row(name, os.fstat(fd))):
+            return fd
+        os.close(fd)
+        return None
+
+    def _target(self, path: bytes, replace: bool) -> Optional[int]:
+        """The file to be written in place, open; None where it is to be made anew."""
+        if not self.overwrites(path, replace):
+            return None
+        fd = self._open(path, _READ_WRITE)
+        if fd is None:
+            raise FileExistsError(17, "it was changed at the destination during the run")
+        # Its other names were not asked for; they keep the content that they have.
+        if os.fstat(fd).st_nlink > 1:
+            os.close(fd)
+            return None
+        return fd
+
+    def overwrites(self, path: bytes, replace: bool) -> bool:
+        """Whether the file at ``path`` is to be written in place."""
+        scanned = self._publisher.scanned(path) if self._in_place and not replace else None
+        return scanned is not None and scanned[1] & TYPE_MASK == stat.S_IFREG
+
+    def overwrite(
+        self, path: bytes, attributes: Attributes, data: memoryview, value: bytes, replace: bool
+    ) -> bool:
+        """Write a small file in place, whose ``data`` has been checked; False where that is not
+        to be. Raises OSError."""
+        target = self._target(path, replace)
+        if target is None:
+            return False
+        place = Place(None, b"", target)
+        large = LargeFile(path, len(data), place, self._algorithm)
+        self._ledger.touched(split(path)[0])
+        try:
+            large.write(Piece(path, attributes, len(data), 0, True, False, value, data))
+            self._finish_in_place(large, attributes, value)
+        finally:
+            large.close()
+        return True
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _end(self, large: LargeFile, pack: Union[Piece, Delta], replace: bool) -> None:
+        path = large.path
+        if not pack.failed:
+            if not large.is_whole(pack.digest):
+                self._refuse(large)
+                return
+            if large.in_place:
+                self._finish_in_place(large, pack.attributes, pack.digest)
+            else:
+                now = time.time_ns()
+                mtime = self._finish_file(large.place.fd, path, pack.attributes, now)
+                written = Written(large.size, mtime, pack.digest)
+                assert large.place.staging is not None
+                self._publisher.publish(
+                    path, large.place.staging, large.place.name, replace, written
+                )
+            chunks = large.chunks()
+            if chunks is not None:
+                self._old.lists.note(path, pack.digest, chunks)
+            self.published += 1
+        self._drop(large)
+
+    def _refuse(self, large: LargeFile) -> None:
+        """The content is not what its digest says."""
+        path = large.path
+        large.remove()
+        self._drop(large)
+        if not large.put_together:
+            raise wrong_content(path)
+        # Two chunks may share a mark, and a list that was kept may be wrong.
+        self._old.lists.forget(path)
+        if large.in_place:
+            raise OSError(
+                5,
+                "what it was put together from is not what it was; it is repaired by the next run",
+            )
+        self.again.append(path)
+
+    def _finish_in_place(self, large: LargeFile, attributes: Attributes, value: bytes) -> None:
+        fd = large.place.fd
+        os.ftruncate(fd, large.size)
+        mtime = self._finish_file(fd, large.path, attributes, time.time_ns())
+        parent, name = split(large.path)
+        # RACE: what somebody else wrote to it meanwhile is mixed with ours, and its time is gone;
+        # that the digest is not kept has the next run read it.
+        written = Written(large.size, mtime, value, lasting=False)
+        self._ledger.wrote(parent, name, written)
+
+    def _drop(self, large: LargeFile) -> None:
+        self._large = None
+        large.close()
+
+    def abandon(self) -> None:
+        """Let go of what is half done; it stays staged for the next run."""
+        if self._large is not None:
+            self._drop(self._large)
+
+
+def wrong_content(path: bytes) -> PeerViolation:
+    """The refusal of content that is not what its digest says."""
+    return PeerViolation(
+        f"The content of {shown(path)} is not what its digest says; nothing of it was kept."
+    )
