@@ -69,6 +69,7 @@ class LargeFile:
         self._clones = place.staging is not None
         self._track = _Track(old.chunks) if old is not None and old.chunks is not None else None
         self._buffer = bytearray()
+        self._there = bytearray()
         self._behind: Optional[WriteBehind] = None
 
     @property
@@ -205,7 +206,9 @@ class LargeFile:
             if not count:
                 raise OSError(errno.ESTALE, "its old content became shorter")
             self.hasher.update(view[:count])
-            if write:
+            if write and self.in_place:
+                self._write_what_differs(view[:count])
+            elif write:
                 write_at(self.place.fd, view[:count], self.position)
             self.position += count
             offset += count
@@ -214,9 +217,10 @@ class LargeFile:
         """Write what is not there already, page by page: whoever keeps snapshots of the file
         system pays for each block that is written."""
         place, fd = self.position, self.place.fd
-        there = bytearray(len(data))
-        count = os.preadv(fd, (there,), place)
-        view = memoryview(there)
+        if len(self._there) < len(data):
+            self._there = bytearray(len(data))
+        view = memoryview(self._there)[: len(data)]
+        count = os.preadv(fd, (view,), place)
         begin = end = 0
         while end < len(data):
             # Pages of the file, not of the piece.

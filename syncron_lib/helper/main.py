@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import queue
 import signal
@@ -24,6 +25,9 @@ from syncron_lib.transport.stream import ByteStream
 
 _UNGREETED_TIMEOUT = 60.0
 """Seconds that a helper waits for its client's greeting."""
+_RARELY = 200_000
+"""Objects made before cycles among them are looked for. A scan and a transfer make millions of
+plain values and hardly a cycle; to look as often as Python does takes a twentieth of their time."""
 _QUEUED = 64
 """Frames received ahead of their handling. The client keeps fewer requests than this in flight,
 so that the receiving thread always gets back to reading heartbeats."""
@@ -122,6 +126,7 @@ def _request(header: Header, payload: bytearray) -> Any:
 
 def serve(stream: ByteStream, environment: Optional[Mapping[str, str]] = None) -> int:
     """Serve one client over ``stream``; the exit code for the process."""
+    gc.set_threshold(_RARELY)
     raise_descriptor_limit()
     umask = os.umask(0)  # there is no way to ask for it without setting it
     os.umask(umask)
