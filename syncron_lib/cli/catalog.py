@@ -41,6 +41,8 @@ class Option:
     kind: Kind
     help: str
     short: str = ""
+    alias: str = ""
+    """Another long name, on the command line only."""
     metavar: str = ""
     field: str = ""
     """The field of `Settings`; by default the long name."""
@@ -83,9 +85,36 @@ def _delete_cap(text: str) -> DeleteCap:
 
 
 def _compression(text: str) -> str:
-    if text not in ("auto", "zstd", "none"):
-        raise ValueError("expected auto, zstd or none")
+    if text not in ("auto", "zstd", "zlib", "none"):
+        raise ValueError("expected auto, zstd, zlib or none")
     return text
+
+
+def _compression_level(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= 22:
+        raise ValueError(
+            "expected a level from 1 to 22, for zlib to 9 (--no-compress is not to compress)"
+        )
+    return int(text)
+
+
+_RATE = re.compile(
+    r"(?P<number>[0-9]{1,12}(\.[0-9]{0,9})?)(?P<unit>[kmgtp]?)(?P<form>b|ib)?", re.IGNORECASE
+)
+_LEAST_RATE = 512
+
+
+def _rate(text: str) -> int:
+    """rsync's units: KiB where none is said, KB and so on are thousands, B is bytes."""
+    found = _RATE.fullmatch(text)
+    form = ((found and found["form"]) or "").lower()
+    if found is None or (form == "ib" and not found["unit"]):
+        raise ValueError("expected a rate such as 500 (KiB a second), 1.5m or 2MB; 0 is no limit")
+    power = "kmgtp".index(found["unit"].lower()) + 1 if found["unit"] else int(not form)
+    rate = int(float(found["number"]) * (1000 if form == "b" else 1024) ** power)
+    if rate < _LEAST_RATE and float(found["number"]):
+        raise ValueError(f"expected at least {_LEAST_RATE} bytes a second, or 0 for no limit")
+    return rate
 
 
 def _not_empty(text: str) -> str:
@@ -203,19 +232,37 @@ OPTIONS: tuple[Option, ...] = (
         _HOW,
         "compress",
         Kind.SWITCH,
-        "compress everything that is sent",
+        "compress everything that shrinks by it",
         "z",
-        on="zstd",
+        on="always",
         off="none",
     ),
     Option(
         _HOW,
         "compress-choice",
         Kind.TEXT,
-        "auto (where it helps; default), zstd or none",
+        "auto (where it helps; default), zstd, zlib or none",
+        alias="zc",
         metavar="WAY",
         field="compress",
         convert=_compression,
+    ),
+    Option(
+        _HOW,
+        "compress-level",
+        Kind.NUMBER,
+        "how thoroughly: 1 to 22 (zlib: to 9); implies -z",
+        alias="zl",
+        metavar="N",
+        convert=_compression_level,
+    ),
+    Option(
+        _HOW,
+        "bwlimit",
+        Kind.NUMBER_OR_TEXT,
+        "send no faster, in KiB a second or e.g. 1.5m",
+        metavar="RATE",
+        convert=_rate,
     ),
     Option(
         _HOW,

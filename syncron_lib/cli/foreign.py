@@ -95,9 +95,9 @@ FOREIGN: tuple[Foreign, ...] = (
             " checksum-choice existing ignore-non-existing ignore-existing remove-source-files"
             " delete-excluded ignore-missing-args delete-missing-args ignore-errors max-size"
             " min-size max-alloc numeric-ids usermap groupmap chown size-only compare-dest"
-            " copy-dest link-dest compress-level compress-threads skip-compress files-from"
+            " copy-dest link-dest compress-threads skip-compress files-from"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"
-            " log-file-format password-file early-input bwlimit stop-after stop-at fsync"
+            " log-file-format password-file early-input stop-after stop-at fsync"
             " write-batch only-write-batch read-batch protocol iconv checksum-seed daemon"
         ).split()
     ),

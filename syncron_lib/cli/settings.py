@@ -11,8 +11,10 @@ from enum import Enum
 from typing import Any
 
 from syncron_lib.core.options import DeleteCap, Keep, RuleOptions, RunOptions
+from syncron_lib.errors import UsageError
 
 DEFAULT_TIMEOUT = 60.0
+ZLIB_MAX_LEVEL = 9
 
 
 class Ownership(Enum):
@@ -46,6 +48,8 @@ class Settings:
     compress: str | None = None
     whole_file: bool | None = None
     inplace: bool | None = None
+    compress_level: int | None = None
+    bwlimit: int | None = None
     timeout: float | None = None
     lock_wait: float | None = None
     port: int | None = None
@@ -78,8 +82,19 @@ class Settings:
         asked = self.itemize_changes or self.verbose or self.dry_run or self.verify
         return bool(self.json or (asked and not self.quiet))
 
+    def _compress(self) -> str:
+        """A level alone asks for compression, as with rsync."""
+        way = self.compress or ("always" if self.compress_level else "auto")
+        if way == "zlib" and (self.compress_level or 0) > ZLIB_MAX_LEVEL:
+            raise UsageError(
+                f"--compress-level={self.compress_level}: zlib has levels from 1 to"
+                f" {ZLIB_MAX_LEVEL}; zstd goes to 22."
+            )
+        return way
+
     def run_options(self) -> RunOptions:
-        """The run's options, with the default wherever nothing was said."""
+        """The run's options, with the default wherever nothing was said. Raises `UsageError` for
+        options that do not go together."""
         return RunOptions(
             keep=Keep(
                 permissions=self.perms is not False,
@@ -101,7 +116,9 @@ class Settings:
             allow_empty_source=bool(self.allow_empty_source),
             allow_unmounted=bool(self.allow_unmounted),
             itemize=self.shows_changes,
-            compress=self.compress or "auto",
+            compress=self._compress(),
+            compress_level=self.compress_level,
+            bwlimit=self.bwlimit or 0,
             whole_file=self.whole_file,
             in_place=bool(self.inplace),
             lock_wait=self.lock_wait or 0.0,

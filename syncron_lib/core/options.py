@@ -55,7 +55,12 @@ class RunOptions(NamedTuple):
     itemize: bool = False
     """Tell the observer of every single entry, also of those below a new directory."""
     compress: str = "auto"
-    """``auto``, ``zstd`` or ``none``."""
+    """``auto``: where it helps; ``always``: by the best way that both have; ``zstd``; ``zlib``;
+    ``none``."""
+    compress_level: Optional[int] = None
+    """None: the way's own."""
+    bwlimit: int = 0
+    """Bytes a second that each link carries at most, in each direction; 0 for no limit."""
     whole_file: Optional[bool] = None
     """Send changed large files whole; None: where both roots are on this machine."""
     in_place: bool = False

@@ -14,6 +14,7 @@ from typing import Optional
 
 from syncron_lib.endpoint.allocator import keep_freed_memory
 from syncron_lib.endpoint.base import Buffer
+from syncron_lib.endpoint.pace import Pace
 from syncron_lib.errors import ConnectionLost, SyncronError, TimedOut
 from syncron_lib.protocol.frames import HEADER, Header, pack_header, unpack_header
 from syncron_lib.protocol.messages import Heartbeat
@@ -46,9 +47,14 @@ class Channel:
         self._stirred = threading.Condition()
         """Wakes the pulse for another time-out, and at the end."""
         self._failure: Optional[SyncronError] = None
+        self._pace: Optional[Pace] = None
         self.bytes_sent = 0
         self.bytes_received = 0
         self._pulse: Optional[threading.Thread] = None
+
+    def limit(self, rate: int) -> None:
+        """Send at most ``rate`` bytes a second from now on; 0 for no limit."""
+        self._pace = Pace(rate) if rate else None
 
     def start_pulse(self, timeout: Optional[float] = None) -> None:
         """Begin to send heartbeats and to watch for the other side's."""
@@ -125,7 +131,7 @@ class Channel:
         header = pack_header(length, kind, request)
         self.bytes_sent += HEADER.size + length
         if length <= _JOINED:
-            self._stream.send(b"".join((header, *parts)))
+            self._put(b"".join((header, *parts)))
         else:
             small: list[Buffer] = [header]
             for part in parts:
@@ -133,12 +139,29 @@ class Channel:
                     small.append(part)
                     continue
                 if small:
-                    self._stream.send(b"".join(small))
+                    self._put(b"".join(small))
                     small = []
-                self._stream.send(part)
+                self._put(part)
             if small:
-                self._stream.send(b"".join(small))
+                self._put(b"".join(small))
         self._sent = time.monotonic()
+
+    def _put(self, data: Buffer) -> None:
+        """Send ``data``, as fast as is allowed."""
+        pace = self._pace
+        if pace is None:
+            self._stream.send(data)
+            return
+        view = memoryview(data)
+        while view:
+            while (wait := pace.wait(time.monotonic())) > 0:
+                with self._stirred:
+                    if self._ended:
+                        raise self._failure or ConnectionLost("The connection is closed.")
+                    self._stirred.wait(wait)
+            count = pace.take(len(view), time.monotonic())
+            self._stream.send(view[:count])
+            view = view[count:]
 
     def receive(self) -> Optional[tuple[Header, bytearray]]:
         """The next frame that is no heartbeat; None where the other side has ended in order."""

@@ -28,7 +28,7 @@ from syncron_lib.fs.incoming import Earlier
 from syncron_lib.fs.root import Choice, Root, look
 from syncron_lib.fs.send import Sender
 from syncron_lib.fs.tree import Node
-from syncron_lib.protocol import messages, pack, wire
+from syncron_lib.protocol import compression, messages, pack, wire
 from syncron_lib.protocol.messages import Message, Problem, Role, RootKind
 from syncron_lib.protocol.order import Phase, may_come
 
@@ -41,8 +41,8 @@ _PROGRESS_INTERVAL = 0.1
 """Seconds between two progress frames."""
 
 
-def greeting(timeout_ms: int = 0) -> messages.Hello:
-    """What this program can do."""
+def greeting(timeout_ms: int = 0, rate: int = 0) -> messages.Hello:
+    """What this program can do; ``rate``: how fast the other side may send."""
     return messages.Hello(
         messages.VERSION,
         messages.VERSION,
@@ -51,9 +51,10 @@ def greeting(timeout_ms: int = 0) -> messages.Hello:
         os.uname().nodename,
         os.geteuid(),
         [algorithm.name for algorithm in digest.available()],
-        ["zstd"] if pack.can_compress() else [],
+        compression.available(),
         chunking.available(),
         timeout_ms,
+        rate,
     )
 
 
@@ -370,9 +371,14 @@ class LocalEndpoint:
     def _next(self, request: messages.Next) -> list[pack.Buffer]:
         if self._sender is None:
             raise PeerViolation("The client asked for content before selecting any.")
-        if request.level > pack.MAX_LEVEL:
-            raise PeerViolation(f"The client asked for compression of level {request.level}.")
-        return self._sends().next(request.level)
+        most = compression.MAX_LEVEL.get(request.compression)
+        if most is None or request.level > most:
+            raise PeerViolation(
+                f"The client asked for compression {request.compression} of level {request.level}."
+            )
+        began = time.perf_counter()
+        parts = self._sends().next(request)
+        return pack.with_busy(parts, int((time.perf_counter() - began) * 1e6))
 
     # --- receiving ------------------------------------------------------------------------------
 

@@ -45,12 +45,15 @@ class RemoteEndpoint:
         whom: str,
         timeout: float,
         explain: Callable[[], str] = str,
+        rate: int = 0,
     ) -> None:
         """Send our greeting and await theirs. ``explain``: how the helper ended, as the end of a
-        sentence, asked for when the stream ends early. Raises VersionMismatch, ConnectionLost."""
+        sentence, asked for when the stream ends early. ``rate``: bytes a second that either side
+        sends at most, 0 for no limit. Raises VersionMismatch, ConnectionLost."""
         self._whom = whom
         self._explain = explain
         self._channel = Channel(stream, whom, timeout)
+        self._channel.limit(rate)
         self._waiting: deque[tuple[int, bool, Future[Any]]] = deque()
         self._lock = threading.Lock()
         self._next_request = 1
@@ -60,7 +63,7 @@ class RemoteEndpoint:
         try:
             # Where it has ended already, what it said before tells more than that we could not.
             with contextlib.suppress(ConnectionLost):
-                self._send(greeting(int(timeout * 1000)), 0)
+                self._send(greeting(int(timeout * 1000), rate), 0)
             self._channel.start_pulse()
             self.hello = self._greeting()
         except BaseException:

@@ -22,8 +22,8 @@ from syncron_lib.fs.references import REPEATED, References, sizes_of
 from syncron_lib.fs.stats import StatRow, Stats, is_settled
 from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.protocol.contents import pack_sizes, unpack_contents
-from syncron_lib.protocol.messages import Arrived, Problem, Selected
-from syncron_lib.protocol.pack import Buffer, Group, Groups, Packer, Piece
+from syncron_lib.protocol.messages import Arrived, Next, Problem, Selected
+from syncron_lib.protocol.pack import PLAIN, Buffer, Group, Groups, Packer, Piece
 
 PACK_SIZE = 1 << 20
 """Bytes of content in one pack: large enough that a frame's cost does not count, small enough
@@ -69,7 +69,7 @@ class Sender:
         self._selected: list[Selected] = []
         self._references = References(tree, directories, algorithm, real_name)
         self._packer = Packer()
-        self._level = 0
+        self._wanted = PLAIN
         self._packs: Optional[Iterator[list[Buffer]]] = None
         self._buffer = bytearray(PACK_SIZE + LARGE)
         self._view = memoryview(self._buffer)
@@ -109,9 +109,9 @@ class Sender:
         digests.extend(value for _, value in found)
         return b"".join(digests), [path for path, _ in found]
 
-    def next(self, level: int) -> list[Buffer]:
+    def next(self, wanted: Next) -> list[Buffer]:
         """The next pack, encoded; its parts are valid until the next call."""
-        self._level = level
+        self._wanted = wanted
         if self._packs is None:
             self._packs = self._all()
         pack = next(self._packs, None)
@@ -339,7 +339,7 @@ class Sender:
         problems, self._problems = self._problems, []
         body = self._view[: self._filled]
         self._filled = self._rows = self._header = 0
-        return self._packer.groups(Groups(groups, problems, body), self._level)
+        return self._packer.groups(Groups(groups, problems, body), self._wanted)
 
     # --- large files --------------------------------------------------------------------------
 
@@ -350,7 +350,7 @@ class Sender:
                 self.size += delta.length
                 if delta.last and not delta.failed:
                     self._references.sent(size, delta.digest)
-                yield self._packer.delta(delta, self._level)
+                yield self._packer.delta(delta, self._wanted)
         except (Changed, OSError) as error:
             self._problem(path, _reason(error), vanished=_is_gone(error))
 
@@ -404,14 +404,14 @@ class Sender:
                 if failed:
                     self._problem(path, "changed while it was read", vanished=True)
                 piece = Piece(path, own, size, offset, last, failed, value, body)
-                yield self._packer.piece(piece, self._level)
+                yield self._packer.piece(piece, self._wanted)
                 offset += count
                 if last:
                     return
         except OSError as error:
             self._problem(path, _reason(error), vanished=False)
             failed_piece = Piece(path, own, size, offset, True, True, digest.UNKNOWN, b"")
-            yield self._packer.piece(failed_piece, 0)
+            yield self._packer.piece(failed_piece, PLAIN)
         finally:
             os.close(fd)
 

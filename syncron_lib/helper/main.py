@@ -91,6 +91,7 @@ class _Service:
         if not isinstance(hello, messages.Hello):
             raise PeerViolation("The client sent something else than a greeting.")
         self._channel.start_pulse(hello.timeout_ms / 1000)
+        self._channel.limit(hello.rate)
 
     def _receive(self) -> None:
         try:

@@ -37,7 +37,9 @@ class RootKind(IntEnum):
 
 class Hello(NamedTuple):
     """First frame of each side. ``timeout_ms``: the client's, 0 for none (helper: echoes 0).
-    ``chunkers``: ways to cut large files, best first."""
+    ``chunkers``: ways to cut large files, best first.
+    ``rate``: bytes a second that the client wants to be sent at most, 0 for no limit (helper: 0).
+    """
 
     oldest: int
     newest: int
@@ -49,6 +51,7 @@ class Hello(NamedTuple):
     compressions: Sequence[str]
     chunkers: Sequence[str]
     timeout_ms: int
+    rate: int = 0
 
 
 class Heartbeat(NamedTuple):
@@ -380,9 +383,11 @@ class Basis(NamedTuple):
 
 
 class Next(NamedTuple):
-    """Ask the source for the next pack; ``level``: zstd level, 0 for none."""
+    """Ask the source for the next pack, compressed if that makes it smaller. ``compression``:
+    `protocol.compression.Method`, 0 for none; ``level``: its level."""
 
-    level: int
+    compression: int = 0
+    level: int = 0
 
 
 class GetSizes(NamedTuple):

@@ -5,8 +5,8 @@ one body), a *piece* of one large file, a *delta* (how to put such a piece toget
 destination has), or the *end* of what was selected. Small files cost one
 row in a table and their bytes in the body; nothing is sent back for each.
 
-Layout: ``u8 kind | u8 compression | u32 files | u64 content bytes | u32 header length | u32 raw
-length``, then header and body together (``raw length`` bytes, compressed if so marked).
+Layout: ``u8 kind | u8 compression | u32 files | u32 busy | u64 content bytes | u32 header length |
+u32 raw length``, then header and body together (``raw length`` bytes, compressed if so marked).
 """
 
 from __future__ import annotations
@@ -22,18 +22,12 @@ from syncron_lib.core.names import is_valid_path
 from syncron_lib.core.table import Malformed, Reader, Table, pack_blob, unpack
 from syncron_lib.core.table import pack as pack_table
 from syncron_lib.errors import PeerViolation
-from syncron_lib.protocol.messages import Problem
-
-try:
-    import zstandard
-
-    _HAS_ZSTANDARD = True
-except ImportError:  # a remote that has only the standard library
-    _HAS_ZSTANDARD = False
+from syncron_lib.protocol.compression import Compressor, Method, decompress
+from syncron_lib.protocol.messages import Next, Problem
 
 Buffer = Union[bytes, bytearray, memoryview]
 
-HEAD = struct.Struct("<BBIQII")
+HEAD = struct.Struct("<BBIIQII")
 _GROUP = struct.Struct("<BIqII")
 _PIECE = struct.Struct("<IqIIQQB16s")
 _COUNT = struct.Struct("<I")
@@ -44,9 +38,6 @@ MAX_RAW = 32 << 20
 
 MAX_STEPS = 1 << 16
 """Steps of one delta: each is an object while it is carried out."""
-
-MAX_LEVEL = 19
-"""Highest zstd level that is asked for; those above take a gigabyte and more."""
 
 
 class PackKind(IntEnum):
@@ -60,12 +51,14 @@ class PackKind(IntEnum):
 
 class Head(NamedTuple):
     """What the client reads of a pack that it passes on. ``content``: bytes of files, as they
-    are at the source; ``files``: files completed by this pack. Of a delta, ``content`` is what it
-    makes, and the body what it brings."""
+    are at the source; ``files``: files completed by this pack; ``busy``: microseconds that it took
+    the source to make it, which tells a slow source from a slow link. Of a delta, ``content`` is
+    what it makes, and the body what it brings."""
 
     kind: int
     compression: int
     files: int
+    busy: int
     content: int
     header_length: int
     raw_length: int
@@ -139,18 +132,17 @@ class End(NamedTuple):
 Pack = Union[Groups, Piece, Delta, End]
 
 
-def can_compress() -> bool:
-    """Whether this interpreter has zstandard."""
-    return _HAS_ZSTANDARD
+PLAIN = Next()
+"""Asks for a pack that is not compressed."""
 
 
 class Packer:
-    """Encodes packs, compressing those that shrink. Keeps its compressor between packs."""
+    """Encodes packs, compressed as was asked for if that shrinks them."""
 
     def __init__(self) -> None:
-        self._compressors: dict[int, zstandard.ZstdCompressor] = {}
+        self._compressor = Compressor()
 
-    def groups(self, pack: Groups, level: int) -> list[Buffer]:
+    def groups(self, pack: Groups, wanted: Next) -> list[Buffer]:
         """Encode; the parts are to be sent one after the other."""
         header = [_COUNT.pack(len(pack.groups))]
         files = 0
@@ -165,27 +157,27 @@ class Packer:
             header.append(pack_blob(problem.path))
             header.append(pack_blob(problem.what.encode("utf-8", "replace")[:4096]))
             header.append(b"\1" if problem.vanished else b"\0")
-        return self._seal(PackKind.GROUPS, files, b"".join(header), pack.body, level)
+        return self._seal(PackKind.GROUPS, files, b"".join(header), pack.body, wanted)
 
-    def piece(self, pack: Piece, level: int) -> list[Buffer]:
+    def piece(self, pack: Piece, wanted: Next) -> list[Buffer]:
         """Encode one piece."""
         flags = pack.last | pack.failed << 1
         fixed = _PIECE.pack(*pack.attributes, pack.size, pack.offset, flags, pack.digest)
         done = 1 if pack.last and not pack.failed else 0
-        return self._seal(PackKind.PIECE, done, pack_blob(pack.path) + fixed, pack.body, level)
+        return self._seal(PackKind.PIECE, done, pack_blob(pack.path) + fixed, pack.body, wanted)
 
-    def delta(self, pack: Delta, level: int) -> list[Buffer]:
+    def delta(self, pack: Delta, wanted: Next) -> list[Buffer]:
         """Encode a piece as steps."""
         flags = pack.last | pack.failed << 1
         fixed = _PIECE.pack(*pack.attributes, pack.size, pack.offset, flags, pack.digest)
         steps = [_STEP.pack(*step) for step in pack.steps]
         header = b"".join((pack_blob(pack.path), fixed, _COUNT.pack(len(steps)), *steps))
         done = 1 if pack.last and not pack.failed else 0
-        return self._seal(PackKind.DELTA, done, header, pack.body, level, pack.length)
+        return self._seal(PackKind.DELTA, done, header, pack.body, wanted, pack.length)
 
     def end(self) -> list[Buffer]:
         """Encode the end."""
-        return [HEAD.pack(PackKind.END, 0, 0, 0, 0, 0)]
+        return [HEAD.pack(PackKind.END, 0, 0, 0, 0, 0, 0)]
 
     def _seal(
         self,
@@ -193,21 +185,24 @@ class Packer:
         files: int,
         header: bytes,
         body: Buffer,
-        level: int,
+        wanted: Next,
         content: Optional[int] = None,
     ) -> list[Buffer]:
         raw_length = len(header) + len(body)
         if content is None:
             content = len(body)
-        if level and _HAS_ZSTANDARD and raw_length > 256:
-            compressor = self._compressors.get(level)
-            if compressor is None:
-                compressor = self._compressors[level] = zstandard.ZstdCompressor(level=level)
-            packed = compressor.compress(b"".join((header, body)))
-            # Less than a twentieth saved is not worth the other side's work.
-            if len(packed) < raw_length - raw_length // 20:
-                return [HEAD.pack(kind, 1, files, content, len(header), raw_length), packed]
-        return [HEAD.pack(kind, 0, files, content, len(header), raw_length), header, body]
+        method = Method(wanted.compression)
+        packed = self._compressor.compress(method, wanted.level, header, body)
+        if packed is not None:
+            head = HEAD.pack(kind, method, files, 0, content, len(header), raw_length)
+            return [head, packed]
+        return [HEAD.pack(kind, 0, files, 0, content, len(header), raw_length), header, body]
+
+
+def with_busy(parts: Sequence[Buffer], busy: int) -> list[Buffer]:
+    """An encoded pack that says how many microseconds it took to make."""
+    head = Head(*HEAD.unpack(parts[0]))
+    return [HEAD.pack(*head._replace(busy=min(busy, 0xFFFFFFFF))), *parts[1:]]
 
 
 def read_head(payload: Buffer) -> Head:
@@ -215,7 +210,11 @@ def read_head(payload: Buffer) -> Head:
     if len(payload) < HEAD.size:
         raise PeerViolation("The other side sent a pack that is too short.")
     head = Head(*HEAD.unpack_from(payload))
-    if head.kind > PackKind.DELTA or head.compression > 1 or head.header_length > head.raw_length:
+    if (
+        head.kind > PackKind.DELTA
+        or head.compression > max(Method)
+        or head.header_length > head.raw_length
+    ):
         raise PeerViolation("The other side sent a pack of an unknown kind.")
     if head.raw_length > MAX_RAW:
         raise PeerViolation("The other side sent a pack over the size limit.")
@@ -233,7 +232,7 @@ def unpack_pack(payload: Buffer) -> Pack:
 
 def _unpack(head: Head, data: memoryview) -> Pack:
     if head.compression:
-        data = memoryview(_decompress(data, head.raw_length))
+        data = memoryview(decompress(head.compression, data, head.raw_length))
     if len(data) != head.raw_length:
         raise Malformed("its length is not what was announced")
     reader = Reader(data[: head.header_length])
@@ -308,16 +307,3 @@ def _read_delta(reader: Reader, body: memoryview) -> Delta:
     if place > piece.size or literal != len(body):
         raise Malformed("steps that lie outside of their file")
     return Delta(*piece[:7], place - piece.offset, steps, body)
-
-
-def _decompress(data: memoryview, raw_length: int) -> bytes:
-    if not _HAS_ZSTANDARD:
-        raise Malformed("it is compressed in a way that this side does not have")
-    try:
-        # The frame's own idea of its size is the peer's word; ours bounds the allocation.
-        parameters = zstandard.get_frame_parameters(data)
-        if parameters.content_size != raw_length:
-            raise Malformed("its decompressed size is not what was announced")
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_length)
-    except zstandard.ZstdError as error:
-        raise Malformed(f"it does not decompress ({error})") from None

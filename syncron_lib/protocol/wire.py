@@ -126,7 +126,7 @@ def _rule(number: int, kind: Any, sender: Sender, *fields: Any, writes: bool = F
 
 
 RULES: tuple[Rule, ...] = (
-    _rule(0x01, Hello, _B, U32, U32, TEXT, TEXT, TEXT, U32, _TEXTS, _TEXTS, _TEXTS, U32),
+    _rule(0x01, Hello, _B, U32, U32, TEXT, TEXT, TEXT, U32, _TEXTS, _TEXTS, _TEXTS, U32, U64),
     _rule(0x02, Heartbeat, _B),
     _rule(0x03, Progress, _H, BOOL, U64, U64),
     _rule(0x04, Done, _H),
@@ -190,7 +190,7 @@ RULES: tuple[Rule, ...] = (
         writes=True,
     ),
     _rule(0x32, Select, _C, ListOf(Record(Selected, PATH, BOOL)), _ARRIVED, BOOL),
-    _rule(0x33, Next, _C, U8),
+    _rule(0x33, Next, _C, U8, U8),
     _rule(0x35, GetSizes, _C),
     _rule(0x36, Sizes, _H, BLOB),
     _rule(0x37, Find, _C, BLOB),

@@ -38,7 +38,7 @@ def with_pool(
     work: Callable[[Pool], T],
 ) -> T:
     """What ``work`` returns or raises; its helpers have ended. ``sides``: where it begins."""
-    pool = Pool(connect, options.timeout)
+    pool = Pool(connect, options.timeout, options.bwlimit)
     outcome: Future[T] | None = None
 
     def carry_out() -> T:

@@ -61,12 +61,14 @@ class Pool:
     """Helpers started so far. A local root has a helper too, a process of its own: so a local
     scan and the writing of files run beside this process's SSH, on another core."""
 
-    def __init__(self, connect: ConnectOptions, timeout: float) -> None:
+    def __init__(self, connect: ConnectOptions, timeout: float, rate: int = 0) -> None:
+        """``timeout``, ``rate``: as `RemoteEndpoint` takes them, for what is on other machines."""
         # Two machines may be connected at once; a person answers one question at a time.
         self._connect = (
             replace(connect, ask=_one_at_a_time(connect.ask)) if connect.ask else connect
         )
         self._timeout = timeout
+        self._rate = rate
         self._endpoints: dict[_Key, RemoteEndpoint] = {}
         self._forked: dict[int, SocketStream] = {}
         """Streams to local helpers that have not been spoken with yet, by side."""
@@ -144,10 +146,17 @@ class Pool:
         connection = connect(account, self._connect, on_asked=on_asked)
         from syncron_lib.endpoint.remote import RemoteEndpoint
 
-        try:
+        def endpoint() -> RemoteEndpoint:
             return RemoteEndpoint(
-                connection.stream, connection.account, self._timeout, connection.exit_status_text
+                connection.stream,
+                connection.account,
+                self._timeout,
+                connection.exit_status_text,
+                self._rate,
             )
+
+        try:
+            return endpoint()
         except VersionMismatch:
             if connection.how != "installed" or self._connect.remote_syncron:
                 raise
@@ -156,9 +165,7 @@ class Pool:
                 " version; the helper is sent instead."
             )
         connection = connect(account, self._connect, ship=True)
-        return RemoteEndpoint(
-            connection.stream, connection.account, self._timeout, connection.exit_status_text
-        )
+        return endpoint()
 
     def discard(self, location: Location, side: int) -> None:
         """End a local helper that is busy with what is no longer wanted."""

@@ -21,12 +21,13 @@ from syncron_lib.protocol.messages import IdPair, RootKind
 from syncron_lib.session import items
 from syncron_lib.session.asking import batches, failure_of, replies, reply_of
 from syncron_lib.session.comparison import Comparison
+from syncron_lib.session.compression import Compression, choose_way
 from syncron_lib.session.delta import DeltaChoice, choose, is_delta
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, open_both, watch_hashing
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.profile import profile_of, seal_request
-from syncron_lib.session.transfer import Compression, Transfer
+from syncron_lib.session.transfer import Transfer
 
 _EXTRAS_A_REQUEST = 10_000
 
@@ -241,14 +242,16 @@ class SingleRun:
             observer.progress(Phase.TRANSFER, done, total, done)
 
         both_here = isinstance(self._source, Local) and isinstance(self._destination, Local)
-        can = all("zstd" in end.hello.compressions for end in (ends.source, ends.destination))
-        wanted = options.compress != "none" and not (both_here and options.compress == "auto")
+        abilities = ends.source.hello.compressions, ends.destination.hello.compressions
+        compression = choose_way(options, *abilities, both_here)
+        if compression.warning:
+            self._warn(compression.warning)
         transfer = Transfer(
             ends.source,
             ends.destination,
             self._fail,
             on_progress,
-            Compression(can and wanted, options.compress == "zstd"),
+            Compression(compression),
             self._delta_choice(ends, plan, both_here),
             reuse=ends.destination_scanned.entries > 0,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import itertools
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Future
@@ -15,8 +14,9 @@ from syncron_lib.core.report import Failure
 from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Arrived, Expected, IdPair, Selected
-from syncron_lib.protocol.pack import Head, PackKind, read_head
+from syncron_lib.protocol.pack import PackKind, read_head
 from syncron_lib.session.asking import batches, failure_of, length_of_path, replies, reply_of
+from syncron_lib.session.compression import Compression
 from syncron_lib.session.delta import WHOLE, DeltaChoice, is_delta, tell, windows
 
 T = TypeVar("T")
@@ -26,62 +26,6 @@ _PACKS_ASKED = 6
 """Packs asked for ahead: their megabytes fill a link of 100 ms at 500 Mbit/s."""
 _PACKS_STORED = 12
 """Packs sent to the destination and not yet acknowledged."""
-
-
-class Compression:
-    """Decides a level for the next pack by what the last ones showed.
-
-    Compression pays where the link is what holds the transfer up. It begins on: on a slow link
-    the first megabytes count, and on a fast one a few milliseconds are lost. It is turned off
-    where packs do not shrink, where the destination is busy writing most of the time, and where
-    content moves faster than a compressor could feed it; and tried again from time to time.
-    """
-
-    _LEVEL = 1
-    _FORCED_LEVEL = 3
-    _FAST = 150e6
-    """Bytes of content a second that need no help: zstd costs a core some 400 MB/s."""
-    _BUSY = 0.5
-    """Share of its time that a destination spends writing when the link is not what is slow."""
-    _WINDOW = 0.2
-    """Seconds over which both are measured."""
-    _RETRY = 100
-    """Packs that go plain before compression is tried again."""
-
-    def __init__(self, allowed: bool, forced: bool) -> None:
-        self._allowed = allowed
-        self._forced = forced
-        self._plain_for = 0
-        self._began = time.monotonic()
-        self._content = 0
-        self._busy = 0.0
-
-    def level(self) -> int:
-        """Level to ask the next pack in; 0 for none."""
-        if not self._allowed:
-            return 0
-        if self._forced:
-            return self._FORCED_LEVEL
-        if self._plain_for:
-            self._plain_for -= 1
-            return 0
-        return self._LEVEL
-
-    def saw(self, head: Head) -> None:
-        """A pack came from the source."""
-        self._content += head.content
-        if not head.compression and not self._plain_for and head.raw_length > 4096:
-            self._plain_for = self._RETRY
-
-    def stored(self, busy: int) -> None:
-        """The destination has stored a pack, which took it ``busy`` microseconds."""
-        self._busy += busy / 1e6
-        elapsed = time.monotonic() - self._began
-        if elapsed < self._WINDOW:
-            return
-        if self._busy / elapsed > self._BUSY or self._content / elapsed > self._FAST:
-            self._plain_for = self._RETRY
-        self._began, self._content, self._busy = time.monotonic(), 0, 0.0
 
 
 class Transfer:
@@ -212,13 +156,13 @@ class Transfer:
         """Packs from the source to the destination until the source has no more."""
         asked: deque[Future[Any]] = deque()
         stored: deque[Future[Any]] = deque()
-        level = self._compression.level
         while True:
             while len(asked) < _PACKS_ASKED:
-                asked.append(self._source.submit(messages.Next(level())))
+                asked.append(self._source.submit(self._compression.next()))
             pack = reply_of(asked.popleft(), RawPack)
             head = read_head(pack.payload)
             if head.kind == PackKind.END:
+                self._compression.ended()
                 break
             self._compression.saw(head)
             stored.append(self._destination.submit(pack))

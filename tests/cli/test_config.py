@@ -106,7 +106,10 @@ def test_command_line_over_job_over_defaults() -> None:
         (job("port: 99999"), "5: jobs.j.port: expected a port number"),
         (job("max-delete: [1]"), "5: jobs.j.max-delete: expected a number or a text, found a list"),
         (job("verbose: 10"), "5: jobs.j.verbose: expected a number from 0 to 9"),
-        (job("compress-choice: lz4"), "5: jobs.j.compress-choice: expected auto, zstd or none."),
+        (
+            job("compress-choice: lz4"),
+            "5: jobs.j.compress-choice: expected auto, zstd, zlib or none.",
+        ),
         (job("exclude:\n    - a\n    - no"), '7: jobs.j.exclude[1]: expected a text, found "no"'),
         (job("exclude: {a: b}"), "5: jobs.j.exclude: expected a text, found keys and values."),
         (job("exclude-from: nowhere"), "5: jobs.j.exclude-from: cannot read nowhere: No such"),

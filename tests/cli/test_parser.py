@@ -32,6 +32,14 @@ def test_nothing_said_is_the_default() -> None:
     assert RunOptions().keep == Keep(permissions=True, times=True, owner=None, group=None)
 
 
+def test_a_level_asks_for_compression_and_is_one_that_the_way_has() -> None:
+    assert settings("--compress-level=5").run_options().compress == "always"
+    assert settings("--compress-level=5", "--zc=auto").run_options().compress == "auto"
+    assert settings("--zc=zlib", "--zl=9").run_options().compress_level == 9
+    with pytest.raises(UsageError, match="zlib has levels from 1 to 9"):
+        settings("--zc=zlib", "--zl=10").run_options()
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -45,7 +53,16 @@ def test_nothing_said_is_the_default() -> None:
         (["--max-delete=7"], {"max_delete": DeleteCap(entries=7)}),
         (["--max-delete", "2.5%"], {"max_delete": DeleteCap(percent=2.5)}),
         (["-c", "-x"], {"checksum": True, "one_file_system": True}),
-        (["-z"], {"compress": "zstd"}),
+        (["-z"], {"compress": "always"}),
+        (["--zc=zlib", "--zl=9"], {"compress": "zlib", "compress_level": 9}),
+        (["--compress-level=22"], {"compress_level": 22}),
+        (["--bwlimit=100"], {"bwlimit": 100 << 10}),
+        (["--bwlimit=1.5m"], {"bwlimit": 3 << 19}),
+        (["--bwlimit=2MB"], {"bwlimit": 2_000_000}),
+        (["--bwlimit=0.5"], {"bwlimit": 512}),
+        (["--bwlimit=1GiB"], {"bwlimit": 1 << 30}),
+        (["--bwlimit=700b"], {"bwlimit": 700}),
+        (["--bwlimit=0"], {"bwlimit": 0}),
         (["--no-compress"], {"compress": "none"}),
         (["-z", "--compress-choice=auto"], {"compress": "auto"}),
         (["--timeout=0"], {"timeout": 0.0}),
@@ -138,6 +155,12 @@ def test_modes() -> None:
         (["--timeout=-1", "a", "b"], "--timeout"),
         (["--timeout=nan", "a", "b"], "--timeout"),
         (["--compress-choice=lz4", "a", "b"], "--compress-choice"),
+        (["--compress-level=0", "a", "b"], "--compress-level '0': expected a level from 1"),
+        (["--zl=23", "a", "b"], "--zl '23'"),
+        (["--bwlimit=0.1", "a", "b"], "at least 512 bytes"),
+        (["--bwlimit=5ib", "a", "b"], "--bwlimit"),
+        (["--bwlimit=-5", "a", "b"], "--bwlimit"),
+        (["--bwlimit=fast", "a", "b"], "--bwlimit"),
         (["--exclude=+ ", "a", "b"], "--exclude"),
         (["--delete=yes", "a", "b"], "--delete takes no value"),
         (["a", "b", "--port"], "--port needs a value"),
@@ -151,7 +174,7 @@ def test_modes() -> None:
         (["-avX", "a", "b"], "-X (--xattrs)"),
         (["-avh", "a", "b"], "-h (--human-readable)"),
         (["-avH", "--delete", "a", "b"], "rsync's -H (--hard-links)"),
-        (["--bwlimit=100", "a", "b"], "rsync's --bwlimit"),
+        (["--max-size=100", "a", "b"], "rsync's --max-size"),
         (["--delete-after", "a", "b"], "use --delete"),
     ],
 )

@@ -16,11 +16,13 @@ from syncron_lib.core.table import Table
 from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.protocol import messages
+from syncron_lib.protocol.compression import Method
 from syncron_lib.protocol.messages import Expected, Role, Selected
-from syncron_lib.protocol.pack import Group, Groups, Packer, Piece
+from syncron_lib.protocol.pack import PLAIN, Group, Groups, Packer, Piece
 from syncron_lib.session.comparison import Comparison
+from syncron_lib.session.compression import Chosen, Compression
 from syncron_lib.session.moving import MoveSearch
-from syncron_lib.session.transfer import Compression, Transfer
+from syncron_lib.session.transfer import Transfer
 from tests.core.tables import ALL
 
 XXH3 = digest.available()[0]
@@ -119,9 +121,8 @@ def carry_out(
     if delete:
         MoveSearch(source, destination, ALL, lambda _: None).apply_to(plan)
     when_planned()
-    transfer = Transfer(
-        source, destination, failures.append, lambda _: None, Compression(compress, compress)
-    )
+    compression = Compression(Chosen(Method(compress), int(compress), adaptive=False))
+    transfer = Transfer(source, destination, failures.append, lambda _: None, compression)
     transfer.run(plan, (), (), lambda: None)
     finished = [
         ask(end, messages.Finish(extras, not failures))
@@ -157,14 +158,14 @@ def start_writing(
 
 def store_groups(endpoint: Endpoint, groups: Sequence[Group], body: bytes = b"") -> messages.Stored:
     """Store small files."""
-    parts = Packer().groups(Groups(groups, (), body), 0)
+    parts = Packer().groups(Groups(groups, (), body), PLAIN)
     stored: messages.Stored = ask(endpoint, RawPack(b"".join(parts)))
     return stored
 
 
 def store_piece(endpoint: Endpoint, piece: Piece) -> messages.Stored:
     """Store a piece of a large file."""
-    stored: messages.Stored = ask(endpoint, RawPack(b"".join(Packer().piece(piece, 0))))
+    stored: messages.Stored = ask(endpoint, RawPack(b"".join(Packer().piece(piece, PLAIN))))
     return stored
 
 

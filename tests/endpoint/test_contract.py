@@ -62,7 +62,7 @@ def test_it_greets(end):
     assert hello.host == socket.gethostname()
     assert hello.uid == os.geteuid()
     assert hello.algorithms == [each.name for each in digest.available()]
-    assert hello.compressions == ["zstd"]
+    assert hello.compressions == ["zstd", "zlib"]
 
 
 @pytest.mark.parametrize("compress", [False, True])

@@ -20,10 +20,12 @@ from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.state import ChunkRow
 from syncron_lib.protocol import messages
+from syncron_lib.protocol.compression import Method
 from syncron_lib.protocol.messages import Role
-from syncron_lib.protocol.pack import Delta, Packer
+from syncron_lib.protocol.pack import PLAIN, Delta, Packer
+from syncron_lib.session.compression import Chosen, Compression
 from syncron_lib.session.delta import DeltaChoice
-from syncron_lib.session.transfer import Compression, Transfer
+from syncron_lib.session.transfer import Transfer
 from tests.core.edits import EDITS, Edit, edited, noise
 from tests.endpoint.driving import (
     OWN,
@@ -53,7 +55,7 @@ class Run:
         for end, path, role in zip(self.ends, (self.source, self.destination), Role):
             begin(end, path, role)
         plan = compared(*self.ends)
-        compression = Compression(False, False)
+        compression = Compression(Chosen(Method.NONE, 0, adaptive=False))
         transfer = Transfer(
             *self.ends, self.failures.append, lambda _: None, compression, self.choice
         )
@@ -307,7 +309,7 @@ def delta(steps: Sequence[Step], body: bytes = b"", **changes: Any) -> Delta:
 
 
 def store(end: LocalEndpoint, pack: Delta) -> messages.Stored:
-    stored: messages.Stored = ask(end, RawPack(b"".join(Packer().delta(pack, 0))))
+    stored: messages.Stored = ask(end, RawPack(b"".join(Packer().delta(pack, PLAIN))))
     return stored
 
 

@@ -159,13 +159,16 @@ def test_extras_may_come_in_parts(tmp_path: Path) -> None:
     destination.close()
 
 
-def test_a_level_that_zstd_does_not_have_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("method", "level"), [(0, 1), (1, 23), (2, 10), (3, 1)])
+def test_compression_that_does_not_exist_is_refused(
+    tmp_path: Path, method: int, level: int
+) -> None:
     make(tmp_path, {"a": b"1" * 1000})
     end = local()
     begin(end, tmp_path, Role.SOURCE)
     ask(end, messages.Select([messages.Selected(b"a", False)], ()))
-    with pytest.raises(PeerViolation, match="level 200"):
-        ask(end, messages.Next(200))
+    with pytest.raises(PeerViolation, match=f"compression {method} of level {level}"):
+        ask(end, messages.Next(method, level))
     end.close()
 
 

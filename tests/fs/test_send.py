@@ -44,7 +44,7 @@ def _select(endpoint: LocalEndpoint, *items: messages.Selected, arrived: Any = (
 
 def _packs(endpoint: LocalEndpoint, level: int = 0) -> Iterator[Pack]:
     while True:
-        reply = ask(endpoint, messages.Next(level))
+        reply = ask(endpoint, messages.Next(1 if level else 0, level))
         assert isinstance(reply, RawPack)
         pack = unpack_pack(bytes(reply.payload))
         if isinstance(pack, End):

@@ -54,7 +54,8 @@ class Client:
 
     def greet(self) -> None:
         fields = u32(1) + u32(1) + blob(b"another 1") + blob(b"") + blob(b"here") + u32(0)
-        self.send(HELLO, fields + u32(1) + blob(b"sha256-128") + u32(0) + u32(0) + u32(20_000))
+        able = u32(1) + blob(b"sha256-128") + u32(0) + u32(0)
+        self.send(HELLO, fields + able + u32(20_000) + struct.pack("<Q", 0))
         kind, number, payload = self.receive()
         assert (kind, number) == (HELLO, 0)
         oldest, newest = struct.unpack_from("<II", payload)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.table import EMPTY
 from syncron_lib.errors import PeerViolation
-from syncron_lib.protocol.messages import Problem
+from syncron_lib.protocol.messages import Next, Problem
 from syncron_lib.protocol.pack import (
     HEAD,
     MAX_RAW,
+    PLAIN,
     End,
     Group,
     Groups,
@@ -24,9 +25,9 @@ from syncron_lib.protocol.pack import (
     Packer,
     PackKind,
     Piece,
-    can_compress,
     read_head,
     unpack_pack,
+    with_busy,
 )
 from tests.core.tables import Row, normal, table, tables
 from tests.protocol.values import paths
@@ -35,7 +36,7 @@ from tests.trees import noise
 U32 = st.integers(0, 2**32 - 1)
 I64 = st.integers(-(2**63), 2**63 - 1)
 attributes = st.builds(Attributes, U32, I64, U32, U32)
-levels = st.sampled_from([0, 1, 3])
+ways = st.sampled_from([PLAIN, Next(1, 1), Next(1, 3), Next(2, 1)])
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 bodies = st.one_of(
     st.binary(max_size=100), st.just(bytes(5000)), st.just(noise(5000)), st.just(b"text " * 300)
@@ -69,12 +70,12 @@ def pieces(draw: st.DrawFn) -> Piece:
     )
 
 
-def _packed(pack: Pack, level: int) -> bytes:
+def _packed(pack: Pack, way: Next) -> bytes:
     packer = Packer()
     if isinstance(pack, Groups):
-        parts = packer.groups(pack, level)
+        parts = packer.groups(pack, way)
     elif isinstance(pack, Piece):
-        parts = packer.piece(pack, level)
+        parts = packer.piece(pack, way)
     else:
         parts = packer.end()
     return b"".join(parts)
@@ -90,9 +91,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@given(groups | pieces() | st.just(End()), levels)
-def test_unpack_undoes_pack(pack, level):
-    payload = _packed(pack, level)
+@given(groups | pieces() | st.just(End()), ways)
+def test_unpack_undoes_pack(pack, way):
+    payload = _packed(pack, way)
     found = unpack_pack(payload)
     assert type(found) is type(pack)
     assert _plain(found) == _plain(pack)
@@ -103,28 +104,32 @@ def test_unpack_undoes_pack(pack, level):
         assert head.content == len(pack.body)
 
 
-def test_the_environment_of_the_tests_can_compress():
-    assert can_compress()
-
-
-def test_compression_is_used_where_it_pays():
+@pytest.mark.parametrize("method", [1, 2])
+def test_compression_is_used_where_it_pays(method):
     text, incompressible = Groups([], [], b"text " * 1000), Groups([], [], noise(5000))
-    assert len(_packed(text, 1)) < 200
-    assert read_head(_packed(text, 1)).compression == 1
-    assert read_head(_packed(text, 0)).compression == 0
-    assert read_head(_packed(incompressible, 3)).compression == 0
+    assert len(_packed(text, Next(method, 1))) < 200
+    assert read_head(_packed(text, Next(method, 1))).compression == method
+    assert read_head(_packed(text, Next(method, 0))).compression == 0
+    assert read_head(_packed(incompressible, Next(method, 3))).compression == 0
 
 
-@given(groups | pieces() | st.just(End()), levels, st.data())
-def test_truncated_packs_are_refused(pack, level, data):
-    payload = _packed(pack, level)
+def test_a_pack_says_how_long_it_took():
+    parts = Packer().groups(Groups([], [], b"text"), PLAIN)
+    payload = b"".join(with_busy(parts, 1_500))
+    assert read_head(payload).busy == 1_500
+    assert _plain(unpack_pack(payload)) == ([], [], b"text")
+
+
+@given(groups | pieces() | st.just(End()), ways, st.data())
+def test_truncated_packs_are_refused(pack, way, data):
+    payload = _packed(pack, way)
     with pytest.raises(PeerViolation):
         unpack_pack(payload[: data.draw(st.integers(0, len(payload) - 1))])
 
 
-@given(groups | pieces() | st.just(End()), levels, st.data())
-def test_mutated_packs_are_refused_or_packs(pack, level, data):
-    payload = bytearray(_packed(pack, level))
+@given(groups | pieces() | st.just(End()), ways, st.data())
+def test_mutated_packs_are_refused_or_packs(pack, way, data):
+    payload = bytearray(_packed(pack, way))
     # The front holds all that is decided by; the end is content.
     limit = min(len(payload), HEAD.size + 200)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -132,10 +137,10 @@ def test_mutated_packs_are_refused_or_packs(pack, level, data):
     _unpacks_or_is_refused(bytes(payload))
 
 
-@given(st.integers(0, 2), st.integers(0, 1), st.binary(max_size=150), st.data())
+@given(st.integers(0, 2), st.integers(0, 3), st.binary(max_size=150), st.data())
 def test_noise_is_refused_or_a_pack(kind, compression, content, data):
     header_length = data.draw(st.integers(0, len(content)))
-    head = HEAD.pack(kind, compression, 0, 0, header_length, len(content))
+    head = HEAD.pack(kind, compression, 0, 0, 0, header_length, len(content))
     _unpacks_or_is_refused(head + content)
     _unpacks_or_is_refused(content)
 
@@ -159,13 +164,13 @@ def test_paths_that_lead_out_of_the_tree_are_refused(path):
         Piece(path, own, 0, 0, True, False, bytes(16), b""),
     ):
         with pytest.raises(PeerViolation, match="leads out of the tree"):
-            unpack_pack(_packed(pack, 0))
+            unpack_pack(_packed(pack, PLAIN))
 
 
 def test_a_file_is_not_the_root():
     piece = Piece(b"", Attributes(0, 0, 0, 0), 0, 0, True, False, bytes(16), b"")
     with pytest.raises(PeerViolation, match="is the root"):
-        unpack_pack(_packed(piece, 0))
+        unpack_pack(_packed(piece, PLAIN))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,7 @@ def test_a_file_is_not_the_root():
 def test_a_piece_lies_in_its_file(size, offset, body):
     piece = Piece(b"f", Attributes(0, 0, 0, 0), size, offset, True, False, bytes(16), body)
     with pytest.raises(PeerViolation, match="outside of its file"):
-        unpack_pack(_packed(piece, 0))
+        unpack_pack(_packed(piece, PLAIN))
 
 
 # --- limits ----------------------------------------------------------------------------------
@@ -193,20 +198,20 @@ def _refused_without_memory(payload: bytes) -> None:
 
 @pytest.mark.parametrize("announced", [MAX_RAW + 1, (1 << 32) - 1])
 def test_an_announced_size_over_the_limit_is_refused(announced):
-    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 8, announced) + bytes(100))
+    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 8, announced) + bytes(100))
 
 
 def test_a_decompression_bomb_is_refused():
     bomb = zstandard.ZstdCompressor().compress(bytes(256 << 20))
     assert len(bomb) < 50_000
     for announced in (100, MAX_RAW):
-        _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 8, announced) + bomb)
+        _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 8, announced) + bomb)
 
 
 def test_a_bomb_that_does_not_say_its_size_is_refused():
     compressor = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     bomb = compressor.compress(bytes(64 << 20)) + compressor.flush()
-    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 8, 100) + bomb)
+    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 8, 100) + bomb)
 
 
 def test_a_bomb_that_lies_about_its_size_is_refused():
@@ -215,12 +220,14 @@ def test_a_bomb_that_lies_about_its_size_is_refused():
     at = bomb.index(struct.pack("<I", 64 << 20))
     bomb[at : at + 4] = struct.pack("<I", 100_000)
     assert zstandard.get_frame_parameters(bytes(bomb)).content_size == 100_000
-    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 8, 100_000) + bytes(bomb))
+    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 8, 100_000) + bytes(bomb))
 
 
 def test_many_groups_that_the_header_cannot_hold():
     header = struct.pack("<I", (1 << 32) - 1) + bytes(50)
-    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 0, 0, 0, len(header), len(header)) + header)
+    _refused_without_memory(
+        HEAD.pack(PackKind.GROUPS, 0, 0, 0, 0, len(header), len(header)) + header
+    )
 
 
 # --- the format ------------------------------------------------------------------------------
@@ -242,7 +249,7 @@ _ROWS = table(
                 b"abc",
             ),
             (
-                "0000020000000300000000000000980000009b00000001000000010000006401ed4100"
+                "000002000000000000000300000000000000980000009b00000001000000010000006401ed4100"
                 "00ffffffffffffffffe8030000640000000200000003000000610062a4810000ffa100"
                 "0003000000000000000000000000000000050000000000000000000000000000000100"
                 "0000000000000200000000000000000102030405060708090a0b0c0d0e0f0000000000"
@@ -253,7 +260,7 @@ _ROWS = table(
         (
             Piece(b"d/big", _OWN, 1 << 33, 1 << 32, True, False, bytes(range(16)), b"tail"),
             (
-                "01000100000004000000000000003e0000004200000005000000642f626967ed410000"
+                "0100010000000000000004000000000000003e0000004200000005000000642f626967ed410000"
                 "ffffffffffffffffe80300006400000000000000020000000000000001000000010001"
                 "02030405060708090a0b0c0d0e0f7461696c"
             ),
@@ -261,17 +268,17 @@ _ROWS = table(
         (
             Piece(b"f", _OWN, 9, 0, True, True, bytes(16), b""),
             (
-                "01000000000000000000000000003a0000003a0000000100000066ed410000ffffffff"
+                "0100000000000000000000000000000000003a0000003a0000000100000066ed410000ffffffff"
                 "ffffffffe8030000640000000900000000000000000000000000000003000000000000"
                 "00000000000000000000"
             ),
         ),
-        (End(), "02000000000000000000000000000000000000000000"),
+        (End(), "0200000000000000000000000000000000000000000000000000"),
     ],
     ids=["groups", "piece", "failed", "end"],
 )
 def test_golden_bytes(pack, hexadecimal):
     """A change here is a change of the protocol: it needs another `messages.VERSION`."""
-    payload = _packed(pack, 0)
+    payload = _packed(pack, PLAIN)
     assert payload.hex() == hexadecimal
     assert _plain(unpack_pack(payload)) == _plain(pack)
