@@ -38,8 +38,8 @@ class Face(Protocol):
     def finished(self, report: Report) -> None:
         """The run was carried out."""
 
-    def root(self, location: str, digest: str, seconds: float) -> None:
-        """The Merkle root that ``--root`` asked for."""
+    def root(self, report: Report) -> None:
+        """The Merkle root that ``--root`` asked for, as the source's."""
 
     def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
         """The run ended early; ``report`` says how far it came, ``status`` is the exit status."""

@@ -93,9 +93,8 @@ class JsonFace:
         """The summary."""
         self._last(summary(report))
 
-    def root(self, location: str, digest: str, seconds: float) -> None:
-        """The summary, with the root as the source's."""
-        report = Report(location, "", duration=seconds, source_root=digest)
+    def root(self, report: Report) -> None:
+        """The summary."""
         self._last(summary(report))
 
     def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
@@ -153,6 +152,7 @@ def summary(report: Report, errors: Sequence[dict[str, Any]] = ()) -> dict[str, 
         "bytes_received": report.bytes_received,
         "source_root": report.source_root,
         "destination_root": report.destination_root,
+        "algorithm": report.algorithm,
         "match": report.match,
         "conflicts": report.conflicts,
         "warnings": report.warnings,

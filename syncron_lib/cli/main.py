@@ -149,8 +149,8 @@ class Command:
             from syncron_lib.session.run import root
 
             options, connect = settings.run_options(), self._connect_options(settings, face)
-            digest = root(location, options, connect, face)
-            face.root(location.shown(), digest, time.monotonic() - start)
+            report = root(location, options, connect, face)
+            face.root(replace(report, duration=time.monotonic() - start))
             return Exit.OK
 
         return self._shielded(face, Report(location.shown(), ""), carry_out)

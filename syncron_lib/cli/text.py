@@ -35,6 +35,8 @@ class Manner:
     remarks: bool
     phases: bool
     verify: bool
+    algorithm: bool
+    """By which algorithm a root is."""
 
     @staticmethod
     def of(settings: Settings, *, terminal: bool) -> Manner:
@@ -51,6 +53,7 @@ class Manner:
             remarks=bool(verbose) and not quiet,
             phases=verbose > 1 and not quiet,
             verify=bool(settings.verify),
+            algorithm=bool(verbose) and not quiet,
         )
 
 
@@ -146,12 +149,14 @@ class TextFace:
         if (sentence := _amiss(report)) is not None:
             self._complain(sentence)
 
-    def root(self, location: str, digest: str, seconds: float) -> None:
-        """The digest alone on a line, for scripts."""
+    def root(self, report: Report) -> None:
+        """The digest alone on a line, for scripts; what it is by beside it, if more is asked."""
         with self._lock:
             self._progress.close()
-        self._say(digest)
+        self._say(report.source_root or "")
         self._output.flush()
+        if self._manner.algorithm:
+            self._complain(f"the root is by {report.algorithm}")
 
     def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
         """The sentence, and what was done before."""

@@ -143,6 +143,7 @@ def stats(report: Report) -> str:
         ("Source root", report.source_root or "not known"),
         ("Destination root", report.destination_root or "not known"),
         ("Roots", {True: "equal", False: "different", None: "not compared"}[report.match]),
+        ("Root algorithm", report.algorithm or "not known"),
         ("Time", duration(report.duration)),
     ]
     return "".join(f"{name + ':':<18}{value}\n" for name, value in rows)

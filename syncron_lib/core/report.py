@@ -87,6 +87,8 @@ class Report:
     bytes_received: int = 0
     source_root: Optional[str] = None
     """Hexadecimal Merkle root, None while unknown."""
+    algorithm: Optional[str] = None
+    """What the roots were computed by; roots by two algorithms say nothing about each other."""
     destination_root: Optional[str] = None
     match: Optional[bool] = None
     conflicts: int = 0

@@ -19,7 +19,7 @@ from syncron_lib.endpoint import ids, parts
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.writing import Writing
-from syncron_lib.errors import FileFatal, PeerViolation, SyncronError
+from syncron_lib.errors import FileFatal, Locked, PeerViolation, SyncronError
 from syncron_lib.fs import chunking, ignorefiles, seal
 from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.directories import Directories
@@ -189,6 +189,10 @@ class LocalEndpoint:
             # A single file is read from under nobody's lock: it may stand beside what is written.
             if request.writing or request.only is None:
                 self._lock(root, request)
+        except Locked as error:
+            identity = root.identity()
+            root.close()
+            return messages.Opened(place.path, kind, False, False, identity, error.message)
         except BaseException:
             root.close()
             raise
@@ -196,7 +200,9 @@ class LocalEndpoint:
         self._opened = request
         self._role = Role(request.role)
         self._phase = Phase.OPEN
-        return messages.Opened(place.path, kind, place.parent_missing, root.unmounted)
+        return messages.Opened(
+            place.path, kind, place.parent_missing, root.unmounted, root.identity()
+        )
 
     def _lock(self, root: Root, request: messages.Open) -> None:
         def on_wait() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 import stat
@@ -106,6 +107,20 @@ class Root:
         if self.directories is not None:
             note = self._stem + b".holder"
             lock.acquire(self.directories.root_fd, self.path, note, holder, alone, wait, on_wait)
+
+    def identity(self) -> bytes:
+        """The same for the same directory, whichever process asks, as long as this system is up;
+        zeros where there is none."""
+        if self.directories is None:
+            return digest.UNKNOWN
+        try:
+            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+                system = file.read(100)
+        except OSError:  # not Linux, or not all of it
+            return digest.UNKNOWN
+        st = os.fstat(self.directories.root_fd)
+        named = b"%s %d %d" % (system.strip(), st.st_dev, st.st_ino)
+        return hashlib.sha256(named).digest()[: digest.SIZE]
 
     def create(self, parents: bool) -> None:
         """Make a missing destination (0700 until the end of the run gives it its mode)."""

@@ -137,12 +137,16 @@ class Open(NamedTuple):
 class Opened(NamedTuple):
     """``path``: absolute, symlinks resolved. ``unmounted``: the root held a tree on another
     file system at the last run, and now is empty or missing. ``parent_missing``: a missing
-    root's parent is missing too."""
+    root's parent is missing too. ``identity``: the same for the same directory, however it was
+    named and by whichever helper it was opened; zeros where there is none or it is not known.
+    ``held``: another run holds the root, and this is who; empty where it is open."""
 
     path: bytes
     kind: int
     parent_missing: bool
     unmounted: bool
+    identity: bytes = bytes(16)
+    held: str = ""
 
 
 class Scan(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from syncron_lib.core import digest
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import RunOptions
-from syncron_lib.core.report import Phase
+from syncron_lib.core.report import Phase, Report
 from syncron_lib.errors import Exit, FileFatal, RootError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import RootKind
@@ -16,17 +16,17 @@ from syncron_lib.session.pool import Pool
 from syncron_lib.session.profile import profile_of, seal_request
 
 
-def root_of(pool: Pool, location: Location, options: RunOptions, observer: Observer) -> str:
-    """The Merkle root of a tree, hexadecimal; what is not known is read."""
+def root_of(pool: Pool, location: Location, options: RunOptions, observer: Observer) -> Report:
+    """The Merkle root of a tree, as the source's; what is not known is read."""
     observer.phase(Phase.SCAN)
     endpoint, opened = open_one(pool, location, options, observer)
     if opened.kind != RootKind.DIRECTORY:
         raise RootError(f"{location.shown()} is not a directory; name one.")
     profile = profile_of(options, receiver_uid=endpoint.hello.uid)
     observer.phase(Phase.HASH)
+    algorithm = endpoint.hello.algorithms[0]
     sealed = reply_of(
-        endpoint.submit(seal_request(endpoint.hello.algorithms[0], profile, (), (), True)),
-        messages.Sealed,
+        endpoint.submit(seal_request(algorithm, profile, (), (), True)), messages.Sealed
     )
     for problem in sealed.problems:
         observer.failure(failure_of(problem, "source"))
@@ -36,4 +36,4 @@ def root_of(pool: Pool, location: Location, options: RunOptions, observer: Obser
             f"{location.shown()} has no root, because not all of it could be read.",
             exit_code=Exit.PARTIAL,
         )
-    return sealed.root.hex()
+    return Report(location.shown(), "", source_root=sealed.root.hex(), algorithm=algorithm)

@@ -16,12 +16,13 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from syncron_lib.core import digest
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Phase
 from syncron_lib.endpoint.remote import RemoteEndpoint
-from syncron_lib.errors import PeerViolation, RootError
+from syncron_lib.errors import Locked, PeerViolation, RootError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
 from syncron_lib.session.asking import reply_of
@@ -142,6 +143,7 @@ def open_one(
     asked = opener.ask(endpoint, opener.request(location, Role.SOURCE))
     opened = reply_of(asked.opened, Opened)
     _require_source(opened, location)
+    _require_free(opened, location)
     reply_of(asked.scanned, Scanned)
     return endpoint, opened
 
@@ -266,6 +268,10 @@ def open_both(
     shown_destination = replace(destination, path=name).shown() if into else destination.shown()
     opened = reply_of(asked_destination.opened, Opened)
     _require_destination(opened, shown_destination, options.mkpath or into)
+    if source_opened.identity == opened.identity != digest.UNKNOWN:
+        raise _same_directory(source_opened.path)
+    _require_free(source_opened, source)
+    _require_free(opened, destination)
     return _scanned(asked_source, asked_destination, opened, shown_destination, whole=True)
 
 
@@ -322,15 +328,25 @@ def _require_apart(source: Location, destination: Location, into: bool) -> None:
     name = os.path.basename(source.path.rstrip(b"/")) if into else b""
     theirs = os.path.realpath(os.path.join(destination.path, name))
     if theirs == mine:
-        raise RootError(
-            f"Source and destination are the same directory, {shown(mine)}. Nothing was changed."
-        )
+        raise _same_directory(mine)
     for outer, inner in ((mine, theirs), (theirs, mine)):
         if inner.startswith(outer.rstrip(b"/") + b"/"):
             raise RootError(
                 f"{shown(inner)} lies inside {shown(outer)}, and a tree cannot be copied into"
                 " itself. Nothing was changed; name a directory outside."
             )
+
+
+def _same_directory(path: bytes) -> RootError:
+    return RootError(
+        f"Source and destination are the same directory, {shown(path)}. Nothing was changed."
+    )
+
+
+def _require_free(opened: Opened, location: Location) -> None:
+    if opened.held:
+        whose = "" if isinstance(location, Local) else f"{location.account()}: "
+        raise Locked(whose + shown(opened.held.encode("utf-8", "replace")))
 
 
 def _scanned(
@@ -407,4 +423,5 @@ def _open_file(
             f"The place for {place} is not in a directory. Nothing was changed; check the path."
         )
     _require_destination(opened, place, opener.options.mkpath)
+    _require_free(opened, destination)
     return _scanned(asked_source, asked_destination, opened, place, whole=False)

@@ -105,10 +105,10 @@ def verify(
 
 def root(
     location: Location, options: RunOptions, connect: ConnectOptions, observer: Observer
-) -> str:
-    """The Merkle root of a tree, hexadecimal; what is not known is read."""
+) -> Report:
+    """The Merkle root of a tree, as the source's; what is not known is read."""
 
-    def work(pool: Pool) -> str:
+    def work(pool: Pool) -> Report:
         from syncron_lib.session.look import root_of
 
         return root_of(pool, location, options, observer)
@@ -121,6 +121,7 @@ def _merged(reports: Sequence[Report], destination: Location) -> Report:
     if len(reports) == 1:
         return reports[0]
     merged = Report(" ".join(report.source for report in reports), destination.shown())
+    merged.algorithm = reports[0].algorithm
     for report in reports:
         merged.dry_run = report.dry_run
         for field in (

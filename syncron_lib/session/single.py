@@ -161,6 +161,7 @@ class SingleRun:
         algorithm = next(
             (name for name in ends.source.hello.algorithms if name in theirs), "sha256-128"
         )
+        self.report.algorithm = algorithm
         complete = self._options.verify
         show: Callable[[int], None] | None = None
         if complete:

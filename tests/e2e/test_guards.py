@@ -158,7 +158,11 @@ def test_the_root_of_either_side_is_the_same(
         roots.append(ended.out.split()[0])
     assert roots[0] == roots[1] == summary["source_root"]
     (source / "d/b").write_bytes(b"3")
-    assert syncron(*way.options, "--root", way.source(source)).out.split()[0] != roots[0]
+    told = syncron(*way.options, "-v", "--root", way.source(source))
+    assert told.out.strip() != roots[0]
+    assert told.err.endswith("the root is by xxh3-128\n")
+    summary = syncron("--json", *way.options, "--root", way.source(source)).summary
+    assert (summary["source_root"], summary["algorithm"]) == (told.out.strip(), "xxh3-128")
 
 
 def slow(script: Script) -> str:
@@ -189,6 +193,19 @@ def test_a_second_run_names_the_holder_and_may_wait(
     assert syncron.end(first).code == 0
     assert syncron.end(waiting).code == 0
     assert_copied(source, destination)
+
+
+def test_one_directory_by_two_ways_is_told_from_another_run(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    tree, link = tmp_path / "tree", tmp_path / "link"
+    make(tree, {"a": b"1"})
+    link.symlink_to(tree)
+    for options in ((), ("-n",)):
+        ended = syncron(*options, *way.words(tree, link))
+        assert ended.code == 3
+        assert f"Source and destination are the same directory, {tree}." in ended.err
+    assert syncron(*way.words(tree, tmp_path / "other")).code == 0
 
 
 def test_two_runs_may_read_one_source(syncron: Command, tmp_path: Path) -> None:

@@ -290,9 +290,21 @@ def test_a_root_is_held_by_one_run(ends, tmp_path):
     first, second = ends(), ends()
     ask(first, opening(tmp_path, D, holder="the first"))
     request = opening(tmp_path, D, holder="the second")
-    assert "the first" in _fails(second, request, Exit.LOCKED)
+    opened = ask(second, request)
+    assert "the first" in opened.held
+    # It is not open: nothing can be done with it.
+    assert ask(second, messages.Scan()).entries == 0
     ask(first, messages.Close())
-    assert ask(ends(), request).kind == RootKind.DIRECTORY
+    free = ask(second, request)
+    assert (free.kind, free.held) == (RootKind.DIRECTORY, "")
+    assert free.identity == opened.identity != bytes(16)
+
+
+def test_a_directory_is_known_by_its_identity(ends, tmp_path):
+    make(tmp_path, {"a": {}, "b": {}, "link": Link(b"a")})
+    found = [ask(ends(), opening(tmp_path / name, S)).identity for name in ("a", "b", "link")]
+    assert found[0] == found[2] != found[1]
+    assert ask(ends(), opening(tmp_path / "none", D)).identity == bytes(16)
 
 
 def test_a_root_whose_end_is_closed_is_free(ends, tmp_path):
