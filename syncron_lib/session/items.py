@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from syncron_lib.core.compare import link_targets, new_flags
 from syncron_lib.core.names import join
@@ -14,6 +16,7 @@ from syncron_lib.session.comparison import listings
 
 _DELETING = "*deleting  "
 _MOVING = "*moving    "
+_NO_TARGETS: Mapping[int, bytes] = {}
 
 
 def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
@@ -21,9 +24,9 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
     for a file that is sent or received."""
     if plan.makes_root:
         yield Item(Action.CREATE, "cd" + "+" * 9, b"", True, 0)
-    below = list(_below(plan, source))
+    trees = [create.path for create in plan.creates if stat.S_ISDIR(create.mode)]
+    below = _below(trees, source)
     made = [_created(create, transfer) for create in plan.creates]
-    made.extend(_new(path, mode, size, target, transfer) for path, mode, size, target in below)
     made.extend(
         Item(Action.CREATE, "c" + new_flags(make.attributes.mode), make.path, True, 0)
         for make in plan.makes
@@ -49,7 +52,10 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
             )
         )
     made.sort(key=lambda item: item.path.replace(b"/", b"\0"))
-    yield from made
+    for item in made:
+        yield item
+        if item.path in below:
+            yield from _walked(item.path, below, transfer)
     for remove in plan.removes:
         yield Item(Action.DELETE, _DELETING, remove.path, remove.is_directory, remove.size)
 
@@ -65,20 +71,57 @@ def _new(path: bytes, mode: int, size: int, target: bytes | None, transfer: str)
     return Item(Action.CREATE, flags, path, stat.S_ISDIR(mode), size, target)
 
 
-def _below(plan: Plan, source: Endpoint) -> Iterator[tuple[bytes, int, int, bytes | None]]:
-    """(path, mode, size, target) of what comes with the plan's new directories."""
-    frontier = [create.path for create in plan.creates if stat.S_ISDIR(create.mode)]
+class _Listed(NamedTuple):
+    """What items need of a directory's table: a first copy holds it of all directories at once, so
+    there is no object an entry."""
+
+    names: bytes
+    modes: array[int]
+    sizes: array[int]
+    targets: Mapping[int, bytes]
+
+
+def _below(trees: Sequence[bytes], source: Endpoint) -> dict[bytes, _Listed]:
+    """All directories that come with new ones. They are asked for by levels, many at once, and not
+    in the order in which they are shown: over a slow link each request has its price."""
+    found = {}
+    frontier = list(trees)
     while frontier:
-        following = []
+        following: list[bytes] = []
         for path, directory in zip(frontier, listings(source, frontier)):
             table = directory.table
-            targets = link_targets(table)
-            for row, (name, mode) in enumerate(zip(table.names, table.modes)):
-                if not mode:
-                    continue
-                below = join(path, name)
-                size = table.sizes[row] if stat.S_ISREG(mode) else 0
-                yield below, mode, size, targets.get(row)
-                if stat.S_ISDIR(mode):
-                    following.append(below)
+            found[path] = _Listed(
+                b"\0".join(table.names),
+                array("I", table.modes),
+                array("Q", table.sizes),
+                link_targets(table) if table.targets else _NO_TARGETS,
+            )
+            following.extend(
+                join(path, name)
+                for name, mode in zip(table.names, table.modes)
+                if stat.S_ISDIR(mode)
+            )
         frontier = following
+    return found
+
+
+def _walked(top: bytes, below: Mapping[bytes, _Listed], transfer: str) -> Iterator[Item]:
+    """Items of all that is below a new directory, in the order of the tree."""
+    walks = [_entries(top, below[top], transfer)]
+    while walks:
+        item = next(walks[-1], None)
+        if item is None:
+            walks.pop()
+            continue
+        yield item
+        if item.is_directory and item.path in below:
+            walks.append(_entries(item.path, below[item.path], transfer))
+
+
+def _entries(path: bytes, listed: _Listed, transfer: str) -> Iterator[Item]:
+    names = listed.names.split(b"\0")
+    # The order of paths with NUL for the slash is that of names, for NUL is in none.
+    for row, (name, mode, size) in enumerate(zip(names, listed.modes, listed.sizes)):
+        if mode:
+            size = size if stat.S_ISREG(mode) else 0
+            yield _new(join(path, name), mode, size, listed.targets.get(row), transfer)
