@@ -208,6 +208,10 @@ class Sender:
             mode = columns.modes[row]
             if mode & TYPE_MASK != _S_IFREG:
                 if mode == PROBLEM:
+                    if self._header >= PACK_HEADER or self._rows >= PACK_ROWS:
+                        yield self._cut(part, columns, digests, sent, kept, replaced, last=False)
+                        sent, kept, replaced = [], [], {}
+                        directory = self._directories.open(path)
                     name = columns.names[row]
                     what = f"cannot be read: {os.strerror(columns.sizes[row])}"
                     self._problem(join(path, name), what, vanished=False)
@@ -223,7 +227,11 @@ class Sender:
             if size >= LARGE or (self.bases and join(path, columns.names[row]) in self.bases):
                 large.append((node, row))
                 continue
-            if self._filled + size > PACK_SIZE or self._rows >= PACK_ROWS:
+            if (
+                self._filled + size > PACK_SIZE
+                or self._rows >= PACK_ROWS
+                or self._header >= PACK_HEADER
+            ):
                 yield self._cut(part, columns, digests, sent, kept, replaced, last=False)
                 sent, kept, replaced = [], [], {}
                 directory = self._directories.open(path)

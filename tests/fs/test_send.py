@@ -12,7 +12,7 @@ from syncron_lib.core.names import join
 from syncron_lib.core.table import Table
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
-from syncron_lib.fs.send import LARGE, PACK_SIZE
+from syncron_lib.fs.send import LARGE, PACK_HEADER, PACK_SIZE
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import MAX_PAYLOAD
 from syncron_lib.protocol.messages import Arrived, Role
@@ -332,6 +332,31 @@ def test_small_files_that_arrived_are_not_sent_again(endpoint, tmp_path):
     assert _contents(packs) == {b"d/lack": b"not", b"d/other": b"what"}
     kept = [each for p in packs if isinstance(p, Groups) for each in p.groups if each.kept]
     assert [list(each.table.names) for each in kept] == [[b"have"]]
+
+
+def test_a_pack_ends_before_its_frame_does(endpoint, tmp_path):
+    """All files of one directory with a long path vanish: each is told with its whole path."""
+    place = tmp_path
+    for number in range(14):
+        place = place / f"{number:x}".ljust(250, "d")
+    place.mkdir(parents=True)
+    files = [place / f"{number}" for number in range(2 * PACK_HEADER // 3500)]
+    for file in files:
+        file.touch()
+    begin(endpoint, tmp_path, Role.SOURCE)
+    for file in files:
+        file.unlink()
+    _select(endpoint, selected(f"{0:x}".ljust(250, "d").encode(), tree=True))
+    told = 0
+    while True:
+        payload = bytes(ask(endpoint, messages.Next(0)).payload)
+        assert len(payload) < PACK_HEADER + (64 << 10)
+        pack = unpack_pack(payload)
+        if isinstance(pack, End):
+            break
+        assert isinstance(pack, Groups)
+        told += len(pack.problems)
+    assert told == len(files)
 
 
 def _interrupted(source: LocalEndpoint, root: Path, packs: int) -> None:
