@@ -4,6 +4,9 @@ The client asks, the helper answers; each request has exactly one reply (or `Fai
 (`protocol.pack`) travels as raw bytes, because the client passes it on without looking inside.
 """
 
+# What is imported under its own name belongs to this module for whoever uses it.
+# ruff: noqa: PLC0414
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,6 +14,13 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
 from syncron_lib.core.table import Table
+from syncron_lib.protocol.known import Find as Find
+from syncron_lib.protocol.known import Found as Found
+from syncron_lib.protocol.known import GetSizes as GetSizes
+from syncron_lib.protocol.known import Keep as Keep
+from syncron_lib.protocol.known import Offer as Offer
+from syncron_lib.protocol.known import Sizes as Sizes
+from syncron_lib.protocol.known import Wanted as Wanted
 
 VERSION = 1
 """Protocol version spoken by this code; a greeting carries the range that a program speaks."""
@@ -392,51 +402,6 @@ class Next(NamedTuple):
 
     compression: int = 0
     level: int = 0
-
-
-class GetSizes(NamedTuple):
-    """Ask the source for the sizes of the selected files, in order to ask the destination."""
-
-
-class Sizes(NamedTuple):
-    """Reply to `GetSizes`: distinct sizes, 8 bytes each."""
-
-    sizes: bytes
-
-
-class Find(NamedTuple):
-    """Ask the destination for the contents that it has of these sizes (as in `Sizes`)."""
-
-    sizes: bytes
-
-
-class Found(NamedTuple):
-    """Reply to `Find`: contents, 8 bytes of size and 16 of digest each."""
-
-    contents: bytes
-
-
-class Offer(NamedTuple):
-    """Tell the source which contents the destination has (as in `Found`). ``later``: files that
-    will be selected later."""
-
-    contents: bytes
-    later: Sequence[bytes]
-
-
-class Wanted(NamedTuple):
-    """Reply to `Offer`: digests of large contents that the source will refer to; ``here``: which
-    of the files that are selected later have such a one."""
-
-    digests: bytes
-    here: Sequence[bytes]
-
-
-class Keep(NamedTuple):
-    """Tell the destination of which large contents it must not lose the last copy before the
-    end. Reply: `Done`."""
-
-    digests: bytes
 
 
 class Stored(NamedTuple):
