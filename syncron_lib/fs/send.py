@@ -390,7 +390,7 @@ class Sender:
             if offset:  # what it goes on behind is named by its digest
                 value = hasher.digest()[: digest.SIZE]
                 piece = Piece(path, own, size, offset, False, False, value, b"")
-                yield self._packer.piece(piece, 0)
+                yield self._packer.piece(piece, PLAIN)
             view = self._view
             while True:
                 count = (
