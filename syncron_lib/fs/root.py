@@ -15,7 +15,7 @@ from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.rules import RuleSet
-from syncron_lib.errors import FileFatal, RootError
+from syncron_lib.errors import FileFatal, RootError, StateUnusable
 from syncron_lib.fs import ignorefiles, lock, seal
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories, open_directory_at
@@ -215,16 +215,31 @@ class Root:
             "entries": b"%d" % self.tree.root.entries,
             key: ignorefiles.pack(self.ignore_files),
         }
+        gone = (*self._gone, *gone)
         try:
-            rows, chunks = seal.rows_to_keep(self.tree), self.chunk_lists.rows(state, self.tree)
-            state.save(rows, (*self._gone, *gone), values, chunks)
-        except sqlite3.Error as error:
+            if state.damaged:
+                state.reset()
+            try:
+                self._save(state, gone, values)
+            except sqlite3.DatabaseError:
+                if not state.emptied:
+                    raise
+                self._save(state, gone, values)
+        except (sqlite3.Error, StateUnusable) as error:
             return (
                 f"The state of {shown(self.path)} could not be saved ({error});"
                 " the next run will read more than it need."
             )
         self._gone = []
         return None
+
+    def _save(self, state: State, gone: Sequence[bytes], values: Mapping[str, bytes]) -> None:
+        if state.emptied:
+            for node in self.tree.nodes.values():
+                node.stored = False
+            state.emptied = False
+        rows, chunks = seal.rows_to_keep(self.tree), self.chunk_lists.rows(state, self.tree)
+        state.save(rows, gone, values, chunks)
 
     def _file_system(self) -> bytes:
         """Identifies the file system of the root across mounts and boots, as far as it can."""

@@ -161,6 +161,10 @@ class State:
         """Open or create the file at ``path``; `StateUnusable` if it is newer or not writable."""
         self.path = path
         self.warnings: list[str] = []
+        self.damaged = False
+        """Rows were left out. Where they lie, SQLite may not find others, or again."""
+        self.emptied = False
+        """What was read before is kept no longer."""
         try:
             self._db = self._opened()
         except sqlite3.DatabaseError as error:
@@ -221,8 +225,9 @@ class State:
         )
 
     def reset(self) -> None:
-        """Set the file aside because reading it failed half-way, and begin anew."""
+        """Set the file aside because something in it is damaged, and begin anew."""
         self._set_aside()
+        self.damaged, self.emptied = False, True
         try:
             self._db = self._opened()
         except sqlite3.DatabaseError as error:
@@ -261,8 +266,10 @@ class State:
                     row = Row(key.replace(b"\0", b"/"), *columns)
                     if row.checksum() == checksum:
                         yield row
+                        continue
                 except (TypeError, AttributeError):  # a damaged cell of another type
-                    continue
+                    pass
+                self.damaged = True
 
     def _has_chunks(self) -> bool:
         found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name='chunks'").fetchone()

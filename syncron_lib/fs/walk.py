@@ -151,7 +151,7 @@ class Walk:
             struct.pack_into("<I", meeting, 4, index)
             results.append((index, [_plain(node) for node in scanner.below(subtrees[index])]))
             report(scanner.entries, scanner.size)
-        if state is not None and state.warnings:
+        if state is not None and (state.warnings or state.damaged):
             raise SyncronError("The state is damaged.")  # this process's to find and to say
         found = [tuple(file) for file in self._ignore_files.found[known:]]
         ids = list(scanner.users), list(scanner.groups)

@@ -136,3 +136,23 @@ def test_a_state_directory_that_cannot_be_written(syncron: Command, tmp_path: Pa
     )
     assert ended.code == 5, ended.err
     assert not (tmp_path / "dst").exists()
+
+
+def test_one_damaged_row_has_the_state_built_anew(
+    syncron: Command, home: Path, tmp_path: Path
+) -> None:
+    """What was whole is taken over, so that only the damaged directory is read again."""
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {f"d{n}": {f"{m}": b"x%d" % n for m in range(5)} for n in range(10)})
+    syncron.ok(source, destination)
+    files = list(home.rglob("state/**/*.db"))
+    assert len(files) == 2
+    for path in files:
+        with sqlite3.connect(path) as database:
+            database.execute("UPDATE directory SET checksum = checksum + 1 WHERE key = x'6433'")
+        database.close()
+    summary = syncron.ok(source, destination)
+    assert summary["bytes_hashed"] == 2 * 5 * 2
+    for path in files:
+        assert path.with_name(f"{path.name}.damaged").exists()
+    assert syncron.ok(source, destination)["bytes_hashed"] == 0

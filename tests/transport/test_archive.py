@@ -14,7 +14,7 @@ from syncron_lib.transport.connect import ConnectOptions, connect
 
 ROOT = Path(syncron_lib.__file__).parent
 
-OPTIONAL = {"xxhash", "zstandard"}
+OPTIONAL = {"pyfastcdc", "xxhash", "zstandard"}
 """Used where the remote has them."""
 
 
