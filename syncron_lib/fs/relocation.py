@@ -18,7 +18,7 @@ from syncron_lib.core.names import PRIVATE, join, split
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.fs import stats
 from syncron_lib.fs.attributes import Applied
-from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
 from syncron_lib.fs.hashing import Finder
 from syncron_lib.fs.ledger import Ledger
 from syncron_lib.fs.publish import link_new
@@ -119,17 +119,16 @@ class Relocation:
         self._directories.forget(path)
         # Its own entry ".." is rewritten, for which it must be writable.
         closed = os.geteuid() != 0 and st.st_mode & 0o300 != 0o300
-        if closed:
-            os.chmod(old[1], st.st_mode & 0o7777 | 0o700, dir_fd=old[0], follow_symlinks=False)
+        fd = os.open(old[1], OPEN_DIRECTORY, dir_fd=old[0])
         try:
+            if closed:
+                os.fchmod(fd, st.st_mode & 0o7777 | 0o700)
             # rename(2) replaces nothing but an empty directory here.
             os.rename(old[1], new[1], src_dir_fd=old[0], dst_dir_fd=new[0])
-        except OSError:
+        finally:
             if closed:
-                os.chmod(old[1], st.st_mode & 0o7777, dir_fd=old[0], follow_symlinks=False)
-            raise
-        if closed:
-            os.chmod(new[1], st.st_mode & 0o7777, dir_fd=new[0], follow_symlinks=False)
+                os.fchmod(fd, st.st_mode & 0o7777)
+            os.close(fd)
 
     def _holds(self, path: bytes) -> bool:
         """Whether there is something in it that is no part of the tree, or cannot be known."""

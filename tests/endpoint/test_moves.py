@@ -32,7 +32,7 @@ from tests.endpoint.driving import (
     store_groups,
     synchronize,
 )
-from tests.fs.roots import settle
+from tests.fs.roots import as_user, public_directory, settle
 from tests.trees import assert_same, make, noise, read
 
 
@@ -318,3 +318,24 @@ def test_a_list_that_is_cut_off_is_refused(endpoint, root, message):
     start_writing(endpoint, root)
     with pytest.raises(PeerViolation, match="cut off"):
         ask(endpoint, message)
+
+
+def test_a_directory_that_its_owner_may_not_write_to_is_moved(monkeypatch):
+    def outcome(root: Path) -> tuple[int, list[bytes]]:
+        end = local()
+        start_writing(end, root)
+        stored = ask(end, messages.Move((), [Moved(b"closed", b"moved")]))
+        end.close()
+        return stored.entries, list(stored.again)
+
+    with public_directory() as base:
+        make(base / "root", {"closed": {"f": b"in it"}})
+        (base / "state").mkdir()
+        monkeypatch.setenv("XDG_STATE_HOME", str(base / "state"))
+        for path in (base / "root", base / "root/closed", base / "root/closed/f", base / "state"):
+            if os.geteuid() == 0:
+                os.chown(path, 65534, -1)
+        (base / "root/closed").chmod(0o555)
+        assert as_user(lambda: outcome(base / "root")) == (1, [])
+        assert (base / "root/moved").stat().st_mode & 0o7777 == 0o555
+        assert (base / "root/moved/f").read_bytes() == b"in it"
