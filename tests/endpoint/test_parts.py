@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from concurrent.futures import Future
 from pathlib import Path
@@ -172,6 +173,10 @@ def test_compression_that_does_not_exist_is_refused(
     end.close()
 
 
+def _notices(told: list[object]) -> str:
+    return " ".join(each.text for each in told if isinstance(each, messages.Notice))
+
+
 def test_state_that_was_damaged_or_cannot_be_saved_is_told(home: Path, tmp_path: Path) -> None:
     told: list[object] = []
     make(tmp_path / "root", {"a": b"1"})
@@ -189,5 +194,13 @@ def test_state_that_was_damaged_or_cannot_be_saved_is_told(home: Path, tmp_path:
         other.execute("DROP TABLE directory")
     finished = ask(end, messages.Finish((), True))
     assert finished.problems == []
-    assert any(isinstance(each, messages.Notice) and "not be saved" in each.text for each in told)
+    assert "was damaged" in _notices(told)
+    with sqlite3.connect(state) as other:
+        assert other.execute("SELECT count(*) FROM directory").fetchone() == (1,)
+    ask(end, messages.Close())
+    told.clear()
+    begin(end, tmp_path / "root", Role.SOURCE)
+    shutil.rmtree(state.parent)
+    assert ask(end, messages.Finish((), True)).problems == []
+    assert "could not be saved" in _notices(told)
     end.close()
