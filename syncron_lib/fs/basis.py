@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from array import array
 from bisect import bisect_left
 from itertools import accumulate
@@ -15,10 +14,10 @@ from syncron_lib.core.chunks import MARK, ChunkList, average_for
 from syncron_lib.core.names import split
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs import chunking, stats
-from syncron_lib.fs.chunking import Cutter
+from syncron_lib.fs.chunking import Cutter, Cutting
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories
-from syncron_lib.fs.hashing import Changed, Finder, Found, open_scanned
+from syncron_lib.fs.hashing import Changed, Finder, open_scanned
 from syncron_lib.fs.state import State
 from syncron_lib.fs.stats import is_settled
 from syncron_lib.fs.tree import Tree
@@ -29,16 +28,6 @@ MOST_AT_ONCE = 256 << 20
 _MOST_CHUNKS = 1 << 19
 """Chunks of a list that fits into a frame whole."""
 _NOTHING = Chunks(0, b"", b"")
-
-
-class _Cutting:
-    """One file that is being cut."""
-
-    def __init__(self, found: Found, fd: int, cutter: Cutter) -> None:
-        self.found = found
-        self.fd = fd
-        self.cutter = cutter
-        self.began = time.time_ns()
 
 
 class OldFiles:
@@ -60,7 +49,7 @@ class OldFiles:
         self._path = b""
         self._size = 0
         self._next = 0
-        self._cutting: Optional[_Cutting] = None
+        self._cutting: Optional[Cutting] = None
         self._kept: Optional[ChunkList] = None
         self._offsets = _none()
         self._done: dict[bytes, ChunkList] = {}
@@ -107,7 +96,7 @@ class OldFiles:
             return
         average = average_for(self._size)
         cutter = Cutter(fd, self._size, chunker, average, self._algorithm)
-        self._cutting = _Cutting(found, fd, cutter)
+        self._cutting = Cutting(found, fd, cutter)
 
     def _part(self, start: int, end: int) -> Chunks:
         chunks, cutting = self._kept, self._cutting
@@ -131,7 +120,7 @@ class OldFiles:
         marks = bytes(chunks.marks[first * MARK : last * MARK])
         return Chunks(chunks.average, chunks.sizes[first:last].tobytes(), marks)
 
-    def _end(self, cutting: _Cutting) -> None:
+    def _end(self, cutting: Cutting) -> None:
         """All is read: now the digest of the file is known too."""
         found = cutting.found
         if stats.row(found.stats[0], os.fstat(cutting.fd)) != found.stats:

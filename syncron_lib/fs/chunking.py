@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from typing import Any, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.chunks import FASTCDC, FIXED, MARK, ChunkList, Named
-from syncron_lib.fs.hashing import Changed
+from syncron_lib.fs.hashing import Changed, Found
 
 _BUFFER = 2 << 20
 """Bytes read at once: it should stay in the caches until it is cut and hashed."""
@@ -159,3 +160,13 @@ class Cutter:
     def digest(self) -> bytes:
         """The digest of the whole file, all of which must have been cut."""
         return self._hasher.digest()[: digest.SIZE]
+
+
+class Cutting:
+    """One scanned file that is being cut; ``fd`` is open until whoever cuts it is done."""
+
+    def __init__(self, found: Found, fd: int, cutter: Cutter) -> None:
+        self.found = found
+        self.fd = fd
+        self.cutter = cutter
+        self.began = time.time_ns()

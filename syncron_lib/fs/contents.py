@@ -23,7 +23,7 @@ from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE, Changed, FileHasher, Finder
 from syncron_lib.fs.ledger import Ledger
 from syncron_lib.fs.references import LARGE, REMEMBERED
-from syncron_lib.fs.staging import CREATE_FILE, Staging
+from syncron_lib.fs.staging import CREATE_READABLE, Staging
 from syncron_lib.fs.tree import Node
 from syncron_lib.protocol.contents import MOST, Content
 
@@ -31,7 +31,6 @@ _KEPT_SMALL = 64 << 20
 """Bytes of small files that are kept aside when they are replaced, wanted or not."""
 _SAME = 4
 """Places that are remembered for one content."""
-_CREATE_READABLE = CREATE_FILE & ~os.O_WRONLY | os.O_RDWR
 _FICLONE = 0x40049409
 _BLOCK = 1 << 20
 
@@ -142,7 +141,7 @@ class Contents:
             return arrived
         for source in self._sources(content):
             try:
-                fd = os.open(name, _CREATE_READABLE, 0o600, dir_fd=directory)
+                fd = os.open(name, CREATE_READABLE, 0o600, dir_fd=directory)
                 try:
                     if self._copy(source, fd, content.size) == content.digest:
                         return fd

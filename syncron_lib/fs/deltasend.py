@@ -14,10 +14,10 @@ from syncron_lib.core.chunks import MARK, ChunkList, Step, StepKind, is_average,
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs import chunking, stats
-from syncron_lib.fs.chunking import Cutter
+from syncron_lib.fs.chunking import Cutter, Cutting
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories
-from syncron_lib.fs.hashing import Changed, Finder, Found, open_scanned
+from syncron_lib.fs.hashing import Changed, Finder, open_scanned
 from syncron_lib.fs.stats import is_settled
 from syncron_lib.fs.tree import Tree
 from syncron_lib.protocol.messages import Arrived, Basis
@@ -35,16 +35,6 @@ _MOST_HELD = 64 << 20
 """Bytes of lists that a client may have told and not selected yet."""
 
 
-class _Cutting:
-    """One file on its way to be cut."""
-
-    def __init__(self, found: Found, fd: int, cutter: Cutter) -> None:
-        self.found = found
-        self.fd = fd
-        self.cutter = cutter
-        self.began = time.time_ns()
-
-
 class _Told:
     """What is known of one file's old content."""
 
@@ -52,7 +42,7 @@ class _Told:
         self.chunks = chunks
         self.in_place = in_place
         self.size = 0
-        self.cutting: Optional[_Cutting] = None
+        self.cutting: Optional[Cutting] = None
 
 
 class Bases:
@@ -115,7 +105,7 @@ class Bases:
         except (Changed, OSError):  # said where it is selected
             self._drop(path)
 
-    def _open(self, path: bytes, told: _Told) -> _Cutting:
+    def _open(self, path: bytes, told: _Told) -> Cutting:
         found = self._finder.find(path)
         if found is None or not stat.S_ISREG(found.stats[1]):
             raise Changed("was not scanned as a file")
@@ -125,7 +115,7 @@ class Bases:
         chunks, algorithm = told.chunks, self._algorithm
         cutter = Cutter(fd, found.stats[2], chunks.chunker, chunks.average, algorithm)
         cutter.expect(chunks.sizes, bytes(chunks.marks))
-        cutting = _Cutting(found, fd, cutter)
+        cutting = Cutting(found, fd, cutter)
         cutting.began = began
         return cutting
 
@@ -176,7 +166,7 @@ class _Making:
     def __init__(
         self,
         path: bytes,
-        cutting: _Cutting,
+        cutting: Cutting,
         told: _Told,
         algorithm: digest.Algorithm,
         lists: ChunkLists,

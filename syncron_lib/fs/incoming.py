@@ -6,6 +6,7 @@ else, the user has given up for these.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -27,14 +28,12 @@ from syncron_lib.fs.largefile import LargeFile, Old, Place
 from syncron_lib.fs.ledger import Ledger, Written
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher
-from syncron_lib.fs.staging import CREATE_FILE
+from syncron_lib.fs.staging import CREATE_READABLE
 from syncron_lib.protocol.pack import Delta, Piece
 
 FinishFile = Callable[[int, bytes, Attributes, int], int]
 """Gives a file its attributes: descriptor, path, attributes, now; returns its time."""
 
-_CREATE = CREATE_FILE & ~os.O_WRONLY | os.O_RDWR
-"""To read as well: a file may repeat itself."""
 _READ_WRITE = OPEN_FILE & ~os.O_RDONLY | os.O_RDWR
 
 
@@ -137,7 +136,7 @@ class Incoming:
             return large
         staging = self._stagings.beside(split(path)[0])
         name = staging.name_for_large(path, pack.size, pack.attributes.mtime_ns)
-        fd = os.open(name, _CREATE, 0o600, dir_fd=staging.fd)
+        fd = os.open(name, CREATE_READABLE, 0o600, dir_fd=staging.fd)
         return LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old)
 
     def _open(self, path: bytes, flags: int) -> Optional[int]:
@@ -158,7 +157,7 @@ class Incoming:
             return None
         fd = self._open(path, _READ_WRITE)
         if fd is None:
-            raise FileExistsError(17, "it was changed at the destination during the run")
+            raise FileExistsError(errno.EEXIST, "it was changed at the destination during the run")
         # Its other names were not asked for; they keep the content that they have.
         if os.fstat(fd).st_nlink > 1:
             os.close(fd)
@@ -223,7 +222,7 @@ class Incoming:
         self._old.lists.forget(path)
         if large.in_place:
             raise OSError(
-                5,
+                errno.EIO,
                 "what it was put together from is not what it was; it is repaired by the next run",
             )
         self.again.append(path)

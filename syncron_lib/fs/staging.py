@@ -21,6 +21,8 @@ _INDEX = b"index"
 _STAGED = re.compile(rb"n[0-9]{1,9}")
 """What the index may name: it is data, which somebody else may have written."""
 CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE_READABLE = CREATE_FILE & ~os.O_WRONLY | os.O_RDWR
+"""To read as well: to check what was copied, or to repeat it."""
 
 
 class Leftover(NamedTuple):
