@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 #: How much the link holds at its entrance for want of rate, in seconds.
@@ -23,6 +23,34 @@ MOST_UNDER_WAY = 128 << 20
 LARGEST_READ = 1 << 18
 SLICE_SECONDS = 0.004
 SMALLEST_READ = 1448
+
+
+class Exchanges:
+    """Counts exchanges: the longest chain of chunks of which each was sent when the one before had
+    arrived at its sender. Chunks that are sent by chance when another has just arrived count too,
+    so that a slow machine may show more than there need be, and none less."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._known = {True: 0, False: 0}
+            """The longest chain that has arrived at each end; True: at the client."""
+            self._under_way: dict[bool, deque[tuple[float, int]]] = {True: deque(), False: deque()}
+            self.count = 0
+
+    def sent(self, by_client: bool, due: float) -> None:
+        """A chunk is on its way and arrives at the time ``due``."""
+        with self._lock:
+            arriving = self._under_way[by_client]
+            while arriving and arriving[0][0] <= time.monotonic():
+                self._known[by_client] = max(self._known[by_client], arriving.popleft()[1])
+            length = self._known[by_client] + by_client
+            self._under_way[not by_client].append((due, length))
+            self.count = max(self.count, length)
 
 
 @dataclass
@@ -70,6 +98,7 @@ class Relay:
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._stopped = False
+        self._exchanges = Exchanges()
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
 
@@ -82,6 +111,15 @@ class Relay:
     def bytes_down(self) -> int:
         """Bytes from the server to clients."""
         return self._down.bytes
+
+    @property
+    def exchanges(self) -> int:
+        """How often one side had to wait for the other, since the beginning or `forget`."""
+        return self._exchanges.count
+
+    def forget(self) -> None:
+        """Count exchanges anew."""
+        self._exchanges.forget()
 
     def start(self) -> None:
         _in_thread(self._accept)
@@ -117,19 +155,23 @@ class Relay:
         self._sockets.add(server)
         for one in (client, server):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for source, sink, direction in (
-            (client, server, self._up),
-            (server, client, self._down),
-        ):
-            _Pipe(source, sink, direction, begin).start()
+        count = self._exchanges
+        _Pipe(client, server, self._up, begin, lambda due: count.sent(True, due)).start()
+        _Pipe(server, client, self._down, begin, lambda due: count.sent(False, due)).start()
 
 
 class _Pipe:
     """One direction of one connection: a thread that reads, and one that sends when it is time."""
 
     def __init__(
-        self, source: socket.socket, sink: socket.socket, direction: Direction, begin: float
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        direction: Direction,
+        begin: float,
+        on_chunk: Callable[[float], None],
     ) -> None:
+        self._on_chunk = on_chunk
         self._source = source
         self._sink = sink
         self._direction = direction
@@ -152,6 +194,8 @@ class _Pipe:
             except OSError:
                 data = b""
             due = self._direction.due(len(data), self._begin)
+            if data:
+                self._on_chunk(due)
             with self._changed:
                 self._under_way.append((due, data))
                 self._size += len(data)

@@ -51,6 +51,17 @@ def test_an_exchange_takes_the_delay_twice_and_connecting_as_long_as_an_exchange
             assert received(one, 6) == b"second"
             assert 0.06 <= time.monotonic() - begin < 0.15
         assert (relay.bytes_up, relay.bytes_down) == (11, 11)
+        assert relay.exchanges == 2
+
+
+def test_what_is_sent_without_waiting_is_one_exchange(echo):
+    with running_relay(echo, delay=0.05) as relay:
+        with socket.create_connection(("127.0.0.1", relay.port)) as one:
+            for _ in range(3):
+                one.sendall(b"again")
+                time.sleep(0.005)
+            assert len(received(one, 15)) == 15
+        assert relay.exchanges == 1
 
 
 def test_a_rate_holds_however_long_the_delay(echo):

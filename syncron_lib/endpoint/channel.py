@@ -195,7 +195,7 @@ class Channel:
             raise self._translated(error) from None
         return True
 
-    def close(self) -> None:
-        """Stop the pulse and close the stream."""
+    def close(self, at_rest: bool = False) -> None:
+        """Stop the pulse and close the stream. ``at_rest``: see `ByteStream.close`."""
         self._end()
-        self._stream.close()
+        self._stream.close(at_rest)

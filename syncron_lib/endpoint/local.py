@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from syncron_lib import __version__
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
-from syncron_lib.core.names import join, shown
+from syncron_lib.core.names import shown
 from syncron_lib.core.options import RuleOptions
-from syncron_lib.core.table import PROBLEM
-from syncron_lib.endpoint import ids, parts
+from syncron_lib.endpoint import changed, hashes, ids, parts
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.writing import Writing
@@ -23,11 +22,10 @@ from syncron_lib.errors import FileFatal, Locked, PeerViolation, SyncronError
 from syncron_lib.fs import chunking, ignorefiles, seal
 from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.directories import Directories
-from syncron_lib.fs.hashing import Changed, FileHasher
+from syncron_lib.fs.hashing import FileHasher
 from syncron_lib.fs.incoming import Earlier
 from syncron_lib.fs.root import Choice, Root, look
 from syncron_lib.fs.send import Sender
-from syncron_lib.fs.tree import Node
 from syncron_lib.protocol import compression, messages, pack, wire
 from syncron_lib.protocol.messages import Message, Problem, Role, RootKind
 from syncron_lib.protocol.order import Phase, may_come
@@ -37,6 +35,8 @@ if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to impor
 
 Tell = Callable[[Union[messages.Progress, messages.Notice]], None]
 """Takes what a request has to say before its reply."""
+_MOST_HASHED = 64 << 20
+"""Bytes of files that are read to say what changed, whatever the client allows."""
 _PROGRESS_INTERVAL = 0.1
 """Seconds between two progress frames."""
 
@@ -87,6 +87,7 @@ class LocalEndpoint:
             messages.Hash: self._hash,
             messages.GetChunks: self._get_chunks,
             messages.Basis: self._basis,
+            messages.GetChanges: self._get_changes,
             messages.Select: self._select,
             messages.GetSizes: self._get_sizes,
             messages.Offer: self._offer,
@@ -118,6 +119,7 @@ class LocalEndpoint:
         self._given_files: list[ignorefiles.IgnoreFile] = []
         self._extras: list[bytes] = []
         self._warned = 0
+        self._failures = 0
 
     # --- the endpoint's interface ---------------------------------------------------------------
 
@@ -201,7 +203,12 @@ class LocalEndpoint:
         self._role = Role(request.role)
         self._phase = Phase.OPEN
         return messages.Opened(
-            place.path, kind, place.parent_missing, root.unmounted, root.identity()
+            place.path,
+            kind,
+            place.parent_missing,
+            root.unmounted,
+            root.identity(),
+            staging=root.staging,
         )
 
     def _lock(self, root: Root, request: messages.Open) -> None:
@@ -258,19 +265,18 @@ class LocalEndpoint:
         return ids.mapped(request)
 
     def _seal(self, request: messages.Seal) -> messages.Sealed:
+        if self._root is None:
+            return messages.Sealed(digest.UNKNOWN, 0, ())
         algorithm = digest.by_name(request.algorithm)
         if algorithm is None:
             raise PeerViolation(f"The client asked for the hash {request.algorithm!r}.")
         self._algorithm = algorithm
-        self._profile = Profile(
-            request.permissions,
-            request.times,
-            request.owner,
-            request.group,
-            dict(request.users),
-            dict(request.groups),
-        )
         root = self.root
+        users, groups = dict(request.users), dict(request.groups)
+        if request.same_ids:
+            users, groups = map(dict, root.remembered_ids())
+        keep = request.permissions, request.times, request.owner, request.group
+        self._profile = Profile(*keep, users, groups)
         value = root.seal(algorithm, self._profile)
         self._hasher = (
             FileHasher(root.tree, self._directories(), algorithm, self._hashed_some, root.real_name)
@@ -281,39 +287,16 @@ class LocalEndpoint:
         problems: list[Problem] = []
         hashed = 0
         if request.complete and self._hasher is not None:
-            problems = self._hash_all(self._hasher)
+            problems = hashes.hash_all(root.tree, self._hasher)
             hashed = self._hasher.size
             value = root.seal(algorithm, self._profile)
-        return messages.Sealed(value, hashed, bounded(problems))
-
-    def _hash_all(self, hasher: FileHasher) -> list[Problem]:
-        """Hash every file whose digest is unknown."""
-        problems = []
-        for node in list(self.root.tree.nodes.values()):
-            if node.problem:
-                problems.append(_problem_of(node))
-            unknown = list(seal.unknown_rows(node, (stat.S_IFREG, PROBLEM)))
-            if not unknown:
-                continue
-            columns = node.columns()
-            for row in unknown:
-                path = join(node.path, columns.names[row])
-                if columns.modes[row] == PROBLEM:
-                    reason = os.strerror(columns.sizes[row])
-                    problems.append(Problem(path, f"cannot be read: {reason}", False))
-                else:
-                    _, problem = self._hash_one(hasher, path)
-                    problems.extend(problem)
-        return problems
-
-    def _hash_one(self, hasher: FileHasher, path: bytes) -> tuple[bytes, list[Problem]]:
-        try:
-            return hasher.hash(path), []
-        except (Changed, FileNotFoundError) as error:
-            what = str(error) if isinstance(error, Changed) else "vanished"
-            return digest.UNKNOWN, [Problem(path, what, True)]
-        except OSError as error:
-            return digest.UNKNOWN, [Problem(path, f"cannot be read: {error.strerror}", False)]
+        return messages.Sealed(
+            value,
+            hashed,
+            bounded(problems),
+            [messages.IdPair(*pair) for pair in users.items()],
+            [messages.IdPair(*pair) for pair in groups.items()],
+        )
 
     def _hashed_some(self, _count: int) -> None:
         if self._hasher is not None:
@@ -337,6 +320,17 @@ class LocalEndpoint:
         nodes = self.root.tree.nodes
         return parts.listing(nodes, request.paths, request.after, self._listing_limit)
 
+    def _get_changes(self, request: messages.GetChanges) -> messages.Changes:
+        if self._root is None:
+            return changed.NOTHING
+        hasher = self._hasher
+        most = min(request.hash, _MOST_HASHED) if hasher is not None else 0
+        return changed.since_last_run(
+            self._root,
+            request._replace(hash=most),
+            lambda path: hasher is not None and hashes.hash_one(hasher, path),
+        )
+
     def _hash(self, request: messages.Hash) -> messages.Hashed:
         hasher = self._hasher
         if hasher is None:
@@ -345,7 +339,7 @@ class LocalEndpoint:
         digests = []
         problems: list[Problem] = []
         for path in request.paths:
-            value, problem = self._hash_one(hasher, path)
+            value, problem = hashes.hash_one(hasher, path)
             digests.append(value)
             problems.extend(problem)
         return messages.Hashed(b"".join(digests), hasher.size - before, bounded(problems))
@@ -428,7 +422,7 @@ class LocalEndpoint:
         return messages.Done()
 
     def _store(self, request: RawPack) -> messages.Stored:
-        return self._writes().store(request.payload)
+        return self._noted(self._writes().store(request.payload))
 
     def _find(self, request: messages.Find) -> messages.Found:
         if self._hasher is None:  # it was missing, and has just been made
@@ -442,10 +436,15 @@ class LocalEndpoint:
         return self._writes().move(request)
 
     def _adjust(self, request: messages.Adjust) -> messages.Stored:
-        return self._writes().adjust(request.items)
+        return self._noted(self._writes().adjust(request.items))
 
     def _delete(self, request: messages.Delete) -> messages.Stored:
-        return self._writes().delete(request.paths)
+        return self._noted(self._writes().delete(request.paths))
+
+    def _noted(self, stored: messages.Stored) -> messages.Stored:
+        """Note failures: the client may say that all is done before it has heard of them."""
+        self._failures += len(stored.problems) + len(stored.passed_on)
+        return stored
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -461,13 +460,17 @@ class LocalEndpoint:
         gone: list[bytes] = []
         extras = [*self._extras, *request.extras]
         if self._writing is not None:
-            problems, gone, kept = self._writing.finish(request.complete, root.whole)
+            complete = request.complete and not self._failures
+            problems, gone, kept = self._writing.finish(complete, root.whole)
             extras.extend(kept)
         value = root.seal(self._algorithm, profile)
         self._save(gone)
         if extras:
             value = seal.seal_without(root.tree, self._algorithm, profile, root.whole, extras)
-        return messages.Finished(value, bounded(problems))
+        closed = request.close and (self._sender is None or self._sender.is_done)
+        if closed:
+            self.close()
+        return messages.Finished(value, bounded(problems), closed)
 
     def _save(self, gone: Sequence[bytes] = ()) -> None:
         """Keep what is known. That it cannot be kept costs the next run time, and no file."""
@@ -482,7 +485,3 @@ class LocalEndpoint:
             self._save()
         self.close()
         return messages.Done()
-
-
-def _problem_of(node: Node) -> Problem:
-    return Problem(node.path, f"cannot be read: {os.strerror(node.problem)}", False)

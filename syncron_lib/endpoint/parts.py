@@ -64,8 +64,7 @@ def _part(
     """One directory, or so much of it as ``limit`` bytes hold, and how many these are."""
     whole = part = node.table()
     rows = end = len(whole.names)
-    # More than a packed row of the scan, a name and the rest of a table's row come to.
-    size = _DIRECTORY + len(node.stats) + len(node.targets) + rows * (_ROW + _BELOW)
+    size = size_of(node)
     if after is not None or size > limit:
         start, end, size = _range(whole, after, limit)
         part = sliced(whole, start, end)
@@ -81,6 +80,12 @@ def _part(
         own.mode, own.mtime_ns, own.uid, own.gid, node.problem, part, below, end < rows
     )
     return directory, size
+
+
+def size_of(node: Node) -> int:
+    """Bytes of a directory in a reply, or some more."""
+    # More than a packed row of the scan, a name and the rest of a table's row come to.
+    return _DIRECTORY + len(node.stats) + len(node.targets) + node.own_entries * (_ROW + _BELOW)
 
 
 def _range(table: Table, after: Optional[bytes], limit: int) -> tuple[int, int, int]:

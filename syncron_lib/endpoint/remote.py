@@ -54,7 +54,10 @@ class RemoteEndpoint:
         self._explain = explain
         self._channel = Channel(stream, whom, timeout)
         self._channel.limit(rate)
-        self._waiting: deque[tuple[int, bool, Future[Any]]] = deque()
+        self._waiting: deque[tuple[int, type, Future[Any]]] = deque()
+        """Number and kind of each request without a reply."""
+        self._at_rest = False
+        """The helper has let go of its last root."""
         self._lock = threading.Lock()
         self._next_request = 1
         self._failure: Optional[SyncronError] = None
@@ -116,7 +119,7 @@ class RemoteEndpoint:
                 raise self._failure
             number = self._next_request
             self._next_request = number % 0xFFFFFFFF + 1
-            self._waiting.append((number, isinstance(request, messages.Next), future))
+            self._waiting.append((number, type(request), future))
             try:
                 self._channel.send(kind, number, (payload,))
                 return future
@@ -157,7 +160,8 @@ class RemoteEndpoint:
             raise PeerViolation(f"{self._whom} sent a reply to nothing.")
         if not self._waiting or self._waiting[0][0] != header.request:
             raise PeerViolation(f"{self._whom} answered what was not asked.")
-        _, wants_pack, future = self._waiting[0]
+        _, asked, future = self._waiting[0]
+        wants_pack, closes = asked is messages.Next, asked is messages.Close
         reply: Any
         if header.kind == PACK:
             if not wants_pack:
@@ -168,6 +172,7 @@ class RemoteEndpoint:
             if isinstance(reply, messages.Failed):
                 raise self._failed(reply)
         self._waiting.popleft()
+        self._at_rest = closes or (isinstance(reply, messages.Finished) and reply.closed)
         future.set_result(reply)
 
     def _failed(self, message: messages.Failed) -> SyncronError:
@@ -201,9 +206,10 @@ class RemoteEndpoint:
     def close(self) -> None:
         """End the conversation."""
         with self._lock:
+            at_rest = self._failure is None and self._at_rest and not self._waiting
             if self._failure is None:
                 self._failure = ConnectionLost(f"The connection to {self._whom} is closed.")
-        self._channel.close()
+        self._channel.close(at_rest)
 
 
 def _peer_text(text: str) -> str:

@@ -12,11 +12,12 @@ from typing import NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
-from syncron_lib.core.names import shown
+from syncron_lib.core.names import PRIVATE, shown, split
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.rules import RuleSet
 from syncron_lib.errors import FileFatal, RootError, StateUnusable
 from syncron_lib.fs import ignorefiles, lock, seal
+from syncron_lib.fs.changes import Change, changes
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories, open_directory_at
 from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
@@ -91,6 +92,9 @@ class Root:
         self.groups: set[int] = set()
         self._gone: list[bytes] = []
         self._profile_key = b""
+        self._profile: Optional[Profile] = None
+        self._same_profile = False
+        """The digests of the state are of the profile that the root is sealed for."""
         self.unmounted = self._is_unmounted()
 
     def _open(self) -> None:
@@ -150,6 +154,8 @@ class Root:
     def scan(self, given: Optional[Sequence[IgnoreFile]], on_progress: OnProgress) -> None:
         """Scan the tree. ``given``: the source's ignore files, for a destination."""
         self._gone = []
+        # What the nodes take over is for the profile of the state, not of an earlier seal.
+        self._profile_key = b""
         if self.directories is None:
             self.tree = _empty_tree()
             self.ignore_files = given or ()
@@ -181,6 +187,40 @@ class Root:
         if not self.choice.trust_state:
             seal.forget_digests(self.tree)
 
+    def changes(self) -> tuple[bytes, Optional[list[Change]]]:
+        """What changed since this root was remembered under the profile that it is sealed for:
+        (the remembered digest of the top directory, what is another). None, and no digest, where
+        nothing is remembered that could be compared with the other side's."""
+        state = self.state
+        if state is None or self.missing or not (self._same_profile and self.choice.trust_state):
+            return digest.UNKNOWN, None
+        try:
+            row = state.row(b"")
+        except sqlite3.DatabaseError:
+            return digest.UNKNOWN, None
+        if row is None or row.merkle == digest.UNKNOWN:
+            return digest.UNKNOWN, None
+        return row.merkle, changes(self.tree, state)
+
+    def size_of(self, path: bytes) -> int:
+        """Bytes of a scanned file."""
+        parent, name = split(path)
+        columns = self.tree.nodes[parent].columns()
+        return columns.sizes[columns.names.index(name)]
+
+    @property
+    def staging(self) -> bool:
+        """Whether an interrupted run may have left something here."""
+        if self.directories is None:
+            return False
+        try:
+            os.stat(PRIVATE, dir_fd=self.directories.root_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def remembered_source_files(self) -> Sequence[IgnoreFile]:
         """The ignore files that the source had at the last run into this root."""
         return () if self.state is None else self._remembered("source_ignore_files")
@@ -192,13 +232,21 @@ class Root:
         """Compute the Merkle digests; the root's, or `digest.UNKNOWN`."""
         key = algorithm.name.encode() + b" " + profile.key()
         if self._profile_key != key:
-            before = self._profile_key or (b"" if self.state is None else self.state.get("profile"))
+            remembered = b"" if self.state is None else self.state.get("profile")
+            self._same_profile = remembered == key
+            before = self._profile_key or remembered
             if before.split(b" ")[0] != algorithm.name.encode():
                 seal.forget_digests(self.tree)
             elif before != key:
                 seal.forget_merkle(self.tree)
             self._profile_key = key
+        self._profile = profile
         return seal.seal(self.tree, algorithm, profile, self.whole)
+
+    def remembered_ids(self) -> tuple[Mapping[int, int], Mapping[int, int]]:
+        """How users and groups of this source were numbered at the receiver of the last run."""
+        data = b"" if self.state is None else self.state.get("ids")
+        return _unpacked_ids(data)
 
     # --- remembering --------------------------------------------------------------------------
 
@@ -215,6 +263,8 @@ class Root:
             "entries": b"%d" % self.tree.root.entries,
             key: ignorefiles.pack(self.ignore_files),
         }
+        if self._profile is not None and self.choice.reading:
+            values["ids"] = _packed_ids(self._profile)
         gone = (*self._gone, *gone)
         try:
             if state.damaged:
@@ -284,6 +334,34 @@ def _by_directory(files: Sequence[IgnoreFile]) -> dict[bytes, dict[bytes, bytes]
     for file in files:
         found.setdefault(file.directory, {})[file.name] = file.content
     return found
+
+
+def _packed_ids(profile: Profile) -> bytes:
+    """The profile's ids for the state."""
+    lines = (
+        b" ".join(b"%d:%d" % pair for pair in sorted(ids.items()))
+        for ids in (profile.users, profile.groups)
+    )
+    return b"\n".join(lines)
+
+
+def _unpacked_ids(data: bytes) -> tuple[Mapping[int, int], Mapping[int, int]]:
+    """The inverse; no ids where it is damaged."""
+    try:
+        users, groups = (
+            {int(mine): int(theirs) for mine, theirs in (pair.split(b":") for pair in line.split())}
+            for line in data.split(b"\n")
+        )
+    except ValueError:
+        return {}, {}
+    if any(
+        not 0 <= number < 1 << 32
+        for ids in (users, groups)
+        for pair in ids.items()
+        for number in pair
+    ):
+        return {}, {}
+    return users, groups
 
 
 def _empty_tree() -> Tree:

@@ -23,7 +23,7 @@ from syncron_lib.fs.stats import StatRow, Stats, is_settled
 from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.protocol.contents import pack_sizes, unpack_contents
 from syncron_lib.protocol.messages import Arrived, Next, Problem, Selected
-from syncron_lib.protocol.pack import PLAIN, Buffer, Group, Groups, Packer, Piece
+from syncron_lib.protocol.pack import PLAIN, Buffer, Group, Groups, Packer, Piece, read_head
 
 PACK_SIZE = 1 << 20
 """Bytes of content in one pack: large enough that a frame's cost does not count, small enough
@@ -71,6 +71,7 @@ class Sender:
         self._packer = Packer()
         self._wanted = PLAIN
         self._packs: Optional[Iterator[list[Buffer]]] = None
+        self._done = self._doubts = False
         self._buffer = bytearray(PACK_SIZE + LARGE)
         self._view = memoryview(self._buffer)
         self._groups: list[Group] = []
@@ -89,6 +90,7 @@ class Sender:
         if plain:
             self._references.forget()
         self._selected.extend(items)
+        self._done = False
         self._references.arrived(arrived)
 
     def sizes(self) -> bytes:
@@ -115,10 +117,18 @@ class Sender:
         if self._packs is None:
             self._packs = self._all()
         pack = next(self._packs, None)
+        self._done = pack is None
+        self._doubts = self._doubts or (pack is not None and read_head(pack[0]).doubts > 0)
         if pack is None:
             self._packs, self._selected = None, []
             return self._packer.end()
         return pack
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the end of what was selected has been given out, and none of it may be wanted
+        again."""
+        return self._done and not self._doubts
 
     def _all(self) -> Iterator[list[Buffer]]:
         large: list[tuple[Node, int]] = []

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
-from syncron_lib.core.table import Table
 from syncron_lib.protocol.known import Find as Find
 from syncron_lib.protocol.known import Found as Found
 from syncron_lib.protocol.known import GetSizes as GetSizes
@@ -21,6 +20,13 @@ from syncron_lib.protocol.known import Keep as Keep
 from syncron_lib.protocol.known import Offer as Offer
 from syncron_lib.protocol.known import Sizes as Sizes
 from syncron_lib.protocol.known import Wanted as Wanted
+from syncron_lib.protocol.listing import Below as Below
+from syncron_lib.protocol.listing import Changed as Changed
+from syncron_lib.protocol.listing import Changes as Changes
+from syncron_lib.protocol.listing import Directory as Directory
+from syncron_lib.protocol.listing import GetChanges as GetChanges
+from syncron_lib.protocol.listing import List as List
+from syncron_lib.protocol.listing import Listing as Listing
 
 VERSION = 1
 """Protocol version spoken by this code; a greeting carries the range that a program speaks."""
@@ -149,7 +155,8 @@ class Opened(NamedTuple):
     file system at the last run, and now is empty or missing. ``parent_missing``: a missing
     root's parent is missing too. ``identity``: the same for the same directory, however it was
     named and by whichever helper it was opened; zeros where there is none or it is not known.
-    ``held``: another run holds the root, and this is who; empty where it is open."""
+    ``held``: another run holds the root, and this is who; empty where it is open. ``staging``: an
+    interrupted run may have left something in it, which `Leftovers` will say."""
 
     path: bytes
     kind: int
@@ -157,6 +164,7 @@ class Opened(NamedTuple):
     unmounted: bool
     identity: bytes = bytes(16)
     held: str = ""
+    staging: bool = False
 
 
 class Scan(NamedTuple):
@@ -224,7 +232,10 @@ class MappedIds(NamedTuple):
 
 
 class Seal(NamedTuple):
-    """Compute the Merkle digests for a profile; ``complete``: hash what is unknown first."""
+    """Compute the Merkle digests for a profile; ``complete``: hash what is unknown first.
+
+    ``same_ids``: instead of ``users`` and ``groups``, the pairs of this source's last run.
+    """
 
     algorithm: str
     permissions: bool
@@ -234,54 +245,18 @@ class Seal(NamedTuple):
     users: Sequence[IdPair]
     groups: Sequence[IdPair]
     complete: bool
+    same_ids: bool = False
 
 
 class Sealed(NamedTuple):
-    """``root`` is all zeros while anything below is unknown. ``hashed``: bytes read for it."""
+    """``root`` is all zeros while anything below is unknown. ``hashed``: bytes read for it.
+    ``users``, ``groups``: the pairs that were used."""
 
     root: bytes
     hashed: int
     problems: Sequence[Problem]
-
-
-class List(NamedTuple):
-    """Ask for the tables of directories, by path; of the first one only the rows behind the name
-    ``after``, if there is one."""
-
-    paths: Sequence[bytes]
-    after: Optional[bytes] = None
-
-
-class Below(NamedTuple):
-    """What lies below one subdirectory: counts of entries and bytes of files. ``holds``: there is
-    something that the rules leave out, too, so that the directory can neither go nor move."""
-
-    entries: int
-    size: int
-    holds: bool
-
-
-class Directory(NamedTuple):
-    """One directory's table; ``below`` has one item a subdirectory, in row order.
-
-    ``mode`` … ``gid`` are the directory's own. ``problem``: errno that kept it from being read,
-    0 for none. ``more``: these are not all rows; of the last directory of a reply only.
-    """
-
-    mode: int
-    mtime_ns: int
-    uid: int
-    gid: int
-    problem: int
-    table: Table
-    below: Sequence[Below]
-    more: bool = False
-
-
-class Listing(NamedTuple):
-    """Reply to `List`: the first directories asked for, as many as fit a frame (at least 1)."""
-
-    directories: Sequence[Directory]
+    users: Sequence[IdPair] = ()
+    groups: Sequence[IdPair] = ()
 
 
 class Hash(NamedTuple):
@@ -467,18 +442,22 @@ class Finish(NamedTuple):
     """Apply directory attributes, bring the tree up to date, save the state.
 
     ``extras``: topmost paths that only the destination has, outside of what was asked for;
-    the root in the reply leaves them out. ``complete``: the run did all it was asked to.
+    the root in the reply leaves them out. ``complete``: the run did all it was asked to, as far
+    as the client knows by now. ``close``: then let go of the root as `Close` does, unless this is
+    a source that has more to send.
     """
 
     extras: Sequence[bytes]
     complete: bool
+    close: bool = False
 
 
 class Finished(NamedTuple):
-    """``root``: as in `Sealed`."""
+    """``root``: as in `Sealed`. ``closed``: the root was let go of."""
 
     root: bytes
     problems: Sequence[Problem]
+    closed: bool = False
 
 
 class Close(NamedTuple):

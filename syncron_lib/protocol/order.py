@@ -21,23 +21,28 @@ class Phase(IntEnum):
 
 
 class Turn(NamedTuple):
-    """When a request may come: from ``earliest`` to ``latest``, to ``role`` (None: to both)."""
+    """When a request may come: from ``earliest`` to ``latest``, to ``role`` (None: to both).
+
+    ``unopened``: also where `Open` has opened nothing; it is then answered with zeros, because it
+    was sent before that could be known.
+    """
 
     earliest: Phase
     latest: Phase
     role: Role | None
+    unopened: bool = False
 
 
 _SOURCE, _DESTINATION = Role.SOURCE, Role.DESTINATION
 
 TURNS: dict[Any, Turn] = {
     messages.Open: Turn(Phase.CLOSED, Phase.CLOSED, None),
-    # Sent in one flight with Open; of a root that could not be opened it scans nothing.
-    messages.Scan: Turn(Phase.CLOSED, Phase.OPEN, None),
+    messages.Scan: Turn(Phase.OPEN, Phase.OPEN, None, unopened=True),
     messages.GetIgnoreFiles: Turn(Phase.SCANNED, Phase.SEALED, _SOURCE),
-    messages.UseIgnoreFiles: Turn(Phase.SCANNED, Phase.SCANNED, _DESTINATION),
-    messages.MapIds: Turn(Phase.OPEN, Phase.SEALED, _DESTINATION),
-    messages.Seal: Turn(Phase.SCANNED, Phase.SEALED, None),
+    messages.UseIgnoreFiles: Turn(Phase.SCANNED, Phase.SEALED, _DESTINATION),
+    messages.MapIds: Turn(Phase.OPEN, Phase.SEALED, _DESTINATION, unopened=True),
+    messages.Seal: Turn(Phase.SCANNED, Phase.SEALED, None, unopened=True),
+    messages.GetChanges: Turn(Phase.SEALED, Phase.SEALED, None, unopened=True),
     messages.List: Turn(Phase.SEALED, Phase.SEALED, None),
     messages.Hash: Turn(Phase.SEALED, Phase.SEALED, None),
     messages.GetChunks: Turn(Phase.SEALED, Phase.WRITING, _DESTINATION),
@@ -64,6 +69,10 @@ TURNS: dict[Any, Turn] = {
 def may_come(kind: Any, phase: Phase, role: Role | None) -> bool:
     """Whether a request of ``kind`` is in order now."""
     turn = TURNS.get(kind)
-    if turn is None or not turn.earliest <= phase <= turn.latest:
+    if turn is None:
+        return False
+    if turn.unopened and phase is Phase.CLOSED:
+        return True
+    if not turn.earliest <= phase <= turn.latest:
         return False
     return turn.role is None or turn.role == role

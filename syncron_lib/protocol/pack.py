@@ -5,8 +5,9 @@ one body), a *piece* of one large file, a *delta* (how to put such a piece toget
 destination has), or the *end* of what was selected. Small files cost one
 row in a table and their bytes in the body; nothing is sent back for each.
 
-Layout: ``u8 kind | u8 compression | u32 files | u32 busy | u64 content bytes | u32 header length |
-u32 raw length``, then header and body together (``raw length`` bytes, compressed if so marked).
+Layout: ``u8 kind | u8 compression | u32 files | u32 busy | u32 doubts | u64 content bytes | u32
+header length | u32 raw length``, then header and body together (``raw length`` bytes, compressed
+if so marked).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from syncron_lib.protocol.messages import Next, Problem
 
 Buffer = Union[bytes, bytearray, memoryview]
 
-HEAD = struct.Struct("<BBIIQII")
+HEAD = struct.Struct("<BBIIIQII")
 _GROUP = struct.Struct("<BIqII")
 _PIECE = struct.Struct("<IqIIQQB16s")
 _COUNT = struct.Struct("<I")
@@ -52,13 +53,15 @@ class PackKind(IntEnum):
 class Head(NamedTuple):
     """What the client reads of a pack that it passes on. ``content``: bytes of files, as they
     are at the source; ``files``: files completed by this pack; ``busy``: microseconds that it took
-    the source to make it, which tells a slow source from a slow link. Of a delta, ``content`` is
-    what it makes, and the body what it brings."""
+    the source to make it, which tells a slow source from a slow link; ``doubts``: problems in it,
+    and files whose content the destination is to find itself. Of a delta, ``content`` is what it
+    makes, and the body what it brings."""
 
     kind: int
     compression: int
     files: int
     busy: int
+    doubts: int
     content: int
     header_length: int
     raw_length: int
@@ -157,14 +160,15 @@ class Packer:
             header.append(pack_blob(problem.path))
             header.append(pack_blob(problem.what.encode("utf-8", "replace")[:4096]))
             header.append(b"\1" if problem.vanished else b"\0")
-        return self._seal(PackKind.GROUPS, files, b"".join(header), pack.body, wanted)
+        counts = files, _doubts(pack)
+        return self._seal(PackKind.GROUPS, counts, b"".join(header), pack.body, wanted)
 
     def piece(self, pack: Piece, wanted: Next) -> list[Buffer]:
         """Encode one piece."""
         flags = pack.last | pack.failed << 1
         fixed = _PIECE.pack(*pack.attributes, pack.size, pack.offset, flags, pack.digest)
-        done = 1 if pack.last and not pack.failed else 0
-        return self._seal(PackKind.PIECE, done, pack_blob(pack.path) + fixed, pack.body, wanted)
+        counts = int(pack.last and not pack.failed), 0
+        return self._seal(PackKind.PIECE, counts, pack_blob(pack.path) + fixed, pack.body, wanted)
 
     def delta(self, pack: Delta, wanted: Next) -> list[Buffer]:
         """Encode a piece as steps."""
@@ -172,17 +176,17 @@ class Packer:
         fixed = _PIECE.pack(*pack.attributes, pack.size, pack.offset, flags, pack.digest)
         steps = [_STEP.pack(*step) for step in pack.steps]
         header = b"".join((pack_blob(pack.path), fixed, _COUNT.pack(len(steps)), *steps))
-        done = 1 if pack.last and not pack.failed else 0
-        return self._seal(PackKind.DELTA, done, header, pack.body, wanted, pack.length)
+        counts = int(pack.last and not pack.failed), 1
+        return self._seal(PackKind.DELTA, counts, header, pack.body, wanted, pack.length)
 
     def end(self) -> list[Buffer]:
         """Encode the end."""
-        return [HEAD.pack(PackKind.END, 0, 0, 0, 0, 0, 0)]
+        return [HEAD.pack(PackKind.END, 0, 0, 0, 0, 0, 0, 0)]
 
     def _seal(
         self,
         kind: PackKind,
-        files: int,
+        counts: tuple[int, int],
         header: bytes,
         body: Buffer,
         wanted: Next,
@@ -193,10 +197,16 @@ class Packer:
             content = len(body)
         method = Method(wanted.compression)
         packed = self._compressor.compress(method, wanted.level, header, body)
+        sizes = content, len(header), raw_length
+        files, doubts = counts
         if packed is not None:
-            head = HEAD.pack(kind, method, files, 0, content, len(header), raw_length)
-            return [head, packed]
-        return [HEAD.pack(kind, 0, files, 0, content, len(header), raw_length), header, body]
+            return [HEAD.pack(kind, method, files, 0, doubts, *sizes), packed]
+        return [HEAD.pack(kind, 0, files, 0, doubts, *sizes), header, body]
+
+
+def _doubts(pack: Groups) -> int:
+    kept = sum(len(group.table.names) for group in pack.groups if group.kept)
+    return len(pack.problems) + kept
 
 
 def with_busy(parts: Sequence[Buffer], busy: int) -> list[Buffer]:
@@ -241,7 +251,11 @@ def _unpack(head: Head, data: memoryview) -> Pack:
         groups = [_read_group(reader) for _ in range(reader.length())]
         problems = [_read_problem(reader) for _ in range(reader.length())]
         reader.finish()
-        return Groups(groups, problems, body)
+        content = Groups(groups, problems, body)
+        if _doubts(content) != head.doubts:
+            # The client went by the head: whether anything is deleted depends on it.
+            raise Malformed("it has other doubts than its head says")
+        return content
     if head.kind == PackKind.PIECE:
         piece = _read_piece(reader, body)
         reader.finish()

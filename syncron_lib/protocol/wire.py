@@ -33,6 +33,8 @@ from syncron_lib.protocol.messages import (
     Basis,
     Begin,
     Below,
+    Changed,
+    Changes,
     Chunks,
     Close,
     Delete,
@@ -45,6 +47,7 @@ from syncron_lib.protocol.messages import (
     Finish,
     Finished,
     Found,
+    GetChanges,
     GetChunks,
     GetIgnoreFiles,
     GetSizes,
@@ -117,6 +120,9 @@ _PROBLEMS = ListOf(Record(Problem, PATH, TEXT, BOOL))
 _IGNORE_FILES = ListOf(Record(IgnoreFile, PATH, BLOB, BLOB))
 _ARRIVED = ListOf(Record(Arrived, PATH, U64, I64, U64, DIGEST))
 _ATTRIBUTES = ListOf(Record(SetAttributes, PATH, U32, I64, U32, U32))
+_BELOW = Record(Below, U64, U64, BOOL)
+_DIRECTORY = Record(Directory, U32, I64, U32, U32, ERRNO, TABLE, ListOf(_BELOW), BOOL)
+_CHANGED = ListOf(Record(Changed, PATH, DIGEST, _BELOW, Maybe(_DIRECTORY), BOOL))
 _TEXTS = ListOf(TEXT)
 _C, _H, _B = Sender.CLIENT, Sender.HELPER, Sender.BOTH
 
@@ -149,7 +155,7 @@ RULES: tuple[Rule, ...] = (
         U32,
         TEXT,
     ),
-    _rule(0x11, Opened, _H, SYSTEM_PATH, ROOT_KIND, BOOL, BOOL, DIGEST, TEXT),
+    _rule(0x11, Opened, _H, SYSTEM_PATH, ROOT_KIND, BOOL, BOOL, DIGEST, TEXT, BOOL),
     _rule(0x12, Scan, _C, U8),
     _rule(0x13, Scanned, _H, U64, U64, U64, DIGEST, _IDS, _IDS),
     _rule(0x14, GetIgnoreFiles, _C, U32),
@@ -157,29 +163,14 @@ RULES: tuple[Rule, ...] = (
     _rule(0x16, UseIgnoreFiles, _C, _IGNORE_FILES, BOOL),
     _rule(0x18, MapIds, _C, _IDS, _IDS),
     _rule(0x19, MappedIds, _H, _PAIRS, _PAIRS),
-    _rule(0x1A, Seal, _C, TEXT, BOOL, BOOL, BOOL, BOOL, _PAIRS, _PAIRS, BOOL),
-    _rule(0x1B, Sealed, _H, DIGEST, U64, _PROBLEMS),
+    _rule(0x1A, Seal, _C, TEXT, BOOL, BOOL, BOOL, BOOL, _PAIRS, _PAIRS, BOOL, BOOL),
+    _rule(0x1B, Sealed, _H, DIGEST, U64, _PROBLEMS, _PAIRS, _PAIRS),
     _rule(0x20, List, _C, ListOf(PATH), Maybe(NAME)),
-    _rule(
-        0x21,
-        Listing,
-        _H,
-        ListOf(
-            Record(
-                Directory,
-                U32,
-                I64,
-                U32,
-                U32,
-                ERRNO,
-                TABLE,
-                ListOf(Record(Below, U64, U64, BOOL)),
-                BOOL,
-            )
-        ),
-    ),
+    _rule(0x21, Listing, _H, ListOf(_DIRECTORY)),
     _rule(0x22, Hash, _C, ListOf(PATH)),
     _rule(0x23, Hashed, _H, BLOB, U64, _PROBLEMS),
+    _rule(0x24, GetChanges, _C, BOOL, U32, U64),
+    _rule(0x25, Changes, _H, DIGEST, BOOL, U32, I64, U32, U32, BOOL, _CHANGED, U64),
     _rule(0x30, Begin, _C, _PAIRS, _PAIRS, BOOL, writes=True),
     _rule(0x31, Leftovers, _H, _ARRIVED),
     _rule(
@@ -206,8 +197,8 @@ RULES: tuple[Rule, ...] = (
     _rule(0x44, Delete, _C, ListOf(PATH), writes=True),
     _rule(0x45, LeaveOut, _C, ListOf(PATH)),
     _rule(0x46, Move, _C, _ATTRIBUTES, ListOf(Record(Moved, PATH, PATH)), writes=True),
-    _rule(0x50, Finish, _C, ListOf(PATH), BOOL, writes=True),
-    _rule(0x51, Finished, _H, DIGEST, _PROBLEMS),
+    _rule(0x50, Finish, _C, ListOf(PATH), BOOL, BOOL, writes=True),
+    _rule(0x51, Finished, _H, DIGEST, _PROBLEMS, BOOL),
     _rule(0x52, Close, _C),
 )
 

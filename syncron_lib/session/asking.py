@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 IN_FLIGHT = 8
 """Requests in flight to one side: hides the round trip, and fewer than a helper queues."""
+IN_A_FLIGHT = 24
+"""Requests on their way while none of them needs the reply to another: all of a small run's."""
 FRAME = 2 << 20
 """Bytes of paths in one request; with one more path of 1 MiB it is still far below a frame."""
 
@@ -63,6 +65,39 @@ def _replies(
         yield reply_of(waiting.popleft(), kind)
         for request in itertools.islice(following, 1):
             waiting.append(endpoint.submit(request))
+
+
+class Flight:
+    """Requests to one endpoint that are sent without waiting for the replies to those before.
+
+    What must not be sent before something is known waits for it by `settle`.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._waiting: deque[tuple[Future[Any], type, Callable[[Any], None]]] = deque()
+
+    def send(
+        self,
+        request: Any,
+        kind: type[T],
+        then: Callable[[T], None] = lambda _: None,
+        most: int = IN_A_FLIGHT,
+    ) -> None:
+        """Send ``request``; ``then`` takes its reply, in a later call. Waits only while there are
+        ``most`` requests without one."""
+        while self._waiting and (len(self._waiting) >= most or self._waiting[0][0].done()):
+            self._take()
+        self._waiting.append((self._endpoint.submit(request), kind, then))
+
+    def settle(self) -> None:
+        """Await all replies; raises what ended the conversation."""
+        while self._waiting:
+            self._take()
+
+    def _take(self) -> None:
+        future, kind, then = self._waiting.popleft()
+        then(reply_of(future, kind))
 
 
 def failure_of(problem: Problem, side: str) -> Failure:

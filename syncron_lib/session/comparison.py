@@ -6,9 +6,10 @@ import itertools
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from errno import ENOENT
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from syncron_lib.core import digest
@@ -37,15 +38,34 @@ _PATHS_A_REQUEST = 1000
 _FILES_A_REQUEST = 500
 
 
-def listings(endpoint: Endpoint, paths: Sequence[bytes]) -> Iterator[Directory]:
-    """The directories at ``paths``, in order, each whole. They are asked for at once, so that
-    two sides can be before either answers."""
+Known = Mapping[bytes, Directory]
+"""Directories by path."""
+
+
+def listings(
+    endpoint: Endpoint, paths: Sequence[bytes], known: Known = MappingProxyType({})
+) -> Iterator[Directory]:
+    """The directories at ``paths``, in order, each whole. Those that are not ``known`` are asked
+    for at once, so that two sides can be before either answers."""
+    if known:
+        asked = listings(endpoint, [path for path in paths if path not in known])
+        return _with_known(paths, known, asked)
     following = batches(paths, _PATHS_A_REQUEST, len)
     waiting = deque(
         (batch, endpoint.submit(messages.List(batch)))
         for batch in itertools.islice(following, IN_FLIGHT)
     )
     return _listed(endpoint, waiting, following)
+
+
+def _with_known(
+    paths: Sequence[bytes], known: Known, asked: Iterator[Directory]
+) -> Iterator[Directory]:
+    for path in paths:
+        directory = known.get(path) or next(asked, None)
+        if directory is None:
+            return
+        yield directory
 
 
 def _listed(
@@ -120,11 +140,14 @@ class Comparison:
         unreadable: int,
         on_failure: Callable[[Failure], None],
         on_hashed: Callable[[int, int], None],
+        known: tuple[Known, Known] = (MappingProxyType({}), MappingProxyType({})),
     ) -> None:
         """``profile``: with the source's ids mapped. ``whole``: the roots' own attributes count.
         ``missing``: the destination is to be made. ``unreadable``: directories that the source's
         scan could not read.
-        ``on_hashed``: called with the bytes hashed so far and in all."""
+        ``on_hashed``: called with the bytes hashed so far and in all. ``known``: directories of
+        source and destination that need not be asked for."""
+        self._known = known
         self._source = source
         self._destination = destination
         self._profile = profile
@@ -146,18 +169,18 @@ class Comparison:
     def run(self) -> Plan:
         """The plan."""
         frontier = [b""]
-        first = True
         while frontier:
             following: list[bytes] = []
-            sources = listings(self._source, frontier)
-            theirs = listings(self._destination, frontier)
+            sources = listings(self._source, frontier, self._known[0])
+            theirs = listings(self._destination, frontier, self._known[1])
             for path, mine in zip(frontier, sources):
                 other = next(theirs, None)
                 if other is None:
                     raise PeerViolation("The other side listed fewer directories than asked for.")
-                if first and self._whole and not self._plan.makes_root:
-                    self._root_attributes(mine, other)
-                first = False
+                if not path:
+                    self._own[path] = _own(mine)
+                    if self._whole and not self._plan.makes_root:
+                        self._root_attributes(mine, other)
                 self._directory(path, mine, other, following)
             frontier = following
         self._decide_unsure()
@@ -206,7 +229,6 @@ class Comparison:
         self, path: bytes, mine: Directory, other: Directory, following: list[bytes]
     ) -> None:
         """Compare one directory that both sides have."""
-        self._own[path] = _own(mine)
         if mine.problem or other.problem:
             # Nothing below is known on one side, so nothing below is decided.
             if mine.problem:
@@ -270,6 +292,7 @@ class Comparison:
             else:
                 if pair.descend:
                     following.append(path)
+                    self._own[path] = source
                 if pair.attributes_differ:
                     size = mine.sizes[row] if stat.S_ISREG(source.mode) else 0
                     target = self._targets.get(row)

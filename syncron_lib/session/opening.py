@@ -28,10 +28,12 @@ from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
 from syncron_lib.session.asking import reply_of
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
+from syncron_lib.session.sealing import Sealing
 
 
 class Ends(NamedTuple):
-    """Both ends of a run, scanned. ``whole``: the run is over whole roots, not one file."""
+    """Both ends of a run, scanned, and asked to be sealed. ``whole``: the run is over whole roots,
+    not one file."""
 
     source: RemoteEndpoint
     destination: RemoteEndpoint
@@ -40,6 +42,7 @@ class Ends(NamedTuple):
     destination_scanned: Scanned
     destination_shown: str
     whole: bool
+    sealing: Sealing
 
 
 class _Asked(NamedTuple):
@@ -242,13 +245,18 @@ def open_both(
                 early[side] = _ask_destination(opener, endpoint, destination, source, into)
     source_endpoint, destination_endpoint = opener.connect(sides)
     observer.phase(Phase.SCAN)
-    asked_source = early.get(0) or opener.ask(source_endpoint, opener.request(source, Role.SOURCE))
+    sealing = Sealing(source_endpoint, destination_endpoint, options, _near(source, destination))
+    asked_source = early.get(0)
+    if asked_source is None:
+        asked_source = opener.ask(source_endpoint, opener.request(source, Role.SOURCE))
+        sealing.early(Role.SOURCE)
     asked_destination = early.get(1)
     # A wrong guess can be taken back from a local helper only, by ending it.
     if asked_destination is None and isinstance(source, Local) and _is_tree(source):
         asked_destination = _ask_destination(
             opener, destination_endpoint, destination, source, into
         )
+        sealing.early(Role.DESTINATION)
     source_opened = reply_of(asked_source.opened, Opened)
     _require_source(source_opened, source)
     if source_opened.kind == RootKind.FILE:
@@ -264,6 +272,8 @@ def open_both(
         asked_destination = _ask_destination(
             opener, destination_endpoint, destination, source, into
         )
+    # Not held up by the destination's answer, which is on its way.
+    sealing.map_ids(reply_of(asked_source.scanned, Scanned))
     name = join(destination.path, os.path.basename(source.path.rstrip(b"/"))) if into else b""
     shown_destination = replace(destination, path=name).shown() if into else destination.shown()
     opened = reply_of(asked_destination.opened, Opened)
@@ -272,7 +282,14 @@ def open_both(
         raise _same_directory(source_opened.path)
     _require_free(source_opened, source)
     _require_free(opened, destination)
-    return _scanned(asked_source, asked_destination, opened, shown_destination, whole=True)
+    return _scanned(asked_source, asked_destination, opened, shown_destination, sealing, whole=True)
+
+
+def _near(source: Location, destination: Location) -> Role | None:
+    """The end that is nearer; None where both are here."""
+    if isinstance(source, Local):
+        return None if isinstance(destination, Local) else Role.SOURCE
+    return Role.DESTINATION
 
 
 def _is_tree(source: Location) -> bool:
@@ -350,13 +367,19 @@ def _require_free(opened: Opened, location: Location) -> None:
 
 
 def _scanned(
-    source: _Asked, destination: _Asked, opened: Opened, shown_destination: str, whole: bool
+    source: _Asked,
+    destination: _Asked,
+    opened: Opened,
+    shown_destination: str,
+    sealing: Sealing,
+    whole: bool,
 ) -> Ends:
     """Await both scans; where the source's ignore files are not the ones that the destination
     remembered, tell it."""
     source_scanned = reply_of(source.scanned, Scanned)
     destination_scanned = reply_of(destination.scanned, Scanned)
     if source_scanned.ignore_digest != destination_scanned.ignore_digest:
+        sealing.forget(Role.DESTINATION)
         destination_scanned = _tell_ignore_files(source.endpoint, destination.endpoint)
     return Ends(
         source.endpoint,
@@ -366,6 +389,7 @@ def _scanned(
         destination_scanned,
         shown_destination,
         whole,
+        sealing,
     )
 
 
@@ -417,6 +441,10 @@ def _open_file(
     )
     place = replace(destination, path=join(directory.rstrip(b"/"), wanted)).shown()
     reply_of(asked_source.opened, Opened)
+    sealing = Sealing(
+        source_endpoint, destination_endpoint, opener.options, _near(source, destination)
+    )
+    sealing.map_ids(reply_of(asked_source.scanned, Scanned))
     opened = reply_of(asked_destination.opened, Opened)
     if opened.kind in (RootKind.FILE, RootKind.OTHER):
         raise RootError(
@@ -424,4 +452,4 @@ def _open_file(
         )
     _require_destination(opened, place, opener.options.mkpath)
     _require_free(opened, destination)
-    return _scanned(asked_source, asked_destination, opened, place, whole=False)
+    return _scanned(asked_source, asked_destination, opened, place, sealing, whole=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,24 +13,21 @@ from syncron_lib.core.merkle import Profile
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
-from syncron_lib.errors import (
-    Exit,
-    SyncronError,
-)
+from syncron_lib.endpoint.remote import RemoteEndpoint
+from syncron_lib.errors import Exit, SyncronError
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import IdPair, RootKind
+from syncron_lib.protocol.messages import IdPair, Role, RootKind
 from syncron_lib.session import items
-from syncron_lib.session.asking import batches, failure_of, replies, reply_of
-from syncron_lib.session.comparison import Comparison
+from syncron_lib.session.asking import failure_of, reply_of
+from syncron_lib.session.comparison import Comparison, Known, listings
 from syncron_lib.session.compression import Compression, choose_way
 from syncron_lib.session.delta import DeltaChoice, choose, is_delta
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, open_both, watch_hashing
 from syncron_lib.session.pool import Pool
-from syncron_lib.session.profile import profile_of, seal_request
+from syncron_lib.session.sealing import Sealed
+from syncron_lib.session.since import known_directories
 from syncron_lib.session.transfer import Transfer
-
-_EXTRAS_A_REQUEST = 10_000
 
 
 class SingleRun:
@@ -106,13 +104,13 @@ class SingleRun:
         report.destination = ends.destination_shown
         report.source_entries = ends.source_scanned.entries
         report.bytes_scanned = report.source_bytes = ends.source_scanned.size
-        profile = self._profile(ends)
-        source_root, destination_root = self._sealed(ends, profile)
+        sealed = self._sealed(ends)
+        source_root, destination_root = sealed.source.root, sealed.destination.root
         plan = Plan()
         missing = ends.destination_opened.kind == RootKind.MISSING
         equal = source_root == destination_root != digest.UNKNOWN
         if missing or not equal:
-            plan = self._compared(ends, profile)
+            plan = self._compared(ends, sealed)
             self._itemize(plan, ends)
         facts = guards.Facts(
             self._source.shown(),
@@ -129,61 +127,45 @@ class SingleRun:
                 allow_empty_source=options.allow_empty_source,
                 allow_unmounted=options.allow_unmounted,
             )
+        still_open = [ends.source, ends.destination]
         if options.dry_run or equal:
             report.source_root = _hex(source_root)
             report.destination_root = _hex(destination_root)
             if not options.dry_run or options.verify:
                 report.match = equal
         else:
+            transfer = self._transfer_of(ends, plan)
             if not plan.is_empty:
-                self._transfer(ends, plan, facts)
-            self._finish(ends, plan)
+                self._transfer(transfer, ends, plan, facts)
+            still_open = self._finish(transfer, ends, plan)
         self._count(plan)
-        self._close(ends)
+        # The locks are free when the command ends: the next one may follow at once.
+        for future in [end.submit(messages.Close()) for end in still_open]:
+            reply_of(future, messages.Done)
         self._decide_exit(plan)
 
-    def _profile(self, ends: Ends) -> Profile:
-        """The run's profile, ids mapped where two machines may number users differently."""
-        profile = profile_of(self._options, ends.destination.hello.uid)
-        both_here = isinstance(self._source, Local) and isinstance(self._destination, Local)
-        if (profile.owner or profile.group) and not both_here:
-            scanned = ends.source_scanned
-            mapped = reply_of(
-                ends.destination.submit(messages.MapIds(scanned.users, scanned.groups)),
-                messages.MappedIds,
-            )
-            self._users, self._groups = mapped.users, mapped.groups
-        return profile._replace(users=dict(self._users), groups=dict(self._groups))
-
-    def _sealed(self, ends: Ends, profile: Profile) -> tuple[bytes, bytes]:
-        """Both roots, as far as they are known; when verifying, both known."""
-        theirs = ends.destination.hello.algorithms
-        algorithm = next(
-            (name for name in ends.source.hello.algorithms if name in theirs), "sha256-128"
-        )
-        self.report.algorithm = algorithm
-        complete = self._options.verify
+    def _sealed(self, ends: Ends) -> Sealed:
+        """Both ends sealed, as far as they are known; when verifying, wholly."""
+        self.report.algorithm = ends.sealing.algorithm
         show: Callable[[int], None] | None = None
-        if complete:
+        if self._options.verify:
             self._observer.phase(Phase.HASH)
             size = ends.source_scanned.size + ends.destination_scanned.size
             show = watch_hashing(ends, self._observer, lambda: size)
-        futures = (
-            ends.source.submit(
-                seal_request(algorithm, profile, self._users, self._groups, complete)
-            ),
-            ends.destination.submit(seal_request(algorithm, profile, (), (), complete)),
-        )
-        sealed = [reply_of(future, messages.Sealed) for future in futures]
-        for answer, side in zip(sealed, ("source", "destination")):
+        ends.sealing.ask()
+        sealed = ends.sealing.result()
+        self._users, self._groups = sealed.users, sealed.groups
+        for answer, side in ((sealed.source, "source"), (sealed.destination, "destination")):
             self.report.bytes_hashed += answer.hashed
             for problem in answer.problems:
                 self._fail(failure_of(problem, side))
+        for changes in (sealed.source_changes, sealed.destination_changes):
+            self.report.bytes_hashed += changes.hashed if changes is not None else 0
         if show is not None:
             show(self.report.bytes_hashed)
-        return sealed[0].root, sealed[1].root
+        return sealed
 
-    def _compared(self, ends: Ends, profile: Profile) -> Plan:
+    def _compared(self, ends: Ends, sealed: Sealed) -> Plan:
         self._observer.phase(Phase.COMPARE)
 
         to_hash: list[int] = []
@@ -197,20 +179,21 @@ class SingleRun:
         comparison = Comparison(
             ends.source,
             ends.destination,
-            profile,
+            sealed.profile,
             self._options,
             ends.whole,
             missing,
             ends.source_scanned.problems,
             self._fail,
             on_hashed,
+            self._known(ends, sealed),
         )
         plan = comparison.run()
         self.report.bytes_hashed += comparison.bytes_hashed
         if comparison.withheld_removals:
             self._warn_of_no_deletes(comparison.withheld_removals)
         if plan.creates and plan.removes and not self._options.verify:
-            self._find_moves(ends, profile, plan)
+            self._find_moves(ends, sealed.profile, plan)
         return plan
 
     def _find_moves(self, ends: Ends, profile: Profile, plan: Plan) -> None:
@@ -220,6 +203,17 @@ class SingleRun:
             self.report.bytes_hashed += size
 
         MoveSearch(ends.source, ends.destination, profile, on_hashed).apply_to(plan)
+
+    def _known(self, ends: Ends, sealed: Sealed) -> tuple[Known, Known]:
+        """Directories of source and destination that need not be asked for."""
+        source, destination = sealed.source_changes, sealed.destination_changes
+        if source is None or destination is None or not ends.whole:
+            return {}, {}
+        if ends.sealing.near is Role.SOURCE:
+            listed = functools.partial(listings, ends.source)
+            return {}, known_directories(source, destination, sealed.profile, False, listed)
+        listed = functools.partial(listings, ends.destination)
+        return known_directories(destination, source, sealed.profile, True, listed), {}
 
     def _warn_of_no_deletes(self, entries: int) -> None:
         self._warn(
@@ -234,9 +228,8 @@ class SingleRun:
         for item in items.of_plan(plan, ends.source, "<" if sending else ">"):
             self._observer.item(item)
 
-    def _transfer(self, ends: Ends, plan: Plan, facts: guards.Facts) -> None:
-        options, report, observer = self._options, self.report, self._observer
-        observer.phase(Phase.TRANSFER)
+    def _transfer_of(self, ends: Ends, plan: Plan) -> Transfer:
+        options, observer = self._options, self._observer
         total = plan.size
 
         def on_progress(done: int) -> None:
@@ -247,7 +240,7 @@ class SingleRun:
         compression = choose_way(options, *abilities, both_here)
         if compression.warning:
             self._warn(compression.warning)
-        transfer = Transfer(
+        return Transfer(
             ends.source,
             ends.destination,
             self._fail,
@@ -256,6 +249,10 @@ class SingleRun:
             self._delta_choice(ends, plan, both_here),
             reuse=ends.destination_scanned.entries > 0,
         )
+
+    def _transfer(self, transfer: Transfer, ends: Ends, plan: Plan, facts: guards.Facts) -> None:
+        report, observer = self.report, self._observer
+        observer.phase(Phase.TRANSFER)
 
         def before_deletes() -> None:
             if any(each.side == "source" and each.cause is Cause.ERROR for each in report.failures):
@@ -269,7 +266,14 @@ class SingleRun:
                 observer.phase(Phase.DELETE)
 
         self._under_way = plan, transfer
-        transfer.run(plan, self._users, self._groups, before_deletes)
+        transfer.run(
+            plan,
+            self._users,
+            self._groups,
+            before_deletes,
+            staging=ends.destination_opened.staging,
+            source_is_far=ends.sealing.near is Role.DESTINATION,
+        )
         report.bytes_transferred = transfer.content - transfer.matched
         report.bytes_matched = transfer.matched
         report.bytes_hashed += transfer.content
@@ -311,31 +315,20 @@ class SingleRun:
             )
         return choice
 
-    def _finish(self, ends: Ends, plan: Plan) -> None:
-        """Both sides bring their trees up to date, and say their roots."""
+    def _finish(self, transfer: Transfer, ends: Ends, plan: Plan) -> list[RemoteEndpoint]:
+        """Both sides bring their trees up to date, and say their roots; those that did not let go
+        of theirs."""
         report = self.report
         self._observer.phase(Phase.FINISH)
-        complete = not self._failed
-        *before, extras = [*batches(plan.extras, _EXTRAS_A_REQUEST, len)] or [()]
-        requests = (messages.LeaveOut(some) for some in before)
-        for _ in replies(ends.destination, requests, messages.Done):
-            pass
-        futures = (
-            ends.source.submit(messages.Finish((), complete)),
-            ends.destination.submit(messages.Finish(extras, complete)),
-        )
-        finished = [reply_of(future, messages.Finished) for future in futures]
+        finished = transfer.finish(plan.extras, complete=not self._failed)
         for answer, side in zip(finished, ("source", "destination")):
             for problem in answer.problems:
                 self._fail(failure_of(problem, side))
         source_root, destination_root = finished[0].root, finished[1].root
         report.source_root, report.destination_root = _hex(source_root), _hex(destination_root)
         report.match = source_root == destination_root != digest.UNKNOWN
-
-    def _close(self, ends: Ends) -> None:
-        # The locks are free when the command ends: the next one may follow at once.
-        for future in [end.submit(messages.Close()) for end in (ends.source, ends.destination)]:
-            reply_of(future, messages.Done)
+        both = zip((ends.source, ends.destination), finished)
+        return [end for end, answer in both if not answer.closed]
 
     def _count(self, plan: Plan) -> None:
         report = self.report

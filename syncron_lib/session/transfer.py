@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Future
@@ -12,18 +10,24 @@ from typing import Any, TypeVar
 from syncron_lib.core.plan import Change, Plan
 from syncron_lib.core.report import Failure
 from syncron_lib.endpoint.base import Endpoint, RawPack
+from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Arrived, Expected, IdPair, Selected
 from syncron_lib.protocol.pack import PackKind, read_head
-from syncron_lib.session.asking import batches, failure_of, length_of_path, replies, reply_of
+from syncron_lib.session.asking import Flight, batches, failure_of, length_of_path, reply_of
 from syncron_lib.session.compression import Compression
 from syncron_lib.session.delta import WHOLE, DeltaChoice, is_delta, tell, windows
 
 T = TypeVar("T")
 
 _ITEMS_A_REQUEST = 2000
+_EXTRAS_A_REQUEST = 10_000
 _PACKS_ASKED = 6
 """Packs asked for ahead: their megabytes fill a link of 100 ms at 500 Mbit/s."""
+_SMALL = 2 << 20
+"""Bytes of content that come in fewer packs than are asked for ahead."""
+_FEW = 1000
+"""Entries likewise."""
 _PACKS_STORED = 12
 """Packs sent to the destination and not yet acknowledged."""
 
@@ -45,12 +49,17 @@ class Transfer:
         self._reuse = reuse
         self._source = source
         self._destination = destination
+        self._selecting = Flight(source)
+        self._storing = Flight(destination)
         self._on_failure = on_failure
         self._on_progress = on_progress
         self._compression = compression
         self._deltas = deltas
         self._again: list[bytes] = []
         """Paths whose content the destination could not find after all."""
+        self._doubts = 0
+        """What the heads of packs said that the destination has to speak of first."""
+        self._source_finished: Future[Any] | None = None
         self.content = 0
         """Bytes of the files that were sent, before compression."""
         self.matched = 0
@@ -65,33 +74,68 @@ class Transfer:
         users: Sequence[IdPair],
         groups: Sequence[IdPair],
         before_deletes: Callable[[], None],
+        *,
+        staging: bool = True,
+        source_is_far: bool = False,
     ) -> None:
-        """Carry ``plan`` out, but for the end (`messages.Finish`)."""
-        leftovers = reply_of(
-            self._destination.submit(messages.Begin(users, groups, self._deltas.in_place)),
+        """Carry ``plan`` out, but for the end (`finish`), which awaits what this does not.
+
+        ``before_deletes`` is called when all failures of the source are known; those of the
+        destination may not be, unless ``plan.instead`` depends on them. ``staging``: the
+        destination may have leftovers. ``source_is_far``: an exchange with the source takes long.
+        """
+        arrived: list[Arrived] = []
+        self._storing.send(
+            messages.Begin(users, groups, self._deltas.in_place),
             messages.Leftovers,
+            lambda leftovers: arrived.extend(leftovers.arrived),
         )
+        if staging:
+            self._storing.settle()
         if plan.moves:
             self._move(plan)
         deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
-        self._announce(plan, leftovers.arrived, {change.path for change in deltas})
+        self._announce(plan, arrived, {change.path for change in deltas})
         if self._reuse and (plan.creates or plan.changes):
             deltas = self._offer(plan, deltas)
         if len(plan.creates) + len(plan.changes) > len(deltas):
-            self._stream()
+            few = plan.created + len(plan.changes) <= _FEW and plan.size <= _SMALL
+            self._stream(source_is_far and few and not deltas)
         for window in windows(deltas):
             tell(self._source, self._destination, self._deltas, window)
             self._select([change.path for change in window])
             self._stream()
+        if self._doubts:
+            self._storing.settle()
         if self._again:
             self._send_again(plan)
+            self._storing.settle()
         self._adjust(plan)
+        if plan.instead:
+            # What could not be moved may go only where it has come by now.
+            self._storing.settle()
         before_deletes()
-        paths = [remove.path for remove in plan.removes]
-        requests = (messages.Delete(some) for some in batches(paths, _ITEMS_A_REQUEST, len))
-        for stored in replies(self._destination, requests, messages.Stored):
-            self._note(stored)
-            self.deleted += stored.entries
+        for some in batches([remove.path for remove in plan.removes], _ITEMS_A_REQUEST, len):
+            self._storing.send(messages.Delete(some), messages.Stored, self._removed)
+
+    def settle(self) -> None:
+        """Await what `run` did not: all failures of the destination are known then."""
+        self._storing.settle()
+
+    def finish(self, extras: Sequence[bytes], complete: bool) -> list[messages.Finished]:
+        """Let both sides bring their trees up to date and let go of them; what source and
+        destination say. ``complete``: nothing has failed, as far as is known."""
+        *before, last = [*batches(extras, _EXTRAS_A_REQUEST, len)] or [()]
+        for some in before:
+            self._storing.send(messages.LeaveOut(some), messages.Done)
+        if self._source_finished is None:
+            finish = messages.Finish((), complete, close=True)
+            self._source_finished = self._source.submit(finish)
+        finished: list[messages.Finished] = []
+        finish = messages.Finish(last, complete, close=True)
+        self._storing.send(finish, messages.Finished, finished.append)
+        self.settle()
+        return [reply_of(self._source_finished, messages.Finished), *finished]
 
     def _move(self, plan: Plan) -> None:
         from syncron_lib.session.moving import carry_out
@@ -113,16 +157,16 @@ class Transfer:
         replacing = {create.path for create in plan.creates if create.replaces}
         again, self._again = self._again, []
         expected = [Expected(path, False, path in replacing) for path in again]
-        expects = (messages.Expect(some) for some in self._batches(expected))
-        collections.deque(replies(self._destination, expects, messages.Done), maxlen=0)
+        for some in self._batches(expected):
+            self._storing.send(messages.Expect(some), messages.Done)
         self._select(again, plain=True)
         self._stream()
 
     def _select(self, paths: Sequence[bytes], plain: bool = False) -> None:
         """Have these files sent too."""
         items = [Selected(path, False) for path in paths]
-        requests = (messages.Select(some, (), plain) for some in self._batches(items))
-        collections.deque(replies(self._source, requests, messages.Done), maxlen=0)
+        for some in self._batches(items):
+            self._selecting.send(messages.Select(some, (), plain), messages.Done)
 
     def _announce(self, plan: Plan, arrived: Sequence[Arrived], later: Set[bytes]) -> None:
         """Tell both sides what will move; entries that need no frame of their own first.
@@ -137,50 +181,67 @@ class Transfer:
             expected.append(Expected(change.path, False, False))
             if change.path not in later:
                 selected.append(Selected(change.path, False))
-        expects = (messages.Expect(some) for some in self._batches(expected))
-        selects = [messages.Select(some, ()) for some in self._batches(selected)]
-        if arrived and not selects:
-            selects = [messages.Select((), ())]
-        if selects:
-            selects[0] = selects[0]._replace(arrived=arrived)
-        both = itertools.zip_longest(
-            replies(self._destination, expects, messages.Done),
-            replies(self._source, selects, messages.Done),
-        )
-        collections.deque(both, maxlen=0)
+        for expect in self._batches(expected):
+            self._storing.send(messages.Expect(expect), messages.Done)
+        for select in self._batches(selected):
+            self._selecting.send(messages.Select(select, arrived), messages.Done)
+            arrived = ()
+        if arrived:
+            self._selecting.send(messages.Select((), arrived), messages.Done)
 
     def _batches(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
         return batches(items, _ITEMS_A_REQUEST, length_of_path)
 
-    def _stream(self) -> None:
-        """Packs from the source to the destination until the source has no more."""
+    def _stream(self, ends_soon: bool = False) -> None:
+        """Packs from the source to the destination until the source has no more. ``ends_soon``:
+        they should come with the first that are asked for, and the source may finish then."""
         asked: deque[Future[Any]] = deque()
-        stored: deque[Future[Any]] = deque()
         while True:
-            while len(asked) < _PACKS_ASKED:
+            while len(asked) < _PACKS_ASKED and self._source_finished is None:
                 asked.append(self._source.submit(self._compression.next()))
+            if ends_soon:
+                finish = messages.Finish((), True, close=True)
+                self._source_finished = self._source.submit(finish)
+                ends_soon = False
+            if not asked:
+                self._go_on()
+                continue
             pack = reply_of(asked.popleft(), RawPack)
             head = read_head(pack.payload)
             if head.kind == PackKind.END:
                 self._compression.ended()
                 break
             self._compression.saw(head)
-            stored.append(self._destination.submit(pack))
-            while len(stored) > _PACKS_STORED or (stored and stored[0].done()):
-                self._stored(stored.popleft())
+            self._doubts += head.doubts
+            self._storing.send(pack, messages.Stored, self._stored, _PACKS_STORED)
             self.content += head.content
             if head.kind == PackKind.DELTA:
                 self.matched += head.content - head.literal
             self._on_progress(self.content)
-        while stored:
-            self._stored(stored.popleft())
+        self._selecting.settle()
+        if self._source_finished is not None and self._doubts:
+            self._go_on()
 
-    def _stored(self, future: Future[Any]) -> None:
-        stored = reply_of(future, messages.Stored)
+    def _go_on(self) -> None:
+        """The source may have more to send than was thought; so it has not let go of its root."""
+        assert self._source_finished is not None
+        if reply_of(self._source_finished, messages.Finished).closed:
+            raise PeerViolation("The source finished before it had sent everything.")
+        self._source_finished = None
+
+    def _stored(self, stored: messages.Stored) -> None:
         self._compression.stored(stored.busy)
         self._note(stored)
         self.published += stored.entries
         self._again.extend(stored.again)
+
+    def _adjusted(self, stored: messages.Stored) -> None:
+        self._note(stored)
+        self.adjusted += stored.entries
+
+    def _removed(self, stored: messages.Stored) -> None:
+        self._note(stored)
+        self.deleted += stored.entries
 
     def _note(self, stored: messages.Stored) -> None:
         for problem in stored.passed_on:
@@ -201,7 +262,5 @@ class Transfer:
             for path, attributes in plan.touched.items()
             if path not in adjusted
         )
-        requests = (messages.Adjust(some) for some in self._batches(items))
-        for stored in replies(self._destination, requests, messages.Stored):
-            self._note(stored)
-            self.adjusted += stored.entries
+        for some in self._batches(items):
+            self._storing.send(messages.Adjust(some), messages.Stored, self._adjusted)

@@ -93,7 +93,7 @@ class FdStream:
             # Never read from again: every later wait returns at once too.
             os.write(self._wake_write, b"x")
 
-    def close(self) -> None:
+    def close(self, at_rest: bool = False) -> None:
         if self._closed:
             return
         self._closed = True
@@ -150,7 +150,7 @@ class SocketStream:
         with contextlib.suppress(OSError):
             self._socket.shutdown(self._shut_writing)
 
-    def close(self) -> None:
+    def close(self, at_rest: bool = False) -> None:
         self.close_sending()
         if self._child is not None:
             reap(self._child, _CHILD_GRACE)

@@ -77,7 +77,7 @@ class ProcessStream:
         self._aborted = True
         self._stream.abort()
 
-    def close(self) -> None:
+    def close(self, at_rest: bool = False) -> None:
         self._stream.close_sending()
         self.exit_status(_ABORTED_GRACE if self._aborted else _CLOSE_GRACE)
         for end in (self._process.terminate, self._process.kill):

@@ -155,7 +155,7 @@ class SshStream:
         self._aborted = True
         self._link.abort()
 
-    def close(self) -> None:
+    def close(self, at_rest: bool = False) -> None:
         if self._aborted:
             self._link.close()
             self._drain.join(1.0)
@@ -166,7 +166,8 @@ class SshStream:
         try:
             with contextlib.suppress(self._paramiko.SSHException, EOFError, OSError):
                 self._channel.shutdown_write()
-            self.exit_status(_CLOSE_GRACE)
+            if not at_rest:
+                self.exit_status(_CLOSE_GRACE)
         finally:
             timer.cancel()
             self._link.close()

@@ -24,6 +24,7 @@ class ByteStream(Protocol):
     def abort(self) -> None:
         """Make a blocked or later receive or send fail at once. Any thread; never blocks."""
 
-    def close(self) -> None:
+    def close(self, at_rest: bool = False) -> None:
         """Say that nothing more will be sent, release what is held, and wait (bounded) for the
-        program at the other end to go."""
+        program at the other end to go. ``at_rest``: it holds nothing, and need not be waited for
+        where that would take an exchange."""

@@ -124,6 +124,7 @@ def carry_out(
     compression = Compression(Chosen(Method(compress), int(compress), adaptive=False))
     transfer = Transfer(source, destination, failures.append, lambda _: None, compression)
     transfer.run(plan, (), (), lambda: None)
+    transfer.settle()
     finished = [
         ask(end, messages.Finish(extras, not failures))
         for end, extras in ((source, ()), (destination, plan.extras))

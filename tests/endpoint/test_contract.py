@@ -156,7 +156,11 @@ def test_a_missing_destination_is_made_when_writing_begins(end, tmp_path, parent
 
 def test_a_missing_source_is_not_made(end, tmp_path):
     assert ask(end, opening(tmp_path / "none", S)).kind == RootKind.MISSING
-    _fails(end, SEAL)
+    # What was sent in one flight with it is answered with nothing.
+    assert ask(end, messages.Scan()).entries == 0
+    assert ask(end, SEAL).root == digest.UNKNOWN
+    assert ask(end, messages.GetChanges(True, 1 << 20, 1 << 20)).basis == digest.UNKNOWN
+    _fails(end, messages.List([b""]))
     assert not (tmp_path / "none").exists()
 
 
@@ -208,8 +212,6 @@ def _store() -> RawPack:
     [
         messages.GetIgnoreFiles(),
         messages.UseIgnoreFiles([]),
-        messages.MapIds([], []),
-        SEAL,
         messages.List([b""]),
         messages.Hash([]),
         messages.Select([], []),
@@ -238,6 +240,7 @@ def test_nothing_can_be_asked_before_a_root_is_open(quick_end, request_):
         (S, 3, messages.MapIds([], [])),
         (S, 3, messages.UseIgnoreFiles([])),
         (S, 1, SEAL),
+        (S, 2, messages.GetChanges(False, 0, 0)),
         (S, 2, messages.List([b""])),
         (S, 3, messages.Scan()),
         (S, 3, opening("/", S)),

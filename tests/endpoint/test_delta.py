@@ -60,6 +60,7 @@ class Run:
             *self.ends, self.failures.append, lambda _: None, compression, self.choice
         )
         transfer.run(plan, (), (), lambda: None)
+        transfer.settle()
         finished = [ask(end, messages.Finish((), not self.failures)) for end in self.ends]
         for end in self.ends:
             ask(end, messages.Close())

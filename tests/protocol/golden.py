@@ -46,7 +46,7 @@ MESSAGES: list[Any] = [
     m.Open(
         b"~/\xff", 1, b"file", None, [b"- *.o", b"+ *"], True, False, True, True, False, 5000, "me"
     ),
-    m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7"),
+    m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True),
     m.Scan(2),
     m.Scanned(1, 2, 3, _DIGEST, [m.IdName(0, b"root")], [m.IdName(65534, b"nogroup")]),
     m.GetIgnoreFiles(7),
@@ -54,8 +54,8 @@ MESSAGES: list[Any] = [
     m.UseIgnoreFiles(_IGNORE_FILES, False),
     m.MapIds([m.IdName(1, b"one")], []),
     m.MappedIds(_PAIRS, []),
-    m.Seal("xxh3-128", True, True, False, True, _PAIRS, [], False),
-    m.Sealed(_DIGEST, 7, [_PROBLEM]),
+    m.Seal("xxh3-128", True, True, False, True, _PAIRS, [], False, True),
+    m.Sealed(_DIGEST, 7, [_PROBLEM], _PAIRS, []),
     m.List([b"", b"a", b"a/b"], b"name"),
     m.Listing(
         [
@@ -65,6 +65,27 @@ MESSAGES: list[Any] = [
     ),
     m.Hash([b"a\nb"]),
     m.Hashed(_DIGEST, 9, [_PROBLEM]),
+    m.GetChanges(True, 1 << 18, 1 << 23),
+    m.Changes(
+        _DIGEST,
+        True,
+        stat.S_IFDIR | 0o700,
+        -2,
+        1,
+        2,
+        True,
+        [
+            m.Changed(b"", _DIGEST, m.Below(5, 6, True), None, False),
+            m.Changed(
+                b"a",
+                bytes(16),
+                m.Below(3, 4, False),
+                m.Directory(0o40700, 0, 0, 0, 0, table(), []),
+                True,
+            ),
+        ],
+        7,
+    ),
     m.Begin([], _PAIRS, True),
     m.Leftovers([m.Arrived(b"big", 100, -1, 50, _DIGEST)]),
     m.Expect([m.Expected(b"new", True, False), m.Expected(b"old", False, True)]),
@@ -85,8 +106,8 @@ MESSAGES: list[Any] = [
     m.Adjust([m.SetAttributes(b"f", stat.S_IFREG | 0o4755, 6, 7, 8)]),
     m.Delete([b"old/dir"]),
     m.LeaveOut([b"extra/x"]),
-    m.Finish([b"extra"], True),
-    m.Finished(_DIGEST, []),
+    m.Finish([b"extra"], True, True),
+    m.Finished(_DIGEST, [], True),
     m.Close(),
 ]
 

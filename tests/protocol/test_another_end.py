@@ -126,14 +126,14 @@ def test_a_root_computed_by_the_document_is_the_helper_s(
     client.open_source(tree)
     client.send(SCAN, b"\x02")
     profile = b"\1\1\0\0"
-    client.send(SEAL, blob(b"sha256-128") + profile + u32(0) + u32(0) + b"\1")
+    client.send(SEAL, blob(b"sha256-128") + profile + u32(0) + u32(0) + b"\1\0")
     client.send(CLOSE)
     kind, number, payload = client.receive()
     assert (kind, number) == (OPENED, 1)
     opened = blob(os.fsencode(tree)) + b"\1\0\0"
     assert payload[: len(opened)] == opened
-    # Who the directory is, and that nobody holds it.
-    assert len(payload) == len(opened) + 16 + 4
+    # Who the directory is, that nobody holds it, and that nothing was left in it.
+    assert len(payload) == len(opened) + 16 + 4 + 1
     kind, number, payload = client.receive()
     assert (kind, number) == (SCANNED, 2)
     assert struct.unpack_from("<QQQ16s", payload) == (5, 7, 0, bytes(16))
@@ -141,7 +141,7 @@ def test_a_root_computed_by_the_document_is_the_helper_s(
     assert (kind, number) == (SEALED, 3)
     st = os.lstat(tree)
     own = struct.pack("<IqII", st.st_mode, st.st_mtime_ns, 0, 0)
-    assert payload == short_digest(directory(tree) + own) + struct.pack("<QI", 7, 0)
+    assert payload == short_digest(directory(tree) + own) + struct.pack("<QIII", 7, 0, 0, 0)
     assert client.receive() == (DONE, 4, b"")
     assert helper.stdin is not None
     helper.stdin.close()

@@ -117,7 +117,8 @@ def test_the_table_of_order_is_the_code_s() -> None:
         name = "Store" if kind is wire.STORE else kind.__name__
         role = "either" if turn.role is None else turn.role.name.lower()
         phases = (turn.earliest.name.lower(), turn.latest.name.lower())
-        expected.append((name, *phases, role, reply[name]))
+        unopened = "yes" if turn.unopened else ""
+        expected.append((name, *phases, unopened, role, reply[name]))
     assert rows("Order") == expected
 
 

@@ -140,7 +140,7 @@ def test_mutated_packs_are_refused_or_packs(pack, way, data):
 @given(st.integers(0, 2), st.integers(0, 3), st.binary(max_size=150), st.data())
 def test_noise_is_refused_or_a_pack(kind, compression, content, data):
     header_length = data.draw(st.integers(0, len(content)))
-    head = HEAD.pack(kind, compression, 0, 0, 0, header_length, len(content))
+    head = HEAD.pack(kind, compression, 0, 0, 0, 0, header_length, len(content))
     _unpacks_or_is_refused(head + content)
     _unpacks_or_is_refused(content)
 
@@ -198,20 +198,20 @@ def _refused_without_memory(payload: bytes) -> None:
 
 @pytest.mark.parametrize("announced", [MAX_RAW + 1, (1 << 32) - 1])
 def test_an_announced_size_over_the_limit_is_refused(announced):
-    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 8, announced) + bytes(100))
+    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 0, 8, announced) + bytes(100))
 
 
 def test_a_decompression_bomb_is_refused():
     bomb = zstandard.ZstdCompressor().compress(bytes(256 << 20))
     assert len(bomb) < 50_000
     for announced in (100, MAX_RAW):
-        _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 8, announced) + bomb)
+        _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 0, 8, announced) + bomb)
 
 
 def test_a_bomb_that_does_not_say_its_size_is_refused():
     compressor = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     bomb = compressor.compress(bytes(64 << 20)) + compressor.flush()
-    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 8, 100) + bomb)
+    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 0, 8, 100) + bomb)
 
 
 def test_a_bomb_that_lies_about_its_size_is_refused():
@@ -220,13 +220,13 @@ def test_a_bomb_that_lies_about_its_size_is_refused():
     at = bomb.index(struct.pack("<I", 64 << 20))
     bomb[at : at + 4] = struct.pack("<I", 100_000)
     assert zstandard.get_frame_parameters(bytes(bomb)).content_size == 100_000
-    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 8, 100_000) + bytes(bomb))
+    _refused_without_memory(HEAD.pack(PackKind.GROUPS, 1, 0, 0, 0, 0, 8, 100_000) + bytes(bomb))
 
 
 def test_many_groups_that_the_header_cannot_hold():
     header = struct.pack("<I", (1 << 32) - 1) + bytes(50)
     _refused_without_memory(
-        HEAD.pack(PackKind.GROUPS, 0, 0, 0, 0, len(header), len(header)) + header
+        HEAD.pack(PackKind.GROUPS, 0, 0, 0, 0, 0, len(header), len(header)) + header
     )
 
 
@@ -249,7 +249,7 @@ _ROWS = table(
                 b"abc",
             ),
             (
-                "000002000000000000000300000000000000980000009b00000001000000010000006401ed4100"
+                "00000200000000000000010000000300000000000000980000009b00000001000000010000006401ed4100"
                 "00ffffffffffffffffe8030000640000000200000003000000610062a4810000ffa100"
                 "0003000000000000000000000000000000050000000000000000000000000000000100"
                 "0000000000000200000000000000000102030405060708090a0b0c0d0e0f0000000000"
@@ -260,7 +260,7 @@ _ROWS = table(
         (
             Piece(b"d/big", _OWN, 1 << 33, 1 << 32, True, False, bytes(range(16)), b"tail"),
             (
-                "0100010000000000000004000000000000003e0000004200000005000000642f626967ed410000"
+                "010001000000000000000000000004000000000000003e0000004200000005000000642f626967ed410000"
                 "ffffffffffffffffe80300006400000000000000020000000000000001000000010001"
                 "02030405060708090a0b0c0d0e0f7461696c"
             ),
@@ -268,12 +268,12 @@ _ROWS = table(
         (
             Piece(b"f", _OWN, 9, 0, True, True, bytes(16), b""),
             (
-                "0100000000000000000000000000000000003a0000003a0000000100000066ed410000ffffffff"
+                "010000000000000000000000000000000000000000003a0000003a0000000100000066ed410000ffffffff"
                 "ffffffffe8030000640000000900000000000000000000000000000003000000000000"
                 "00000000000000000000"
             ),
         ),
-        (End(), "0200000000000000000000000000000000000000000000000000"),
+        (End(), "020000000000000000000000000000000000000000000000000000000000"),
     ],
     ids=["groups", "piece", "failed", "end"],
 )

@@ -209,7 +209,14 @@ def test_only_a_destination_is_written_to():
 @pytest.mark.parametrize("role", [None, *messages.Role])
 def test_nothing_but_opening_comes_before_opening(role):
     early = {kind for kind in order.TURNS if order.may_come(kind, order.Phase.CLOSED, role)}
-    assert early == {messages.Open, messages.Scan, messages.Close}
+    assert early == {
+        messages.Open,
+        messages.Scan,
+        messages.MapIds,
+        messages.Seal,
+        messages.GetChanges,
+        messages.Close,
+    }
 
 
 def test_what_is_no_request_never_comes():

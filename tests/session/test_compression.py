@@ -68,7 +68,9 @@ class Line:
             sending = 1 / self.link / (self.ratio if shrinks else 1)
             # The three work at once, so the slowest decides.
             now += max(source, sending, 1 / self.writer)
-            compression.saw(Head(PackKind.PIECE, int(shrinks), 0, int(source * 1e6), 10**6, 0, 0))
+            compression.saw(
+                Head(PackKind.PIECE, int(shrinks), 0, int(source * 1e6), 0, 10**6, 0, 0)
+            )
             compression.stored(int(1e6 / self.writer))
             wanted.append(compression.next())
             went.append(asked)
@@ -109,7 +111,7 @@ def test_a_link_that_becomes_slow_is_compressed_for_again() -> None:
         link = 1000 if number < 3000 else 10
         source = 1 / 2000 + (1 / 300 if shrinks else 0)
         now += max(source, 1 / link / (3 if shrinks else 1))
-        compression.saw(Head(PackKind.PIECE, int(shrinks), 0, int(source * 1e6), 10**6, 0, 0))
+        compression.saw(Head(PackKind.PIECE, int(shrinks), 0, int(source * 1e6), 0, 10**6, 0, 0))
         compression.stored(500)
         wanted.append(compression.next())
         if number == 2999:
