@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-_SIZE = 1 << 18
-"""Bytes asked of the kernel at once."""
+SIZE = 1 << 19
+"""Bytes asked of the kernel at once, and the most that can be looked at in one piece."""
 
 
 class BufferedSocket:
@@ -15,8 +15,12 @@ class BufferedSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._view = memoryview(bytearray(_SIZE))
+        self._view = memoryview(bytearray(SIZE))
         self._start = self._end = 0
+
+    def __len__(self) -> int:
+        """Bytes that have come and were not taken."""
+        return self._end - self._start
 
     def recv(self, size: int) -> bytes:
         """At most ``size`` bytes, as `socket.socket.recv` gives them."""
@@ -25,6 +29,27 @@ class BufferedSocket:
         start = self._start
         self._start = min(start + size, self._end)
         return bytes(self._view[start : self._start])
+
+    def peek(self, size: int) -> memoryview:
+        """The next ``size`` bytes, at most `SIZE`, which stay until they are skipped or received;
+        valid until the next call. Raises EOFError where fewer come, TimeoutError as the socket
+        does; what has come until then is kept."""
+        while self._end - self._start < size:
+            if self._start + size > SIZE:
+                left = len(self)
+                self._view[:left] = self._view[self._start : self._end]
+                self._start, self._end = 0, left
+            elif self._start == self._end:
+                self._start = self._end = 0
+            received = self._socket.recv_into(self._view[self._end :])
+            if not received:
+                raise EOFError
+            self._end += received
+        return self._view[self._start : self._start + size]
+
+    def skip(self, size: int) -> None:
+        """Take bytes that were looked at."""
+        self._start += size
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)

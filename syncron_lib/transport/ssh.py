@@ -206,11 +206,15 @@ def _tunnel(link: Link, host: str, port: int, options: ConnectOptions) -> Channe
 
 def _make_transport(carrier: socket.socket | Channel) -> Transport:
     paramiko = paramiko_library.load()
-    transport: Transport = paramiko.Transport(
-        BufferedSocket(carrier) if isinstance(carrier, socket.socket) else carrier,
-        default_window_size=WINDOW,
-        default_max_packet_size=MAX_PACKET,
-    )
+    windows = {"default_window_size": WINDOW, "default_max_packet_size": MAX_PACKET}
+    transport: Transport
+    if isinstance(carrier, socket.socket):
+        from syncron_lib.transport.packets import Packets
+
+        buffered = BufferedSocket(carrier)
+        transport = paramiko.Transport(buffered, packetizer_class=Packets, **windows)
+    else:
+        transport = paramiko.Transport(carrier, **windows)
     security = transport.get_security_options()
     first = [cipher for cipher in _CIPHERS if cipher in security.ciphers]
     security.ciphers = (*first, *(c for c in security.ciphers if c not in first))
