@@ -18,10 +18,9 @@ from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
 from syncron_lib.core.table import TYPE_MASK
-from syncron_lib.fs import stats
+from syncron_lib.fs import listing, stats
 from syncron_lib.fs.directories import Directories
-from syncron_lib.fs.listing import read_rows
-from syncron_lib.fs.stats import StatRow, is_settled_as_written
+from syncron_lib.fs.stats import PackedRow, StatRow, is_settled_as_written
 from syncron_lib.fs.tree import Node, Tree
 
 
@@ -156,12 +155,12 @@ class Ledger:
             if path in self._new:
                 # Its small files were listed when it was published; the rest came since.
                 since = {*self._children.get(path, ()), *written}
-                rows = [*scanned.values(), *_rows_of(fd, since.difference(scanned))]
-                rows.sort()
+                new = [*scanned.values(), *_rows_of(fd, since.difference(scanned))]
+                rows = [(row[0], stats.pack_fields(row)) for row in sorted(new)]
             else:
                 rows = [
                     row
-                    for row in read_rows(fd)
+                    for row in listing.read(fd).rows
                     if row[0] in scanned or row[0] in written or join(path, row[0]) in self._new
                 ]
         except OSError as error:
@@ -169,14 +168,12 @@ class Ledger:
             node.merkle = digest.UNKNOWN
             node.stored = False
             return
-        _fill(node, rows, scanned, written, fd, self.is_as_scanned)
-        for index, row in enumerate(rows):
-            if row[1] & TYPE_MASK == stat.S_IFDIR:
-                child = self.tree.nodes.get(join(path, row[0]))
-                if child is not None:
-                    child.parent = node
-                    child.row = index
-                    child.attributes = Attributes(row[1], row[3], row[6], row[7])
+        for index, row in _fill(node, rows, scanned, written, fd, self.is_as_scanned):
+            child = self.tree.nodes.get(join(path, row[0]))
+            if child is not None:
+                child.parent = node
+                child.row = index
+                child.attributes = Attributes(row[1], row[3], row[6], row[7])
         if not path:
             st = os.fstat(fd)
             mtime = stats.in_range(st.st_mtime_ns)
@@ -191,13 +188,14 @@ def _rows_of(fd: int, names: Iterable[bytes]) -> Iterator[StatRow]:
 
 def _fill(
     node: Node,
-    rows: list[StatRow],
+    rows: list[PackedRow],
     scanned: dict[bytes, StatRow],
     written: dict[bytes, Written],
     fd: int,
     is_as_scanned: Callable[[StatRow, StatRow], bool],
-) -> None:
-    """Give ``node`` new rows, with the digests that are still or newly known."""
+) -> list[tuple[int, StatRow]]:
+    """Give ``node`` new rows, with the digests that are still or newly known. The directories
+    among them, with their row numbers."""
     old_digests = bytes(node.digests)
     old_row = {name: index for index, name in enumerate(scanned)}
     old_targets = iter(node.target_list())
@@ -208,9 +206,12 @@ def _fill(
     unsettled: set[int] = set()
     digests = []
     targets = []
-    kept: list[StatRow] = []
+    kept: list[PackedRow] = []
+    directories: list[tuple[int, StatRow]] = []
     size = 0
-    for row in rows:
+    # Packed until they are looked at: as objects, those of a large directory take some 100 MB.
+    for packed in rows:
+        row = stats.unpack_row(packed)
         name, mode = row[0], row[1]
         value = digest.UNKNOWN
         kind = mode & TYPE_MASK
@@ -228,9 +229,11 @@ def _fill(
                 value = old_digests[index * digest.SIZE : (index + 1) * digest.SIZE]
                 if index in old_unsettled:
                     unsettled.add(len(kept))
-        elif kind == stat.S_IFDIR and name in old_row:
-            index = old_row[name]
-            value = old_digests[index * digest.SIZE : (index + 1) * digest.SIZE]
+        elif kind == stat.S_IFDIR:
+            directories.append((len(kept), row))
+            if name in old_row:
+                index = old_row[name]
+                value = old_digests[index * digest.SIZE : (index + 1) * digest.SIZE]
         elif kind == stat.S_IFLNK:
             if same and name in targets_before:
                 targets.append(targets_before[name])
@@ -239,9 +242,9 @@ def _fill(
                     targets.append(os.readlink(name, dir_fd=fd))
                 except OSError:
                     continue
-        kept.append(row)
+        kept.append(packed)
         digests.append(value)
-    node.stats = stats.pack(kept)
+    node.stats = stats.join(kept)
     node.digests = b"".join(digests)
     node.targets = b"\0".join(targets)
     node.unsettled = unsettled or None
@@ -249,3 +252,4 @@ def _fill(
     node.own_size = size
     node.merkle = digest.UNKNOWN
     node.stored = False
+    return directories

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.fs import stats
-from syncron_lib.fs.stats import FIELDS, PackedRow, StatRow
+from syncron_lib.fs.stats import FIELDS, PackedRow
 
 _ENCODING = sys.getfilesystemencoding()
 _ENCODING_ERRORS = sys.getfilesystemencodeerrors()
@@ -70,8 +70,3 @@ def read(fd: int) -> Listing:
             append((name, stats.pack_fields(stats.row(name, st))))
     rows.sort()
     return Listing(rows, directories, total, owners)
-
-
-def read_rows(fd: int) -> list[StatRow]:
-    """The same as plain rows, for who wants to look at them one by one."""
-    return [stats.unpack_row(row) for row in read(fd).rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ FIELDS = struct.Struct("<IQqqQII")
 _COUNT = struct.Struct("<I")
 _HEAD = struct.Struct("<II")
 """Number of rows, and bytes of their names joined by NUL."""
+_BLOCK = 4096
+"""Rows that are unpacked at once. Numbers of larger directories are kept in arrays: as objects they
+take 40 bytes each, and a tuple a row while they are unpacked as much again."""
 _TIME_LIMIT = 1 << 63
 
 
@@ -80,7 +84,15 @@ def unpack(data: bytes) -> Stats:
     names = data[_HEAD.size : end].split(b"\0")
     if len(names) != count or len(data) != end + count * FIELDS.size:
         raise Malformed("a packed directory of another length than it says")
-    return Stats(names, *zip(*FIELDS.iter_unpack(memoryview(data)[end:])))
+    rows = memoryview(data)[end:]
+    if count <= _BLOCK:
+        return Stats(names, *zip(*FIELDS.iter_unpack(rows)))
+    columns = [array(code) for code in FIELDS.format[1:]]
+    for start in range(0, len(rows), _BLOCK * FIELDS.size):
+        block = rows[start : start + _BLOCK * FIELDS.size]
+        for column, values in zip(columns, zip(*FIELDS.iter_unpack(block))):
+            column.extend(values)
+    return Stats(names, *columns)
 
 
 def in_range(time_ns: int) -> int:
