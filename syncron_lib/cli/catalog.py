@@ -272,6 +272,7 @@ OPTIONS: tuple[Option, ...] = (
         "W",
     ),
     Option(_HOW, "inplace", Kind.SWITCH, "write what changed into the files of DST; not atomic"),
+    Option(_HOW, "fsync", Kind.SWITCH, "end when all is on the disk of DST, safe from power cuts"),
     Option(
         _HOW,
         "timeout",

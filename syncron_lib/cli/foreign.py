@@ -97,7 +97,7 @@ FOREIGN: tuple[Foreign, ...] = (
             " min-size max-alloc numeric-ids usermap groupmap chown size-only compare-dest"
             " copy-dest link-dest compress-threads skip-compress files-from"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"
-            " log-file-format password-file early-input stop-after stop-at fsync"
+            " log-file-format password-file early-input stop-after stop-at"
             " write-batch only-write-batch read-batch protocol iconv checksum-seed daemon"
         ).split()
     ),

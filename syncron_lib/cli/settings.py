@@ -48,6 +48,7 @@ class Settings:
     compress: str | None = None
     whole_file: bool | None = None
     inplace: bool | None = None
+    fsync: bool | None = None
     compress_level: int | None = None
     bwlimit: int | None = None
     timeout: float | None = None
@@ -121,6 +122,7 @@ class Settings:
             bwlimit=self.bwlimit or 0,
             whole_file=self.whole_file,
             in_place=bool(self.inplace),
+            fsync=bool(self.fsync),
             lock_wait=self.lock_wait or 0.0,
             timeout=DEFAULT_TIMEOUT if self.timeout is None else self.timeout,
         )

@@ -65,6 +65,8 @@ class RunOptions(NamedTuple):
     """Send changed large files whole; None: where both roots are on this machine."""
     in_place: bool = False
     """Write what changed into the files that are there."""
+    fsync: bool = False
+    """Have all on the destination's disk before the run ends, and content before its name."""
     lock_wait: float = 0.0
     """Seconds to wait for a root that another run holds."""
     timeout: float = 60.0

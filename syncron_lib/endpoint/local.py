@@ -464,7 +464,7 @@ class LocalEndpoint:
             problems, gone, kept = self._writing.finish(complete, root.whole)
             extras.extend(kept)
         value = root.seal(self._algorithm, profile)
-        self._save(gone)
+        self._save(gone, self._writing is not None and self._writing.durable)
         if extras:
             value = seal.seal_without(root.tree, self._algorithm, profile, root.whole, extras)
         closed = request.close and (self._sender is None or self._sender.is_done)
@@ -472,9 +472,9 @@ class LocalEndpoint:
             self.close()
         return messages.Finished(value, bounded(problems), closed)
 
-    def _save(self, gone: Sequence[bytes] = ()) -> None:
+    def _save(self, gone: Sequence[bytes] = (), durable: bool = False) -> None:
         """Keep what is known. That it cannot be kept costs the next run time, and no file."""
-        warning = self.root.save(gone)
+        warning = self.root.save(gone, durable)
         if warning is not None:
             self._tell(messages.Notice(warning))
         self._warn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -13,9 +14,10 @@ from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import split
 from syncron_lib.endpoint.base import Buffer
 from syncron_lib.endpoint.parts import bounded
-from syncron_lib.errors import PeerViolation
+from syncron_lib.errors import FileFatal, PeerViolation
 from syncron_lib.fs import attributes, stats
 from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.durable import write_through
 from syncron_lib.fs.hashing import FileHasher, Finder
 from syncron_lib.fs.incoming import Earlier
 from syncron_lib.fs.ledger import Ledger, Written
@@ -59,7 +61,9 @@ class Writing:
             self._keep,
             earlier,
             request.in_place,
+            request.durable,
         )
+        self.durable = request.durable
         # What is created gets exactly the mode that it is created with.
         os.umask(0)
 
@@ -171,6 +175,8 @@ class Writing:
         else:
             self._stagings.close()
         problems = self._set_directory_attributes(whole)
+        if self.durable:
+            self._write_through()
         return problems, self._ledger.update(), self._removal.kept
 
     def _set_directory_attributes(self, whole: bool) -> list[Problem]:
@@ -187,6 +193,27 @@ class Writing:
                 except OSError as error:
                     problems.append(_unset(path, error))
         return problems
+
+    def _write_through(self) -> None:
+        """See that all is on the disk. Raises FileFatal: what the disk refused once, nobody can
+        ask for again."""
+        places: dict[int, int] = {}
+        for path in self._ledger.places():
+            with contextlib.suppress(OSError):  # it is gone, or cannot be opened any more
+                fd = self._directories.open(path)
+                device = os.fstat(fd).st_dev
+                if device not in places:
+                    places[device] = os.dup(fd)
+        try:
+            write_through(places.values())
+        except OSError as error:
+            raise FileFatal(
+                f"The destination's disk does not take what was written ({error.strerror});"
+                " check the disk, then run again with --verify."
+            ) from None
+        finally:
+            for fd in places.values():
+                os.close(fd)
 
     def close(self) -> None:
         """Let go of what is half done; it stays staged."""

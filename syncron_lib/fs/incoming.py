@@ -57,9 +57,11 @@ class Incoming:
         algorithm: digest.Algorithm,
         old: Earlier,
         in_place: bool,
+        durable: bool,
         finish_file: FinishFile,
     ) -> None:
-        """``in_place``: write into files that are there."""
+        """``in_place``: write into files that are there. ``durable``: wait until each is on the
+        disk."""
         self._directories = directories
         self._ledger = ledger
         self._stagings = stagings
@@ -68,6 +70,7 @@ class Incoming:
         self._algorithm = algorithm
         self._old = old
         self._in_place = in_place
+        self._durable = durable
         self._finish_file = finish_file
         self._large: Optional[LargeFile] = None
         self._skipped = b""
@@ -201,6 +204,8 @@ class Incoming:
                 now = time.time_ns()
                 mtime = self._finish_file(large.place.fd, path, pack.attributes, now)
                 written = Written(large.size, mtime, pack.digest)
+                if self._durable:
+                    os.fsync(large.place.fd)
                 assert large.place.staging is not None
                 self._publisher.publish(
                     path, large.place.staging, large.place.name, replace, written
@@ -231,6 +236,8 @@ class Incoming:
         fd = large.place.fd
         os.ftruncate(fd, large.size)
         mtime = self._finish_file(fd, large.path, attributes, time.time_ns())
+        if self._durable:
+            os.fsync(fd)
         parent, name = split(large.path)
         # RACE: what somebody else wrote to it meanwhile is mixed with ours, and its time is gone;
         # that the digest is not kept has the next run read it.

@@ -94,6 +94,12 @@ class Ledger:
         """Something in the directory ``path`` is no longer as scanned."""
         self._written.setdefault(path, {})
 
+    def places(self) -> Iterator[bytes]:
+        """The directories, the root first, that something was done in or to."""
+        yield b""
+        yield from self._written
+        yield from self.directory_attributes
+
     def is_touched(self, path: bytes) -> bool:
         """Whether this run did something in the directory ``path``."""
         return path in self._written

@@ -12,6 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple, Optional, Union
 
 from syncron_lib.core import digest
@@ -24,6 +25,7 @@ from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.contents import Contents, Missing
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
+from syncron_lib.fs.durable import Waiting
 from syncron_lib.fs.incoming import Earlier, Incoming, wrong_content
 from syncron_lib.fs.largefile import write_all
 from syncron_lib.fs.ledger import Ledger, NewEntry, Written
@@ -66,8 +68,10 @@ class Receiver:
         keep: Applied,
         earlier: Earlier,
         in_place: bool,
+        durable: bool,
     ) -> None:
-        """``in_place``: files that are there are written to, not replaced."""
+        """``in_place``: files that are there are written to, not replaced. ``durable``: nothing
+        gets its name before it is on the disk."""
         self._directories = directories
         self._ledger = ledger
         self._stagings = stagings
@@ -83,6 +87,9 @@ class Receiver:
         self._created: set[bytes] = set()
         self._failed_trees: set[bytes] = set()
         self._staged: Optional[_Staged] = None
+        self._durable = durable
+        self._waiting = Waiting()
+        """What gets its name once it is on the disk."""
         self._incoming = Incoming(
             directories,
             ledger,
@@ -92,6 +99,7 @@ class Receiver:
             algorithm,
             earlier,
             in_place,
+            durable,
             self._finish_file,
         )
         self._problems: list[Problem] = []
@@ -131,6 +139,7 @@ class Receiver:
                     position = self._group(group, body, position)
                 if position != len(body):
                     raise PeerViolation("The other side sent content that belongs to no file.")
+                self._release()
         except OSError as error:
             if error.errno in _FATAL:
                 self._give_up(error)
@@ -152,6 +161,11 @@ class Receiver:
     def _problem(self, path: bytes, what: str) -> None:
         self._problems.append(Problem(path, what, False))
 
+    def _release(self) -> None:
+        """Publish what waits for the disk."""
+        if self._waiting:
+            self._waiting.release(self._failed)
+
     def _failed(self, path: bytes, error: OSError) -> None:
         """Note one entry that could not be written; what stops everything is raised on."""
         if error.errno in _FATAL:
@@ -160,12 +174,14 @@ class Receiver:
 
     def _group(self, group: Group, body: memoryview, position: int) -> int:
         table = group.table
+        if not group.new and group.path in self._created:
+            self._release()  # the directory itself may be waiting
         if group.new:
             staged = self._staged_directory(group)
             if staged is not None:
                 position = self._fill(staged, group, body, position)
                 if group.last:
-                    self._publish_directory(staged)
+                    self._end_directory(staged)
                 return position
         for row, (name, mode) in enumerate(zip(table.names, table.modes)):
             path = join(group.path, name)
@@ -213,7 +229,11 @@ class Receiver:
         self._created.add(path)
         name = b""
         try:
-            staging = self._stagings.beside(parent)
+            if not self._keep.group or self._waiting.is_full:
+                self._release()
+            # Its parent may be waiting.
+            beside = self._stagings.nearest if self._waiting else self._stagings.beside
+            staging = beside(parent)
             name = staging.new_directory(path)
             fd = os.open(name, OPEN_DIRECTORY, dir_fd=staging.fd)
             self._inherit_group(parent, fd)
@@ -265,7 +285,7 @@ class Receiver:
                     made((stats.row(name, st), digest.UNKNOWN, target))
                     continue
                 if group.kept:
-                    fd = self.contents.take(Content(size, value), directory, name)
+                    fd = self._take(Content(size, value), directory, name)
                     data = None
                 else:
                     data = body[position : position + size]
@@ -324,9 +344,31 @@ class Receiver:
                 self._failed(join(group.path, name), error)
         return position
 
+    def _take(self, content: Content, directory: int, name: bytes) -> int:
+        """As `Contents.take`; what is needed may be waiting for its name."""
+        try:
+            return self.contents.take(content, directory, name)
+        except Missing:
+            if not self._waiting:
+                raise
+        self._release()
+        return self.contents.take(content, directory, name)
+
+    def _end_directory(self, staged: _Staged) -> None:
+        """All that goes into a staged directory is there."""
+        self._staged = self.contents.staged = None
+        if not self._durable:
+            self._publish_directory(staged)
+            return
+
+        def discard() -> None:
+            os.close(staged.fd)
+
+        publish = partial(self._publish_directory, staged)
+        self._waiting.add(staged.path, staged.staging, publish, discard)
+
     def _publish_directory(self, staged: _Staged) -> None:
         path = staged.path
-        self._staged = self.contents.staged = None
         try:
             replace = self._trees.get(path, False)
             self._publisher.publish_directory(path, staged.staging, staged.name, replace)
@@ -359,7 +401,7 @@ class Receiver:
                 if data is None:
                     if self._incoming.overwrites(path, replace):
                         raise Missing  # what is copied would get another inode
-                    fd = self.contents.take(Content(size, value), staging.fd, temporary)
+                    fd = self._take(Content(size, value), staging.fd, temporary)
                 else:
                     if self._algorithm.of(data) != value:
                         raise wrong_content(path)
@@ -379,13 +421,26 @@ class Receiver:
                 target = table.targets[links.index(row)] if row in links else b""
                 self._make_special(staging.fd, temporary, attributes_, size, target, now)
                 written = Written(0, attributes_.mtime_ns, value)
-            self._publisher.publish(path, staging, temporary, replace, written)
-            self._published += 1
-            if written.size >= REPEATED:
-                self.contents.published(value, *split(path))
         except OSError:
             staging.remove(temporary)
             raise
+        publish = partial(self._publish_entry, path, staging, temporary, replace, written)
+        if self._durable:
+            self._waiting.add(path, staging, publish, partial(staging.remove, temporary))
+        else:
+            publish()
+
+    def _publish_entry(
+        self, path: bytes, staging: Staging, temporary: bytes, replace: bool, written: Written
+    ) -> None:
+        try:
+            self._publisher.publish(path, staging, temporary, replace, written)
+        except OSError:
+            staging.remove(temporary)
+            raise
+        self._published += 1
+        if written.size >= REPEATED:
+            self.contents.published(written.digest, *split(path))
 
     def _finish_file(self, fd: int, path: bytes, attributes_: Attributes, now: int) -> int:
         """Attributes of a file about to be published; without kept permissions, an existing
@@ -444,4 +499,5 @@ class Receiver:
         if self._staged is not None:
             os.close(self._staged.fd)
             self._staged = self.contents.staged = None
+        self._waiting.clear()
         self._incoming.abandon()

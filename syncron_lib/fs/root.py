@@ -250,8 +250,9 @@ class Root:
 
     # --- remembering --------------------------------------------------------------------------
 
-    def save(self, gone: Sequence[bytes] = ()) -> Optional[str]:
-        """Keep what is known for the next run; a warning where that failed."""
+    def save(self, gone: Sequence[bytes] = (), durable: bool = False) -> Optional[str]:
+        """Keep what is known for the next run, ``durable``: on the disk; a warning where that
+        failed."""
         state = self.state
         if state is None or self.directories is None:
             return None
@@ -270,11 +271,11 @@ class Root:
             if state.damaged:
                 state.reset()
             try:
-                self._save(state, gone, values)
+                self._save(state, gone, values, durable)
             except sqlite3.DatabaseError:
                 if not state.emptied:
                     raise
-                self._save(state, gone, values)
+                self._save(state, gone, values, durable)
         except (sqlite3.Error, StateUnusable) as error:
             return (
                 f"The state of {shown(self.path)} could not be saved ({error});"
@@ -283,13 +284,15 @@ class Root:
         self._gone = []
         return None
 
-    def _save(self, state: State, gone: Sequence[bytes], values: Mapping[str, bytes]) -> None:
+    def _save(
+        self, state: State, gone: Sequence[bytes], values: Mapping[str, bytes], durable: bool
+    ) -> None:
         if state.emptied:
             for node in self.tree.nodes.values():
                 node.stored = False
             state.emptied = False
         rows, chunks = seal.rows_to_keep(self.tree), self.chunk_lists.rows(state, self.tree)
-        state.save(rows, gone, values, chunks)
+        state.save(rows, gone, values, chunks, durable)
 
     def _file_system(self) -> bytes:
         """Identifies the file system of the root across mounts and boots, as far as it can."""

@@ -302,14 +302,18 @@ class State:
         gone: Iterable[bytes],
         values: Mapping[str, bytes],
         chunks: Optional[Mapping[bytes, Optional[ChunkRow]]] = None,
+        durable: bool = False,
     ) -> None:
         """Write rows, remove those of the directories ``gone`` with all below, set values; all
-        or nothing. ``chunks``: chunk lists by path, None for one that is to go.
+        or nothing. ``chunks``: chunk lists by path, None for one that is to go. ``durable``: wait
+        for the disk.
 
         Raises sqlite3.DatabaseError. Full disk, read-only: what was kept before stays. Damage:
         the file is set aside, and the next save begins anew.
         """
         db = self._db
+        if durable:
+            db.execute("PRAGMA synchronous=EXTRA")
         db.execute("BEGIN IMMEDIATE")
         try:
             db.executemany(

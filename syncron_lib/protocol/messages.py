@@ -302,12 +302,14 @@ class Begin(NamedTuple):
     """The plan is accepted: from here on the destination may write. Reply: `Leftovers`.
 
     ``users``, ``groups``: the source's ids that have another number at this receiver.
-    ``in_place``: what changed is written into the files that are there.
+    ``in_place``: what changed is written into the files that are there. ``durable``: nothing gets
+    its name before it is on the disk, and `Finished` is said when everything is.
     """
 
     users: Sequence[IdPair]
     groups: Sequence[IdPair]
     in_place: bool = False
+    durable: bool = False
 
 
 class Leftovers(NamedTuple):

@@ -171,7 +171,7 @@ RULES: tuple[Rule, ...] = (
     _rule(0x23, Hashed, _H, BLOB, U64, _PROBLEMS),
     _rule(0x24, GetChanges, _C, BOOL, U32, U64),
     _rule(0x25, Changes, _H, DIGEST, BOOL, U32, I64, U32, U32, BOOL, _CHANGED, U64),
-    _rule(0x30, Begin, _C, _PAIRS, _PAIRS, BOOL, writes=True),
+    _rule(0x30, Begin, _C, _PAIRS, _PAIRS, BOOL, BOOL, writes=True),
     _rule(0x31, Leftovers, _H, _ARRIVED),
     _rule(
         0x34,

@@ -273,6 +273,7 @@ class SingleRun:
             before_deletes,
             staging=ends.destination_opened.staging,
             source_is_far=ends.sealing.near is Role.DESTINATION,
+            durable=self._options.fsync,
         )
         report.bytes_transferred = transfer.content - transfer.matched
         report.bytes_matched = transfer.matched

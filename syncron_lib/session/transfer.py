@@ -77,16 +77,18 @@ class Transfer:
         *,
         staging: bool = True,
         source_is_far: bool = False,
+        durable: bool = False,
     ) -> None:
         """Carry ``plan`` out, but for the end (`finish`), which awaits what this does not.
 
         ``before_deletes`` is called when all failures of the source are known; those of the
         destination may not be, unless ``plan.instead`` depends on them. ``staging``: the
         destination may have leftovers. ``source_is_far``: an exchange with the source takes long.
+        ``durable``: it is to last through a power cut.
         """
         arrived: list[Arrived] = []
         self._storing.send(
-            messages.Begin(users, groups, self._deltas.in_place),
+            messages.Begin(users, groups, self._deltas.in_place, durable),
             messages.Leftovers,
             lambda leftovers: arrived.extend(leftovers.arrived),
         )

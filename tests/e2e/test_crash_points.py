@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Command, MakeWay, Script, children, eventually
 from tests.e2e.faults import (
+    DEEP,
     WORKLOADS,
     Point,
     Workload,
@@ -25,6 +26,8 @@ from tests.sshd import Sshd
 from tests.trees import Directory, assert_same, make, read
 
 _KILL = "signal=KILL"
+
+pytestmark = pytest.mark.timeout(3600 if DEEP else 120)
 
 
 @pytest.fixture(scope="module")
