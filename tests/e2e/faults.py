@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Optional
 
 from syncron_lib.core.names import join
+from tests.e2e.forking import Forked
 from tests.trees import (
     MTIME_NS,
     Directory,
@@ -22,6 +23,7 @@ from tests.trees import (
     Node,
     assert_same,
     directory,
+    make,
     noise,
     read,
 )
@@ -217,4 +219,58 @@ def _content(node: Node) -> object:
     return (type(node), getattr(node, "content", None), getattr(node, "target", None))
 
 
-__all__ = ["DEEP", "WORKLOADS", "Point", "Workload", "assert_old_or_new", "assert_same"]
+class Bench:
+    """One workload on disk, brought back to where it begins for each point."""
+
+    def __init__(
+        self, forked: Forked, workload: Workload, top: Path, destination: Optional[Path] = None
+    ) -> None:
+        self.run = forked
+        self.workload = workload
+        self.old, self.new, self.destination = top / "old", top / "new", destination or top / "dst"
+        make(self.old, workload.old)
+        make(self.new, workload.new)
+        self.before, self.after = _read(self.old), _read(self.new)
+
+    def words(self, host: str = "") -> tuple[str | Path, ...]:
+        """The run that is hit."""
+        return (*self.workload.options, self.new, f"{host}{self.destination}")
+
+    def points(self, who: int, calls: Sequence[str] = MUTATING, *options: str) -> list[Point]:
+        """Where ``who`` can be hit: the calls of a run that nothing happens to."""
+        trace = self.old.parent / "trace"
+        for _ in range(2):  # once all is remembered, each run is like the one before
+            self.reset()
+            ended = self.run(*options, *self.words(), who=who, strace=tracing(trace, calls))
+            assert ended.code == 0, ended.err
+        return points(trace, calls)
+
+    def reset(self) -> None:
+        """The destination as a run has left it, remembered as it is."""
+        ended = self.run("--delete", self.old, self.destination)
+        assert ended.code == 0, ended.err
+
+    def assert_survived(self, point: Point) -> None:
+        """What holds after any end, and after the run that follows it."""
+        assert self.run.left() == [], point
+        try:
+            assert_old_or_new(self.destination, self.before, self.after, self.workload.mixed)
+        except AssertionError as error:
+            raise AssertionError(f"after {point}: {error}") from None
+        self.assert_goes_on(point)
+
+    def assert_goes_on(self, point: object) -> None:
+        """The next run makes both sides the same, and what is remembered is true."""
+        ended = self.run("--json", *self.words())
+        assert ended.code == 0, (point, ended.err)
+        assert ended.summary["source_root"] == ended.summary["destination_root"], point
+        assert_same(self.destination, self.new, owner=True)
+        assert not (self.destination / ".syncron").exists(), point
+        ended = self.run("--verify", self.new, self.destination)
+        assert ended.code == 0, (point, ended.err)
+
+
+def _read(path: Path) -> Directory:
+    node = read(path, owner=True)
+    assert isinstance(node, Directory)
+    return node

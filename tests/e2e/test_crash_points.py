@@ -6,28 +6,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
 from tests.e2e.conftest import Command, MakeWay, Script, children, eventually
-from tests.e2e.faults import (
-    DEEP,
-    WORKLOADS,
-    Point,
-    Workload,
-    assert_old_or_new,
-    points,
-    spread,
-    tracing,
-)
+from tests.e2e.faults import DEEP, MUTATING, WORKLOADS, Bench, points, spread, tracing
 from tests.e2e.forking import CLIENT, DESTINATION, SOURCE, Forked
 from tests.sshd import Sshd
-from tests.trees import Directory, assert_same, make, read
-
-_KILL = "signal=KILL"
 
 pytestmark = pytest.mark.timeout(3600 if DEEP else 120)
+
+_KILL = "signal=KILL"
 
 
 @pytest.fixture(scope="module")
@@ -38,92 +27,70 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
     forked.close()
 
 
-class Bench:
-    """One workload on disk, brought back to where it begins for each point."""
-
-    def __init__(self, forked: Forked, workload: Workload, top: Path) -> None:
-        self.run = forked
-        self.workload = workload
-        self.old, self.new, self.destination = top / "old", top / "new", top / "dst"
-        make(self.old, workload.old)
-        make(self.new, workload.new)
-        self.before, self.after = _read(self.old), _read(self.new)
-        self.fired = Counter[str]()
-
-    def words(self, host: str = "") -> tuple[str | Path, ...]:
-        """The run that is hit."""
-        return (*self.workload.options, self.new, f"{host}{self.destination}")
-
-    def reset(self) -> None:
-        """The destination as a run has left it, remembered as it is."""
-        ended = self.run("--delete", self.old, self.destination)
-        assert ended.code == 0, ended.err
-
-    def assert_survived(self, point: Point) -> None:
-        """What holds after any end, and after the run that follows it."""
-        assert self.run.left() == [], point
-        try:
-            assert_old_or_new(self.destination, self.before, self.after, self.workload.mixed)
-        except AssertionError as error:
-            raise AssertionError(f"after {point}: {error}") from None
-        ended = self.run("--json", *self.words())
-        assert ended.code == 0, (point, ended.err)
-        assert ended.summary["source_root"] == ended.summary["destination_root"], point
-        assert_same(self.destination, self.new, owner=True)
-        assert not (self.destination / ".syncron").exists(), point
-        ended = self.run("--verify", self.new, self.destination)
-        assert ended.code == 0, (point, ended.err)
-
-
-def _read(path: Path) -> Directory:
-    node = read(path, owner=True)
-    assert isinstance(node, Directory)
-    return node
-
-
 @pytest.fixture(params=WORKLOADS)
 def bench(request: pytest.FixtureRequest, forked: Forked, tmp_path: Path) -> Bench:
     """Each workload."""
     return Bench(forked, WORKLOADS[request.param], tmp_path)
 
 
-def counted(bench: Bench, who: int, trace: Path, calls: Optional[tuple[str, ...]]) -> list[Point]:
-    """The points of the process ``who``, of a run that nothing happens to."""
-    for _ in range(2):  # once all is remembered, each run is like the one before
-        bench.reset()
-        kinds = () if calls is None else (calls,)
-        ended = bench.run(*bench.words(), who=who, strace=tracing(trace, *kinds))
-        assert ended.code == 0, ended.err
-    return points(trace, *kinds)
-
-
 @pytest.mark.parametrize(
-    ("who", "calls", "most", "codes"),
+    ("who", "calls", "most", "code"),
     [
-        pytest.param(DESTINATION, None, 26, {12, 0}, id="destination"),
-        pytest.param(SOURCE, None, 4, {12, 0}, id="source"),
-        pytest.param(CLIENT, ("sendto",), 8, {-9}, id="client"),
+        pytest.param(DESTINATION, MUTATING, 22, 12, id="destination"),
+        pytest.param(SOURCE, MUTATING, 4, 12, id="source"),
+        pytest.param(CLIENT, ("sendto",), 6, -9, id="client"),
     ],
 )
 def test_killed_between_any_two_changes(
-    bench: Bench,
-    tmp_path: Path,
-    who: int,
-    calls: Optional[tuple[str, ...]],
-    most: int,
-    codes: set[int],
+    bench: Bench, who: int, calls: tuple[str, ...], most: int, code: int
 ) -> None:
     """A client changes nothing by itself; what it sends has others change something."""
-    found = counted(bench, who, tmp_path / "trace", calls)
+    found = bench.points(who, calls)
     chosen = spread(found, most)
-    ends = Counter[int]()
     for point in chosen:
         bench.reset()
-        ended = bench.run(*bench.words(), who=who, strace=("-o", "/dev/null", *point.inject(_KILL)))
-        assert ended.code in codes, (point, ended.code, ended.err)
-        if ended.code == 12:
-            assert "run the same command again" in ended.err, ended.err
-        ends[ended.code] += 1
+        strace = ("-o", "/dev/null", *point.inject(_KILL))
+        ended = bench.run(*bench.words(), who=who, strace=strace)
+        assert ended.code == code, (point, ended.code, ended.err)
+        assert code != 12 or "run the same command again" in ended.err, ended.err
         bench.assert_survived(point)
-    print(f"{bench.workload.name}: {len(chosen)} of {len(found)} points; ended with {dict(ends)}")
-    assert ends[12] + ends[-9] > 0.8 * len(chosen), ends
+    print(f"{bench.workload.name}: killed at {len(chosen)} of {len(found)} points")
+
+
+@pytest.mark.parametrize("way", ["rsh", "ssh"])
+def test_a_remote_helper_is_killed_between_any_two_changes(
+    syncron: Command,
+    bench: Bench,
+    hosts: Sshd,
+    make_way: MakeWay,
+    script: Script,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    """What is said to the client is a change too: it goes on by it."""
+    rsh = tmp_path / "rsh"
+    rsh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+    rsh.chmod(0o755)
+    to = (f"--rsh={rsh}",) if way == "rsh" else ()
+
+    def run(*options: str) -> tuple[int, str]:
+        helper = script(f"exec strace -f -qq {' '.join(options)} {{helper}}")
+        bench.reset()
+        words = (*to, f"--remote-syncron={helper}", *bench.words("target:"))
+        ended = bench.run(*words) if way == "rsh" else syncron(*words)
+        return ended.code, ended.err
+
+    trace = tmp_path / "trace"
+    assert run(*tracing(trace)) == (0, "")
+    found = points(trace)
+    # What it does before it serves is the interpreter's.
+    usual = ("openat", "write", "ioctl")
+    first = next(n for n, point in enumerate(found) if point.call not in usual)
+    chosen = spread(found[first:], 4 if way == "rsh" else 2)
+    for point in chosen:
+        code, err = run("-o", "/dev/null", *point.inject(_KILL))
+        assert code == 12, (point, code, err)
+        assert "run the same command again" in err
+        assert eventually(lambda: not children(hosts.pid), 5), "a helper outlives its client"
+        bench.assert_survived(point)
+    print(f"{bench.workload.name}: killed at {len(chosen)} of {len(found)} points")

@@ -1,11 +1,11 @@
 """Ends that nobody planned: at every moment each file is the old one or the whole new one, the
-next run goes on, and nothing is left running or locked."""
+next run goes on, and nothing is left running or locked. Every single moment has its place in
+`test_crash_points`."""
 
 from __future__ import annotations
 
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -30,10 +30,6 @@ from tests.e2e.conftest import (
 )
 from tests.sshd import Sshd
 from tests.trees import File, make, noise
-
-_WRITES = "linkat,renameat,renameat2,unlinkat,mkdirat,utimensat,write,fchmod"
-"""By which a receiver writes: what lies between two of these is one moment."""
-
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -85,51 +81,6 @@ def copy(old: Path, destination: Path) -> None:
     subprocess.run(["cp", "-a", old, destination], check=True)
 
 
-def points(trace: Path, count: int) -> list[tuple[str, int]]:
-    """Moments spread over a trace: a system call, and its how-manieth in its thread it is."""
-    seen: Counter[tuple[str, str]] = Counter()
-    found = []
-    writer = ""
-    for line in trace.read_text().splitlines():
-        match = re.match(r"(\d+) +(\w+)\(", line)
-        if match:
-            seen[match[1], match[2]] += 1
-            found.append((match[1], match[2], seen[match[1], match[2]]))
-            if match[2] == "linkat":
-                writer = match[1]
-    of_writer = [(name, number) for thread, name, number in found if thread == writer]
-    assert len(of_writer) > 300
-    first = next(i for i, (name, _) in enumerate(of_writer) if name == "mkdirat")
-    generator = random.Random(f"{trace.name}{count}")
-    return sorted(generator.sample(of_writer[first:], count))
-
-
-def test_the_helper_is_killed_between_any_two_writes(
-    syncron: Command,
-    hosts: Sshd,
-    script: Script,
-    make_way: MakeWay,
-    trees: tuple[Path, Path],
-    tmp_path: Path,
-) -> None:
-    new, old = trees
-    way = make_way("push-installed")
-    destination = tmp_path / "dst"
-    copy(old, destination)
-    tracing = script(f"exec strace -f -qq -e trace={_WRITES} -o {tmp_path}/trace {{helper}}")
-    syncron.ok("--delete", f"--remote-syncron={tracing}", new, f"target:{destination}")
-    for name, number in points(tmp_path / "trace", 8):
-        copy(old, destination)
-        inject = f"inject={name}:signal=KILL:when={number}"
-        killed = script(f"exec strace -f -qq --seccomp-bpf -o /dev/null -e {inject} {{helper}}")
-        words = ("--json", "--delete", f"--remote-syncron={killed}", new, f"target:{destination}")
-        ended = syncron(*words)
-        assert ended.code == 12, (name, number, ended.err)
-        assert "run the same command again" in ended.err
-        assert ended.summary["exit_code"] == 12
-        assert_goes_on(syncron, way, trees, destination, hosts)
-
-
 _TRIES = 25
 """At most; a machine may be so quick that many a run is over before it is hit."""
 
@@ -142,7 +93,7 @@ def writing(
     time.sleep(generator.uniform(0, span))
 
 
-@pytest.mark.parametrize("name", ["local", "push-shipped", "pull-installed", "relay-shipped"])
+@pytest.mark.parametrize("name", ["push-shipped", "pull-installed", "relay-shipped"])
 def test_the_client_is_killed_at_any_moment(
     syncron: Command,
     hosts: Sshd,
