@@ -148,7 +148,9 @@ class LocalEndpoint:
                 return self._store(request)
             return self._handlers[kind](request)
         except OSError as error:
-            where = "" if error.filename is None else f" {shown(os.fsencode(error.filename))}"
+            # What was held open has a number for a name.
+            named = isinstance(error.filename, (str, bytes))
+            where = f" {shown(os.fsencode(error.filename))}" if named else ""
             raise FileFatal(
                 f"The operating system refused{where or ' an access'}: {error.strerror}."
             ) from None

@@ -51,8 +51,10 @@ class RemoteEndpoint:
         sentence, asked for when the stream ends early. ``rate``: bytes a second that either side
         sends at most, 0 for no limit. Raises VersionMismatch, ConnectionLost."""
         self._whom = whom
+        self._within = "the " + whom[4:] if whom.startswith("The ") else whom
+        """The same within a sentence."""
         self._explain = explain
-        self._channel = Channel(stream, whom, timeout)
+        self._channel = Channel(stream, self._within, timeout)
         self._channel.limit(rate)
         self._waiting: deque[tuple[int, type, Future[Any]]] = deque()
         """Number and kind of each request without a reply."""
@@ -186,7 +188,7 @@ class RemoteEndpoint:
     def _early_end(self) -> ConnectionLost:
         how = self._explain()
         return ConnectionLost(
-            f"The connection to {self._whom} was lost: the helper {how or 'went away'};"
+            f"The connection to {self._within} was lost: the helper {how or 'went away'};"
             " run the same command again, it goes on where it was."
         )
 
@@ -201,14 +203,14 @@ class RemoteEndpoint:
 
     def abort(self) -> None:
         """Cut the conversation off, whatever the helper is busy with."""
-        self._channel.fail(ConnectionLost(f"The connection to {self._whom} is closed."))
+        self._channel.fail(ConnectionLost(f"The connection to {self._within} is closed."))
 
     def close(self) -> None:
         """End the conversation."""
         with self._lock:
             at_rest = self._failure is None and self._at_rest and not self._waiting
             if self._failure is None:
-                self._failure = ConnectionLost(f"The connection to {self._whom} is closed.")
+                self._failure = ConnectionLost(f"The connection to {self._within} is closed.")
         self._channel.close(at_rest)
 
 

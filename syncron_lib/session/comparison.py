@@ -141,13 +141,16 @@ class Comparison:
         on_failure: Callable[[Failure], None],
         on_hashed: Callable[[int, int], None],
         known: tuple[Known, Known] = (MappingProxyType({}), MappingProxyType({})),
+        staging: bool = False,
     ) -> None:
         """``profile``: with the source's ids mapped. ``whole``: the roots' own attributes count.
         ``missing``: the destination is to be made. ``unreadable``: directories that the source's
         scan could not read.
         ``on_hashed``: called with the bytes hashed so far and in all. ``known``: directories of
-        source and destination that need not be asked for."""
+        source and destination that need not be asked for. ``staging``: the destination has some
+        to be removed."""
         self._known = known
+        self._staging = staging
         self._source = source
         self._destination = destination
         self._profile = profile
@@ -190,7 +193,7 @@ class Comparison:
             parts.sort(key=lambda step: step.path.replace(b"/", b"\0"))
             for step in parts:
                 self._touch(split(step.path)[0] if step.path else b"")
-        if not plan.is_empty:
+        if self._staging or not plan.is_empty:
             self._touch(b"")  # staging comes and goes in it
         return plan
 

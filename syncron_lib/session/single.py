@@ -109,9 +109,14 @@ class SingleRun:
         plan = Plan()
         missing = ends.destination_opened.kind == RootKind.MISSING
         equal = source_root == destination_root != digest.UNKNOWN
-        if missing or not equal:
-            plan = self._compared(ends, sealed)
+        writes = not (options.dry_run or options.verify)
+        staging = writes and ends.destination_opened.staging
+        if missing or not equal or staging:
+            plan = self._compared(ends, sealed, staging)
             self._itemize(plan, ends)
+        # An interrupted run may have left something to be removed, and anyone what is not yet
+        # on the disk.
+        unsettled = staging or (writes and options.fsync)
         facts = guards.Facts(
             self._source.shown(),
             ends.destination_shown,
@@ -128,14 +133,14 @@ class SingleRun:
                 allow_unmounted=options.allow_unmounted,
             )
         still_open = [ends.source, ends.destination]
-        if options.dry_run or equal:
+        if options.dry_run or (equal and not unsettled):
             report.source_root = _hex(source_root)
             report.destination_root = _hex(destination_root)
             if not options.dry_run or options.verify:
                 report.match = equal
         else:
             transfer = self._transfer_of(ends, plan)
-            if not plan.is_empty:
+            if unsettled or not plan.is_empty:
                 self._transfer(transfer, ends, plan, facts)
             still_open = self._finish(transfer, ends, plan)
         self._count(plan)
@@ -165,7 +170,7 @@ class SingleRun:
             show(self.report.bytes_hashed)
         return sealed
 
-    def _compared(self, ends: Ends, sealed: Sealed) -> Plan:
+    def _compared(self, ends: Ends, sealed: Sealed, staging: bool) -> Plan:
         self._observer.phase(Phase.COMPARE)
 
         to_hash: list[int] = []
@@ -187,6 +192,7 @@ class SingleRun:
             self._fail,
             on_hashed,
             self._known(ends, sealed),
+            staging,
         )
         plan = comparison.run()
         self.report.bytes_hashed += comparison.bytes_hashed

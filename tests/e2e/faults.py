@@ -215,6 +215,24 @@ def assert_old_or_new(destination: Path, old: Directory, new: Directory, mixed: 
         assert not moved or _content(before[path]) in there, path
 
 
+def assert_nothing_deleted(destination: Path, old: Directory, new: Directory) -> None:
+    """What only the destination had is there still, unless it was moved, or made way."""
+    now = read(destination, owner=True)
+    assert isinstance(now, Directory)
+    found, before, after = leaves(now), leaves(old), leaves(new)
+    there = {_content(node) for node in found.values()}
+    for path in before.keys() - after.keys() - found.keys():
+        above = {path[: -len(tail) - 1] for tail in _tails(path)} | {path}
+        made_way = above & after.keys() or any(other.startswith(path + b"/") for other in after)
+        assert made_way or _content(before[path]) in there, path
+
+
+def _tails(path: bytes) -> Iterator[bytes]:
+    names = path.split(b"/")
+    for start in range(1, len(names)):
+        yield b"/".join(names[start:])
+
+
 def _content(node: Node) -> object:
     return (type(node), getattr(node, "content", None), getattr(node, "target", None))
 
