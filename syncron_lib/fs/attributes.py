@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.errors import PeerViolation
 
 PERMISSIONS = 0o7777
 
@@ -71,6 +72,29 @@ def set_on_unopenable(
         os.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
     if keep.times:
         os.utime(name, ns=(now_ns, attributes.mtime_ns), dir_fd=directory_fd, follow_symlinks=False)
+
+
+def make_special(
+    directory_fd: int,
+    name: bytes,
+    attributes: Attributes,
+    device: int,
+    target: bytes,
+    keep: Applied,
+    now_ns: int,
+) -> None:
+    """Make a symlink, fifo, socket or device with its attributes. Raises OSError, and
+    PeerViolation where they say another kind."""
+    kind = attributes.mode & TYPE_MASK
+    if kind == stat.S_IFLNK:
+        os.symlink(target, name, dir_fd=directory_fd)
+    elif kind in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
+        bits = keep.mode_of(attributes)
+        is_device = kind in (stat.S_IFCHR, stat.S_IFBLK)
+        os.mknod(name, kind | bits, device if is_device else 0, dir_fd=directory_fd)
+    else:
+        raise PeerViolation("The other side sent an entry of no known kind.")
+    set_on_unopenable(directory_fd, name, attributes, keep, now_ns)
 
 
 def change(

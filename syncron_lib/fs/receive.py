@@ -280,7 +280,9 @@ class Receiver:
                 if mode & TYPE_MASK != _S_IFREG:
                     target = next(targets, b"") if mode & TYPE_MASK == stat.S_IFLNK else b""
                     own_attributes = Attributes(mode, mtime, uid, gid)
-                    self._make_special(directory, name, own_attributes, size, target, now)
+                    attributes.make_special(
+                        directory, name, own_attributes, size, target, keep, now
+                    )
                     st = os.stat(name, dir_fd=directory, follow_symlinks=False)
                     made((stats.row(name, st), digest.UNKNOWN, target))
                     continue
@@ -419,7 +421,9 @@ class Receiver:
             else:
                 links = [i for i, mode in enumerate(table.modes) if stat.S_ISLNK(mode)]
                 target = table.targets[links.index(row)] if row in links else b""
-                self._make_special(staging.fd, temporary, attributes_, size, target, now)
+                attributes.make_special(
+                    staging.fd, temporary, attributes_, size, target, self._keep, now
+                )
                 written = Written(0, attributes_.mtime_ns, value)
         except OSError:
             staging.remove(temporary)
@@ -452,27 +456,6 @@ class Receiver:
             keep = keep._replace(permissions=True)
         attributes.set_on_new(fd, attributes_, keep, now)
         return stats.in_range(os.fstat(fd).st_mtime_ns)
-
-    def _make_special(
-        self,
-        directory: int,
-        name: bytes,
-        attributes_: Attributes,
-        device: int,
-        target: bytes,
-        now: int,
-    ) -> None:
-        """Make a symlink, fifo, socket or device."""
-        kind = attributes_.mode & TYPE_MASK
-        if kind == stat.S_IFLNK:
-            os.symlink(target, name, dir_fd=directory)
-        elif kind in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
-            bits = self._keep.mode_of(attributes_)
-            is_device = kind in (stat.S_IFCHR, stat.S_IFBLK)
-            os.mknod(name, kind | bits, device if is_device else 0, dir_fd=directory)
-        else:
-            raise PeerViolation("The other side sent an entry of no known kind.")
-        attributes.set_on_unopenable(directory, name, attributes_, self._keep, now)
 
     # --- large files --------------------------------------------------------------------------
 

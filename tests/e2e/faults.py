@@ -61,8 +61,13 @@ def _tree(name: str, old: dict[str, Literal], new: dict[str, Literal]) -> Worklo
 
 def _workloads() -> Iterator[Workload]:
     some: dict[str, Literal] = {"stays": b"as it was", "e": {"stays": b"as it was"}}
-    odd = {"run": File(b"x", mode=0o4751, owner=(12, 34)), "f": Fifo(), "to": Link(b"../stays")}
-    fresh = {f"{n}": noise(200 + n, seed=n) for n in range(4)} | {"empty": b""}
+    odd: dict[str, Literal] = {
+        "run": File(b"x", mode=0o4751, owner=(12, 34)),
+        "f": Fifo(),
+        "to": Link(b"../stays"),
+    }
+    fresh: dict[str, Literal] = {f"{n}": noise(200 + n, seed=n) for n in range(4)}
+    fresh["empty"] = b""
     yield _tree(
         "new files",
         some,
@@ -89,7 +94,7 @@ def _workloads() -> Iterator[Workload]:
             "large": noise(200_000, seed=7),
         },
     )
-    full = {"f": b"y", "g": {"h": b"z"}, "to": Link(b"f")}
+    full: dict[str, Literal] = {"f": b"y", "g": {"h": b"z"}, "to": Link(b"f")}
     kinds: list[Literal] = [b"", full, Link(b"stays"), Fifo()]
     pairs = [(a, b) for a in kinds for b in kinds if a is not b]
     yield _tree(
@@ -97,7 +102,8 @@ def _workloads() -> Iterator[Workload]:
         {
             **some,
             **{f"{n}": one or b"old %d" % n for n, (one, _) in enumerate(pairs)},
-            **{"gone": full, "x": b"gone"},
+            "gone": full,
+            "x": b"gone",
         },
         {**some, **{f"{n}": other or b"new %d" % n for n, (_, other) in enumerate(pairs)}},
     )
@@ -106,15 +112,28 @@ def _workloads() -> Iterator[Workload]:
     yield _tree(
         "moves",
         {
-            **{"dir": {**below, "deep": below}, "alone": b"only one", "one": {"a": b"1", "b": b"2"}},
-            **{"x": big["a"], "y": big["b"], "1": big["c"], "2": big["d"], "3": big["e"]},
-            **{"p": {"f": big["f"]}, "q": {"f": big["g"]}},
+            "dir": {**below, "deep": below},
+            "alone": b"only one",
+            "one": {"a": b"1", "b": b"2"},
+            "x": big["a"],
+            "y": big["b"],
+            "1": big["c"],
+            "2": big["d"],
+            "3": big["e"],
+            "p": {"f": big["f"]},
+            "q": {"f": big["g"]},
         },
         {
-            **{"renamed": {**below, "deep": below}, "in": {"alone": b"only one"}},
-            **{"two": {"a": b"1", "c": b"3"}, "x": big["b"], "y": big["a"]},
-            **{"2": big["c"], "3": big["d"], "4": big["e"]},
-            **{"p": {"f": big["g"]}, "q": {"f": big["f"]}},
+            "renamed": {**below, "deep": below},
+            "in": {"alone": b"only one"},
+            "two": {"a": b"1", "c": b"3"},
+            "x": big["b"],
+            "y": big["a"],
+            "2": big["c"],
+            "3": big["d"],
+            "4": big["e"],
+            "p": {"f": big["g"]},
+            "q": {"f": big["f"]},
         },
     )
     edited = bytearray(_LARGE)

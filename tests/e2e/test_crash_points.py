@@ -3,7 +3,6 @@ new one, nobody outlives it, and the next run makes both sides equal."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 

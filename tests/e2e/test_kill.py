@@ -31,6 +31,7 @@ from tests.e2e.conftest import (
 from tests.sshd import Sshd
 from tests.trees import File, make, noise
 
+
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A source, and an older copy of it."""
