@@ -151,8 +151,11 @@ class LocalEndpoint:
             # What was held open has a number for a name.
             named = isinstance(error.filename, (str, bytes))
             where = f" {shown(os.fsencode(error.filename))}" if named else ""
+            if not where and self._root is not None:
+                where = f" an access below {shown(self._root.path)}"
             raise FileFatal(
-                f"The operating system refused{where or ' an access'}: {error.strerror}."
+                f"The operating system refused{where or ' an access'} ({error.strerror});"
+                " check the disk and its permissions, and run again."
             ) from None
 
     def close(self) -> None:

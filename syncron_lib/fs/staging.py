@@ -185,7 +185,8 @@ class Staging:
                 os.stat(PRIVATE, dir_fd=self._root_fd, follow_symlinks=False)
             except FileNotFoundError:
                 return
-        _remove_below(self.fd)
+        with contextlib.suppress(OSError):
+            _remove_below(self.fd)
         self.close()
         with contextlib.suppress(OSError):
             os.rmdir(PRIVATE, dir_fd=self._root_fd)

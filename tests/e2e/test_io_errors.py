@@ -87,4 +87,4 @@ def assert_told(ended: Ended) -> None:
     if ended.code:
         summary = json.loads(ended.out.splitlines()[-1])
         assert summary["exit_code"] == ended.code
-        assert ended.err or summary["errors"], ended
+        assert ended.err or summary["errors"] or summary["warnings"], ended
