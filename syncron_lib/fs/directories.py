@@ -92,7 +92,8 @@ class Directories:
         """Close all descriptors but the root's."""
         while self._held:
             _, fd = self._held.popitem()
-            os.close(fd)
+            with contextlib.suppress(OSError):  # nothing was written by it
+                os.close(fd)
 
 
 def open_directory_at(path: bytes) -> int:

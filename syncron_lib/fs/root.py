@@ -325,7 +325,8 @@ class Root:
         """Let go of everything, the lock included."""
         if self.directories is not None:
             self.directories.close()
-            os.close(self.directories.root_fd)
+            with contextlib.suppress(OSError):
+                os.close(self.directories.root_fd)
             self.directories = None
         if self.state is not None:
             self.state.close()

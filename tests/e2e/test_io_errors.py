@@ -70,7 +70,7 @@ def test_a_call_fails(
         assert_told(ended)
         if ended.code == 0:
             assert_same(bench.destination, bench.new, owner=True)
-        if ended.code == 5 or (ended.code and who == SOURCE):
+        if ended.code == 5 or (ended.code == 23 and who == SOURCE):
             assert_nothing_deleted(bench.destination, bench.before, bench.after)
         bench.assert_survived(point)
         ends[ended.code] += 1
