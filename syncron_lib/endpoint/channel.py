@@ -7,6 +7,7 @@ Aborting wakes whatever is blocked in a send or a receive.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ _JOINED = 64 << 10
 _HEARTBEAT = BY_KIND[Heartbeat].number
 _SHORTEST_PULSE = 0.1
 _LONGEST_PULSE = 10.0
+_STOPPED = 1.0
+"""Seconds that a rest may take longer than it was to: more, and this process was stopped (Ctrl-Z, a
+suspended machine) and could not hear anything."""
 
 
 def _interval(timeout: float) -> float:
@@ -50,7 +54,9 @@ class Channel:
         self._pace: Optional[Pace] = None
         self.bytes_sent = 0
         self.bytes_received = 0
-        self._pulse: Optional[threading.Thread] = None
+        self._beating = self._watching = False
+        self._first_due = math.inf
+        """When the other side's first frame must be there, by the clock."""
 
     def limit(self, rate: int) -> None:
         """Send at most ``rate`` bytes a second from now on; 0 for no limit."""
@@ -62,12 +68,17 @@ class Channel:
             with self._stirred:
                 self._timeout = timeout
                 self._stirred.notify_all()
-        if self._timeout > 0 and self._pulse is None:
+        if self._timeout > 0 and not self._beating:
             self._heard = time.monotonic()
             # Two threads: a heartbeat may itself be held up by a full stream.
-            for work, name in ((self._beat, "pulse"), (self._watch, "watch")):
-                self._pulse = threading.Thread(target=work, name=name, daemon=True)
-                self._pulse.start()
+            self._beating = True
+            threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+            self._start_watch()
+
+    def _start_watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def _rest(self) -> float:
         """Wait for half the interval between heartbeats; the time-out after that."""
@@ -82,15 +93,33 @@ class Channel:
             self._stirred.notify_all()
 
     def _watch(self) -> None:
+        """End the channel on time: not later than the silence has lasted for the time-out."""
         while not self._ended:
-            timeout = self._rest()
-            if 0 < timeout < time.monotonic() - self._heard:
+            began = time.monotonic()
+            timeout, first_due = self._timeout, self._first_due
+            if began >= first_due:
+                self.fail(
+                    TimedOut(
+                        f"There was no whole greeting from {self._whom} in time;"
+                        " check the connection, or allow more with --timeout."
+                    )
+                )
+                return
+            due = self._heard + timeout if timeout > 0 else math.inf
+            if began >= due:
                 self.fail(
                     TimedOut(
                         f"Nothing was heard from {self._whom} for {timeout:g} s;"
                         " check the connection, or allow more with --timeout."
                     )
                 )
+                return
+            with self._stirred:
+                rest = min(_interval(timeout) / 2, min(due, first_due) - began)
+                stirred = self._ended or self._stirred.wait(rest)
+            overslept = time.monotonic() - began - rest
+            if not stirred and overslept > _STOPPED:
+                self._heard = min(self._heard + overslept, time.monotonic())
 
     def _beat(self) -> None:
         while not self._ended:
@@ -179,6 +208,15 @@ class Channel:
             if header.kind != _HEARTBEAT:
                 return header, payload
 
+    def receive_first(self, within: float) -> Optional[tuple[Header, bytearray]]:
+        """The same for the first frame, which must be whole ``within`` so many seconds: who has
+        not greeted yet does nothing that could take longer, however alive it is."""
+        self._first_due = time.monotonic() + within
+        self._start_watch()
+        frame = self.receive()
+        self._first_due = math.inf
+        return frame
+
     def _fill(self, view: memoryview, at_start: bool) -> bool:
         """Receive until ``view`` is full; False where the stream ended before its first byte."""
         position, end = 0, len(view)
@@ -188,7 +226,7 @@ class Channel:
                 if not count:
                     if at_start and position == 0 and self._failure is None:
                         return False
-                    raise ConnectionLost(f"The connection to {self._whom} ended in mid-frame.")
+                    raise ConnectionLost(f"The connection to {self._whom} was lost in mid-frame.")
                 self._heard = time.monotonic()
                 position += count
         except SyncronError as error:

@@ -32,6 +32,11 @@ _LAST_WORDS = 0.8
 paramiko's send looks like a lost connection too, and nobody waits long after a signal."""
 
 
+_GREETING = 60.0
+"""Seconds that a helper has for its greeting where there is no time-out."""
+_AGAIN = "run the same command again, it goes on where it was."
+
+
 def _ignore(_what: object) -> None:
     """For who wants no progress, or no warnings."""
 
@@ -70,7 +75,10 @@ class RemoteEndpoint:
             with contextlib.suppress(ConnectionLost):
                 self._send(greeting(int(timeout * 1000), rate), 0)
             self._channel.start_pulse()
-            self.hello = self._greeting()
+            self.hello = self._greeting(timeout or _GREETING)
+        except ConnectionLost as error:
+            self._channel.close()
+            raise _advised(error) from None
         except BaseException:
             self._channel.close()
             raise
@@ -91,8 +99,8 @@ class RemoteEndpoint:
         kind, payload = wire.encode(message)
         self._channel.send(kind, request, (payload,))
 
-    def _greeting(self) -> Hello:
-        frame = self._channel.receive()
+    def _greeting(self, within: float) -> Hello:
+        frame = self._channel.receive_first(within)
         if frame is None:
             raise self._early_end()
         header, payload = frame
@@ -143,6 +151,8 @@ class RemoteEndpoint:
                 if frame is None:
                     raise self._early_end()
                 self._take(*frame)
+        except ConnectionLost as error:
+            self._fail(_advised(error))
         except SyncronError as error:
             self._fail(error)
         except Exception as error:  # a defect must not leave the run waiting for ever
@@ -188,8 +198,7 @@ class RemoteEndpoint:
     def _early_end(self) -> ConnectionLost:
         how = self._explain()
         return ConnectionLost(
-            f"The connection to {self._within} was lost: the helper {how or 'went away'};"
-            " run the same command again, it goes on where it was."
+            f"The connection to {self._within} was lost: the helper {how or 'went away'}; {_AGAIN}"
         )
 
     def _fail(self, error: SyncronError) -> None:
@@ -212,6 +221,13 @@ class RemoteEndpoint:
             if self._failure is None:
                 self._failure = ConnectionLost(f"The connection to {self._within} is closed.")
         self._channel.close(at_rest)
+
+
+def _advised(error: ConnectionLost) -> ConnectionLost:
+    """The same error, with what to do about it."""
+    if error.message.endswith(_AGAIN):
+        return error
+    return ConnectionLost(f"{error.message.removesuffix('.')}; {_AGAIN}")
 
 
 def _peer_text(text: str) -> str:

@@ -86,7 +86,7 @@ class _Service:
         self._channel.start_pulse()
         kind, payload = wire.encode(greeting())
         self._channel.send(kind, 0, (payload,))
-        frame = self._channel.receive()
+        frame = self._channel.receive_first(_UNGREETED_TIMEOUT)
         hello = None if frame is None else wire.decode(frame[0].kind, frame[1], Sender.CLIENT)
         if not isinstance(hello, messages.Hello):
             raise PeerViolation("The client sent something else than a greeting.")

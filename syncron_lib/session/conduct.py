@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import RunOptions
-from syncron_lib.errors import ConnectionLost, Interrupted
+from syncron_lib.errors import ConnectionLost, Interrupted, TimedOut
 from syncron_lib.session.pool import Pool
 from syncron_lib.transport.beside import beside
 from syncron_lib.transport.settings import ConnectOptions
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HURRY = 1.0
-"""Seconds that helpers have to end after a signal: the whole end must come within two."""
+"""Seconds that helpers have to end after a signal, and those that are left after one was lost: the
+whole end must come within two."""
 
 _LAST_REPORT = 0.5
 """Seconds after that in which the work notices, and leaves its report."""
@@ -49,7 +50,7 @@ def with_pool(
         pool.start(sides)
         outcome = beside(carry_out, "run")
         result = outcome.result()
-    except ConnectionLost:
+    except (ConnectionLost, TimedOut):
         pool.close(within=_HURRY)
         raise
     except Interrupted as interruption:

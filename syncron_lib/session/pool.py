@@ -62,7 +62,8 @@ class Pool:
     scan and the writing of files run beside this process's SSH, on another core."""
 
     def __init__(self, connect: ConnectOptions, timeout: float, rate: int = 0) -> None:
-        """``timeout``, ``rate``: as `RemoteEndpoint` takes them, for what is on other machines."""
+        """``timeout``, ``rate``: as `RemoteEndpoint` takes them; the rate is for what is on other
+        machines only."""
         # Two machines may be connected at once; a person answers one question at a time.
         self._connect = (
             replace(connect, ask=_one_at_a_time(connect.ask)) if connect.ask else connect
@@ -137,8 +138,7 @@ class Pool:
             import syncron_lib.helper.main  # noqa: F401
 
             stream = self._fork()
-        # Our own child on this machine is watched by its process, not by a clock.
-        return RemoteEndpoint(stream, "The local helper", 0)
+        return RemoteEndpoint(stream, "The local helper", self._timeout)
 
     def _start_remote(self, account: Remote, on_asked: Callable[[], None]) -> RemoteEndpoint:
         from syncron_lib.transport.connect import connect

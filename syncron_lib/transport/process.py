@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from syncron_lib.core.location import Remote, shown_text
@@ -21,6 +22,9 @@ _CLOSE_GRACE = 5.0
 
 _ABORTED_GRACE = 0.2
 """The same where its output is of no interest any more."""
+
+_STEP = 0.1
+"""Seconds between two looks at whether that has become so."""
 
 
 def rsh_arguments(
@@ -79,7 +83,12 @@ class ProcessStream:
 
     def close(self, at_rest: bool = False) -> None:
         self._stream.close_sending()
-        self.exit_status(_ABORTED_GRACE if self._aborted else _CLOSE_GRACE)
+        began = time.monotonic()
+        # In steps: it may be aborted while it is waited for.
+        while self.exit_status(_STEP) is None:
+            grace = _ABORTED_GRACE if self._aborted else _CLOSE_GRACE
+            if time.monotonic() - began > grace:
+                break
         for end in (self._process.terminate, self._process.kill):
             if self._process.poll() is None:
                 end()

@@ -1,0 +1,216 @@
+"""The link between client and helper: cut, down, slow; and ends that stand still. Whatever happens,
+both ends are over in time, no file is torn, no lock is held, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests import frame_relay
+from tests.e2e.conftest import Command, Ended, Script, assert_copied, eventually, is_alive
+from tests.e2e.test_kill import assert_old_or_new
+from tests.frame_relay import OFFSETS, Fault, Seen
+from tests.trees import File, make, noise
+
+DEEP = os.environ.get("SYNCRON_DEEP") == "1"
+Frame = tuple[str, int]
+"""Where a frame goes, and its how-manieth there it is."""
+WAYS = ["push", "pull"]
+TIMEOUT = 2
+_IN_TIME = 2.0
+"""Seconds after the time-out in which everything has to be over."""
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source, and an older copy of it: with something new, changed, large, moved and gone."""
+    top = tmp_path_factory.mktemp("trees")
+    large, moved = noise(700_000), noise(5000, seed=1)
+    make(top / "old", {"d": {"a": b"old", "b": b"same", "gone": b"x"}, "large": large, "m": moved})
+    changed = File(large[:300_000] + b"inserted" + large[300_000:], mode=0o600)
+    make(
+        top / "new",
+        {"d": {"a": b"new!", "b": b"same"}, "e": {"f": b"1", "g": {}}, "large": changed, "n": moved},
+    )
+    return top / "new", top / "old"
+
+
+def spread(frames: list[Frame]) -> list[tuple[Frame, int]]:
+    """Each frame with all the bytes to be tried at its end; outside of the deep profile with one,
+    in turns."""
+    if DEEP:
+        return [(frame, offset) for frame in frames for offset in OFFSETS]
+    return [(frame, OFFSETS[number % 3]) for number, frame in enumerate(frames)]
+
+
+class Run(NamedTuple):
+    """One run over a link of which something happens."""
+
+    fault: Fault
+    ended: Ended
+    at: float
+    """When it ended, by the monotonic clock."""
+    seen: Seen
+    destination: Path
+
+
+class Link:
+    """Runs from ``new`` to a copy of ``old`` over a link, one after the other or side by side."""
+
+    def __init__(
+        self, command: Command, helper: str, way: str, trees: tuple[Path, Path], top: Path
+    ) -> None:
+        self._command = command
+        self._helper = helper
+        self._way = way
+        self.new, self.old = trees
+        self._top = top
+
+    def words(self, destination: Path) -> tuple[str, str]:
+        """Source and destination."""
+        if self._way == "push":
+            return str(self.new), f"host:{destination}"
+        return f"host:{self.new}", str(destination)
+
+    def _place(self, fault: Fault, suffix: str) -> Path:
+        return self._top / ("-".join(map(str, fault)) + suffix)
+
+    def start(self, fault: Fault, *options: str) -> subprocess.Popen[str]:
+        """Begin one run, from the beginning."""
+        destination = self._place(fault, "")
+        subprocess.run(["cp", "-a", self.old, destination], check=True)
+        relay = frame_relay.option(self._place(fault, ".log"), fault)
+        helper = f"--remote-syncron={self._helper}"
+        return self._command.start(
+            "--json", "--delete", *options, relay, helper, *self.words(destination)
+        )
+
+    def run(self, fault: Fault, *options: str) -> Run:
+        """One run, to its end."""
+        ended = self._command.end(self.start(fault, *options))
+        seen = frame_relay.seen(self._place(fault, ".log"))
+        return Run(fault, ended, time.monotonic(), seen, self._place(fault, ""))
+
+    def frames(self, *options: str) -> list[Frame]:
+        """What passes where nothing happens."""
+        run = self.run(frame_relay.NO_FAULT, *options)
+        assert run.ended.code == 0, run.ended.err
+        self.check(run)
+        count = Counter(direction for direction, _ in run.seen.frames)
+        return [(direction, n) for direction, most in count.items() for n in range(most)]
+
+    def check(self, run: Run) -> None:
+        """Nothing is torn, no helper is left, and the next run gets the lock and ends it."""
+        assert run.ended.err.count("\n") <= 2, run
+        assert_old_or_new(run.destination, self.old, self.new)
+        if run.ended.code == 0:
+            assert_copied(self.new, run.destination)
+        else:
+            assert run.ended.err.startswith("syncron: "), run
+            assert "again" in run.ended.err or "--timeout" in run.ended.err, run
+        if run.seen.is_greeted:
+            assert eventually(lambda: not is_alive(run.seen.helper), 5), run
+        elif is_alive(run.seen.helper):
+            os.kill(run.seen.helper, signal.SIGKILL)  # it waits for a greeting, and holds nothing
+        self._command.ok("--delete", "--lock-wait=5", self.new, run.destination)
+        assert_copied(self.new, run.destination)
+        shutil.rmtree(run.destination)
+
+    def all(self, faults: Iterable[Fault], *options: str, at_once: int = 2) -> list[Run]:
+        """A run for each of ``faults``, checked."""
+
+        def one(fault: Fault) -> Run:
+            run = self.run(fault, *options)
+            self.check(run)
+            return run
+
+        with ThreadPoolExecutor(at_once) as pool:
+            return list(pool.map(one, faults))
+
+
+@pytest.fixture(params=WAYS)
+def link(
+    request: pytest.FixtureRequest,
+    syncron: Command,
+    script: Script,
+    trees: tuple[Path, Path],
+    tmp_path: Path,
+) -> Link:
+    """A link one way."""
+    return Link(syncron, script(), request.param, trees, tmp_path)
+
+
+@pytest.mark.timeout(900)
+def test_the_link_is_cut_at_every_boundary_of_a_frame(link: Link) -> None:
+    """And one byte before and behind it."""
+    frames = link.frames()
+    assert len(frames) > 20
+    faults = [Fault("cut", *frame, offset) for frame, offset in spread(frames)]
+    codes: Counter[int] = Counter()
+    for run in link.all(faults):
+        codes[run.ended.code] += 1
+        assert run.ended.code in (0, 12), run
+    assert codes[12] > len(faults) * 0.8, codes
+    print(f"{len(faults)} cuts at {len(frames)} frames: {dict(codes)}")
+
+
+def assert_in_time(run: Run) -> None:
+    """Both ends gave the other up by themselves."""
+    assert run.ended.code == 30, run
+    assert run.seen.happened is not None
+    assert run.at - run.seen.happened < TIMEOUT + _IN_TIME, run
+    if run.seen.is_greeted:
+        assert run.seen.ended is not None, run
+        assert run.seen.ended - run.seen.happened < TIMEOUT + _IN_TIME, run
+
+
+@pytest.mark.timeout(900)
+def test_the_link_goes_down_at_every_frame(link: Link) -> None:
+    """Nothing is closed, nothing passes: both ends find out by themselves, in time."""
+    frames = link.frames()
+    chosen = spread(frames) if DEEP else spread(frames)[::4]
+    faults = [Fault("hold", *frame, offset) for frame, offset in chosen]
+    codes: Counter[int] = Counter()
+    for run in link.all(faults, f"--timeout={TIMEOUT}", at_once=5):
+        codes[run.ended.code] += 1
+        if run.ended.code:
+            assert_in_time(run)
+    assert codes[30] > len(faults) * 0.8, codes
+    print(f"{len(faults)} times down at {len(frames)} frames: {dict(codes)}")
+
+
+def test_a_byte_now_and_then_is_no_greeting(link: Link) -> None:
+    """Who has greeted may be as slow as it likes; a greeting has to be whole in time."""
+    begins_slow = Fault("slow", "client", -1, 0, TIMEOUT / 4)
+    (run,) = link.all([begins_slow], f"--timeout={TIMEOUT}")
+    assert run.ended.code == 30, run
+    assert run.seen.happened is not None
+    assert run.at - run.seen.happened < TIMEOUT + _IN_TIME
+    assert "greeting" in run.ended.err
+
+
+@pytest.mark.parametrize("direction", ["client", "helper"])
+def test_a_byte_now_and_then_is_a_sign_of_life(link: Link, direction: str) -> None:
+    """In mid-frame: a slow link is none that is down, and can be ended by a signal."""
+    alive = Fault("slow", direction, 4, 1, TIMEOUT / 4)
+    dead = Fault("slow", direction, 4, 1, TIMEOUT * 4)
+    options = "--json", "--delete", f"--timeout={TIMEOUT}"
+    run = link.start(alive, *options)
+    time.sleep(TIMEOUT * 2.5)
+    assert run.poll() is None, run.communicate()
+    run.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    run.wait()
+    assert (run.returncode, time.monotonic() - began < _IN_TIME) == (-signal.SIGTERM, True)
+    if direction == "client":  # the helper is heard, but does not hear
+        assert_in_time(link.all([dead], f"--timeout={TIMEOUT}")[0])
