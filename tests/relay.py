@@ -23,6 +23,8 @@ MOST_UNDER_WAY = 128 << 20
 LARGEST_READ = 1 << 18
 SLICE_SECONDS = 0.004
 SMALLEST_READ = 1448
+#: How long what still passes has to arrive, where a relay cuts its connections.
+_CUT_SECONDS = 0.02
 
 
 class Exchanges:
@@ -90,7 +92,11 @@ class Direction:
 class Relay:
     """What `running_relay` yields: where to connect to, and what has passed."""
 
-    def __init__(self, target: int, delay: float, rate: float | None) -> None:
+    def __init__(
+        self, target: int, delay: float, rate: float | None, cut_after: int | None = None
+    ) -> None:
+        self._cut_after = cut_after
+        self._cutting = threading.Lock()
         self._target = target
         self._delay = delay
         self._up = Direction(delay, rate)
@@ -156,8 +162,20 @@ class Relay:
         for one in (client, server):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         count = self._exchanges
-        _Pipe(client, server, self._up, begin, lambda due: count.sent(True, due)).start()
-        _Pipe(server, client, self._down, begin, lambda due: count.sent(False, due)).start()
+        left = self._left
+        _Pipe(client, server, self._up, begin, lambda due: count.sent(True, due), left).start()
+        _Pipe(server, client, self._down, begin, lambda due: count.sent(False, due), left).start()
+
+    def _left(self, data: bytes) -> bytes:
+        """What of ``data`` still passes; after that, nothing does."""
+        if self._cut_after is None:
+            return data
+        with self._cutting:
+            rest = data[: self._cut_after]
+            self._cut_after -= len(rest)
+        if len(rest) < len(data):
+            threading.Timer(_CUT_SECONDS, self.stop).start()
+        return rest
 
 
 class _Pipe:
@@ -170,8 +188,10 @@ class _Pipe:
         direction: Direction,
         begin: float,
         on_chunk: Callable[[float], None],
+        left: Callable[[bytes], bytes],
     ) -> None:
         self._on_chunk = on_chunk
+        self._left = left
         self._source = source
         self._sink = sink
         self._direction = direction
@@ -190,7 +210,7 @@ class _Pipe:
         while data:
             self._direction.wait_for_room()
             try:
-                data = self._source.recv(largest)
+                data = self._left(self._source.recv(largest))
             except OSError:
                 data = b""
             due = self._direction.due(len(data), self._begin)
@@ -228,13 +248,15 @@ def _in_thread(function, *arguments: object) -> None:
 
 
 @contextlib.contextmanager
-def running_relay(port: int, delay: float = 0.0, rate: float | None = None) -> Iterator[Relay]:
+def running_relay(
+    port: int, delay: float = 0.0, rate: float | None = None, cut_after: int | None = None
+) -> Iterator[Relay]:
     """A relay to `port` of this machine: `delay` in seconds one way, `rate` in bytes a second
-    each way.
+    each way. After `cut_after` bytes, of both directions together, both end.
 
     A `rate` of None is no limit. At the end all its connections are closed.
     """
-    relay = Relay(port, delay, rate)
+    relay = Relay(port, delay, rate, cut_after)
     relay.start()
     try:
         yield relay

@@ -22,7 +22,7 @@ from tests.trees import Place, assert_same, rsync_differences
 CHECKOUT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 
-collect_ignore = [] if IS_ROOT else ["test_as_root.py", "test_power_loss.py"]
+collect_ignore = [] if IS_ROOT else ["test_as_root.py", "test_link_down.py", "test_power_loss.py"]
 """What only root can bring about (mounts, owners, another user) is no test for anyone else."""
 
 REMOTE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

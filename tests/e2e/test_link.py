@@ -17,9 +17,22 @@ from typing import NamedTuple
 import pytest
 
 from tests import frame_relay
-from tests.e2e.conftest import Command, Ended, Script, assert_copied, eventually, is_alive
+from tests.e2e.conftest import (
+    Command,
+    Ended,
+    MakeWay,
+    Script,
+    assert_copied,
+    children,
+    command_line,
+    eventually,
+    held,
+    is_alive,
+)
 from tests.e2e.test_kill import assert_old_or_new
 from tests.frame_relay import OFFSETS, Fault, Seen
+from tests.relay import running_relay
+from tests.sshd import Sshd
 from tests.trees import File, make, noise
 
 DEEP = os.environ.get("SYNCRON_DEEP") == "1"
@@ -40,7 +53,12 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     changed = File(large[:300_000] + b"inserted" + large[300_000:], mode=0o600)
     make(
         top / "new",
-        {"d": {"a": b"new!", "b": b"same"}, "e": {"f": b"1", "g": {}}, "large": changed, "n": moved},
+        {
+            "d": {"a": b"new!", "b": b"same"},
+            "e": {"f": b"1", "g": {}},
+            "large": changed,
+            "n": moved,
+        },
     )
     return top / "new", top / "old"
 
@@ -214,3 +232,126 @@ def test_a_byte_now_and_then_is_a_sign_of_life(link: Link, direction: str) -> No
     assert (run.returncode, time.monotonic() - began < _IN_TIME) == (-signal.SIGTERM, True)
     if direction == "client":  # the helper is heard, but does not hear
         assert_in_time(link.all([dead], f"--timeout={TIMEOUT}")[0])
+
+
+def helpers_of(server: Sshd) -> list[int]:
+    """The remote helpers."""
+    return [pid for pid in children(server.pid) if "sshd" not in command_line(pid)]
+
+
+def sessions_of(server: Sshd) -> list[int]:
+    """The server's own processes for its connections."""
+    return [pid for pid in children(server.pid) if "sshd" in command_line(pid)]
+
+
+def await_gone(pids: list[int], within: float) -> None:
+    """All of ``pids`` end in time."""
+    assert eventually(lambda: not any(map(is_alive, pids)), within), pids
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> tuple[Path, Path]:
+    """A source that fills every pipe and window for a while, and a place for its copy."""
+    make(tmp_path / "src", {f"{n}": noise(1_000_000, seed=n) for n in range(60)})
+    (tmp_path / "dst").mkdir()
+    return tmp_path / "src", tmp_path / "dst"
+
+
+@pytest.mark.parametrize("who", ["local helper", "remote helper", "session"])
+@pytest.mark.parametrize("name", ["push-installed", "pull-installed"])
+def test_who_stands_still_is_given_up(
+    syncron: Command,
+    hosts: Sshd,
+    make_way: MakeWay,
+    full: tuple[Path, Path],
+    name: str,
+    who: str,
+) -> None:
+    """While content moves, so that whoever sends to it meets full pipes."""
+    way = make_way(name)
+    run = syncron.start("--json", f"--timeout={TIMEOUT}", *way.words(*full))
+    assert eventually((full[1] / ".syncron").exists)
+    local, remote = children(run.pid), helpers_of(hosts)
+    stopped = {"local helper": local, "remote helper": remote, "session": sessions_of(hosts)}[who]
+    with held(*stopped):
+        began = time.monotonic()
+        ended = syncron.end(run, within=10)
+        assert time.monotonic() - began < TIMEOUT + _IN_TIME
+        assert ended.code == 30, ended.err
+        assert "--timeout" in ended.err
+        await_gone([pid for pid in local + remote if pid not in stopped], TIMEOUT + _IN_TIME)
+    await_gone(local + remote, 5)
+    syncron.ok("--lock-wait=5", *way.words(*full))
+    assert_copied(*full)
+
+
+@pytest.mark.parametrize("name", ["local", "push-installed", "pull-installed"])
+def test_a_client_that_stands_still_holds_no_lock(
+    syncron: Command, hosts: Sshd, make_way: MakeWay, full: tuple[Path, Path], name: str
+) -> None:
+    way = make_way(name)
+    run = syncron.start("--json", f"--timeout={TIMEOUT}", *way.words(*full))
+    assert eventually((full[1] / ".syncron").exists)
+    helpers = children(run.pid) + helpers_of(hosts)
+    with held(run.pid):
+        await_gone(helpers, TIMEOUT + _IN_TIME)
+        syncron.ok(*way.words(*full))
+        assert_copied(*full)
+    ended = syncron.end(run, within=10)
+    assert ended.code in (12, 30), ended.err
+
+
+@pytest.mark.parametrize("name", ["local"])
+def test_a_run_that_was_suspended_goes_on(
+    syncron: Command, make_way: MakeWay, full: tuple[Path, Path], name: str
+) -> None:
+    """Ctrl-Z stops the client and its helpers for as long as a person likes."""
+    way = make_way(name)
+    run = syncron.start("--json", "--timeout=1", *way.words(*full))
+    assert eventually((full[1] / ".syncron").exists)
+    with held(run.pid, *children(run.pid)):
+        time.sleep(3)
+    ended = syncron.end(run)
+    assert ended.code == 0, ended.err
+    assert_copied(*full)
+
+
+def go_through(port: int, server: Sshd, home: Path) -> None:
+    """Let the user's connections to the server go through another port of this machine."""
+    known = home / "known_hosts"
+    known.write_text(server.known_hosts_line(f"[127.0.0.1]:{port}"))
+    replace = {"Port": str(port), "UserKnownHostsFile": str(known)}
+    config = server.write_config(f"through-{port}", replace=replace)
+    (home / ".ssh/config").write_text(config.read_text())
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["push-installed", "pull-installed"])
+def test_a_connection_is_cut_anywhere(
+    syncron: Command,
+    hosts: Sshd,
+    home: Path,
+    make_way: MakeWay,
+    trees: tuple[Path, Path],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """Below SSH: in its handshake, in the shell's lines, in packets of both directions."""
+    codes: Counter[int] = Counter()
+    places = range(500, 16_000, 200 if DEEP else 3000)
+    for place in places:
+        destination = tmp_path / str(place)
+        subprocess.run(["cp", "-a", trees[1], destination], check=True)
+        words = ("--delete", *make_way(name).words(trees[0], destination))
+        with running_relay(hosts.port, cut_after=place) as relay:
+            go_through(relay.port, hosts, home)
+            ended = syncron("--json", *words)
+        codes[ended.code] += 1
+        assert ended.code in (0, 12, 255), ended.err
+        assert_old_or_new(destination, trees[1], trees[0])
+        assert eventually(lambda: not helpers_of(hosts), 5)
+        go_through(hosts.port, hosts, home)
+        syncron.ok(*words)
+        assert_copied(trees[0], destination)
+    assert codes[12] and codes[255]
+    print(f"{len(places)} connections cut: {dict(codes)}")
