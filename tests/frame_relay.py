@@ -3,7 +3,8 @@
     frame_relay.py LOG WHAT DIRECTION FRAME OFFSET SECONDS ... COMMAND
 
 It runs the last argument by ``sh`` and passes bytes on. OFFSET bytes (-1, 0 or 1) from the end of
-the FRAME-th frame (from 0; -1: before all) that goes to the ``helper`` or to the ``client``, WHAT happens:
+the FRAME-th frame (from 0; -1: before all) that goes to the ``helper`` or to the ``client``, this
+WHAT happens:
 
 - ``pass``: nothing;
 - ``cut``: both directions end, as where a connection is closed;

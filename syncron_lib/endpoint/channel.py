@@ -80,12 +80,10 @@ class Channel:
             self._watching = True
             threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
-    def _rest(self) -> float:
-        """Wait for half the interval between heartbeats; the time-out after that."""
+    def _rest(self, seconds: float) -> bool:
+        """Wait; True where something was changed that this must not be longer for."""
         with self._stirred:
-            if not self._ended:
-                self._stirred.wait(_interval(self._timeout) / 2)
-            return self._timeout
+            return self._ended or self._stirred.wait(seconds)
 
     def _end(self) -> None:
         with self._stirred:
@@ -114,19 +112,19 @@ class Channel:
                     )
                 )
                 return
-            with self._stirred:
-                rest = min(_interval(timeout) / 2, min(due, first_due) - began)
-                stirred = self._ended or self._stirred.wait(rest)
+            rest = min(_interval(timeout) / 2, min(due, first_due) - began)
+            stirred = self._rest(rest)
             overslept = time.monotonic() - began - rest
             if not stirred and overslept > _STOPPED:
                 self._heard = min(self._heard + overslept, time.monotonic())
 
     def _beat(self) -> None:
         while not self._ended:
-            timeout = self._rest()
+            interval = _interval(self._timeout)
+            self._rest(interval / 2)
             # A send in progress is a sign of life itself, or is stuck and ended by the watch.
             quiet = time.monotonic() - self._sent
-            if quiet > _interval(timeout) and self._sending.acquire(blocking=False):
+            if quiet > interval and self._sending.acquire(blocking=False):
                 try:
                     if not self._ended:
                         self._send_locked(_HEARTBEAT, 0, ())

@@ -142,14 +142,15 @@ class Writing:
         found = finder.find(item.path)
         if found is None:
             raise OSError(errno.ENOENT, "it is not there")
-        fd = self._directories.open(parent)
-        current = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        # Whoever edits it just now must not get the source's time on the new content.
-        if not ledger.is_as_scanned(found.stats, stats.row(name, current)):
-            raise OSError(errno.EEXIST, "it was changed at the destination during the run")
-        ledger.adjust(current)
+        scanned = found.stats
+
+        def approve(current: os.stat_result) -> None:
+            if not ledger.is_as_scanned(scanned, stats.row(name, current)):
+                raise OSError(errno.EEXIST, "it was changed at the destination during the run")
+            ledger.adjust(current)
+
         wanted = Attributes(item.mode, item.mtime_ns, item.uid, item.gid)
-        attributes.change(fd, name, wanted, keep, now)
+        attributes.change(self._directories.open(parent), name, wanted, keep, now, approve)
         row = found.row * digest.SIZE
         value = bytes(found.node.digests[row : row + digest.SIZE])
         size = found.stats[2] if stat.S_ISREG(item.mode) else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from syncron_lib.core.merkle import Attributes, Profile
@@ -98,11 +98,18 @@ def make_special(
 
 
 def change(
-    directory_fd: int, name: bytes, attributes: Attributes, keep: Applied, now_ns: int
+    directory_fd: int,
+    name: bytes,
+    attributes: Attributes,
+    keep: Applied,
+    now_ns: int,
+    approve: Callable[[os.stat_result], None],
 ) -> None:
-    """Give an existing entry new attributes; its kind is ``attributes.mode``'s.
+    """Give an existing entry new attributes; its kind is ``attributes.mode``'s. ``approve``: is
+    given what is there just before anything is set, and raises OSError where nothing is to be.
 
-    Raises OSError; ENOTDIR or ELOOP where the entry is of another kind by now.
+    Raises OSError; ENOTDIR or ELOOP where the entry is of another kind by now, EEXIST where it is
+    edited meanwhile: an edit must not get the source's time, by which nobody would see it.
     """
     uid, gid = keep.owner_of(attributes)
     is_link = stat.S_ISLNK(attributes.mode)
@@ -111,6 +118,7 @@ def change(
         st = os.fstat(held)
         if st.st_mode & TYPE_MASK != attributes.mode & TYPE_MASK:
             raise NotADirectoryError(20, "it is of another kind by now")
+        approve(st)
         # The magic link leads to what we hold, be it a symlink, and not to whatever has the name
         # by now.
         magic = b"/proc/self/fd/%d" % held
@@ -118,7 +126,11 @@ def change(
             os.chown(magic, uid, gid)
         if keep.permissions and not is_link:
             os.chmod(magic, attributes.mode & PERMISSIONS)
-        if keep.times:
+        if keep.times and st.st_mtime_ns != attributes.mtime_ns:
+            now = os.fstat(held)
+            if (now.st_mtime_ns, now.st_size) != (st.st_mtime_ns, st.st_size):
+                raise FileExistsError(17, "it was changed at the destination during the run")
+            # RACE: an edit in this moment gets the source's time; it stays, and --verify sees it.
             os.utime(magic, ns=(now_ns, attributes.mtime_ns))
     finally:
         os.close(held)

@@ -1,13 +1,15 @@
 """Staging for a destination that has other file systems mounted in it.
 
-Publishing is a rename, which cannot lead from one file system to another. So what is to go below
-a mount point is staged in a ``.syncron`` directory at the top of that mount.
+Publishing is a rename, which cannot lead from one mount to another, even of the same file system
+(``mount --bind``). So what is to go below a mount point is staged in a ``.syncron`` directory at
+the top of that mount.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,6 +17,9 @@ from syncron_lib.core.names import split
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.ledger import Ledger
 from syncron_lib.fs.staging import Leftover, Staging
+
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+"""How the kernel writes blanks, tabs, newlines and backslashes in a path."""
 
 
 class _Mounted(NamedTuple):
@@ -32,16 +37,16 @@ class Stagings:
         self._directories = directories
         self._ledger = ledger
         self._device = os.fstat(directories.root_fd).st_dev
+        self._points = _mount_points(directories.root_fd)
         self._mounted: dict[bytes, _Mounted] = {}
         self.main = Staging(directories.root_fd)
 
     def beside(self, directory: bytes) -> Staging:
         """The staging from which can be published into the directory at this path. Raises
         OSError."""
-        device = os.fstat(self._directories.open(directory)).st_dev
-        if device == self._device:
+        top = self._top(directory)
+        if not top:
             return self.main
-        top = self._top(directory, device)
         if top not in self._mounted:
             # An interrupted run may have left something there that nobody noted.
             self._leftovers_in(self._begin(top))
@@ -55,13 +60,18 @@ class Stagings:
             directory = split(directory)[0]
         return self.main
 
-    def _top(self, directory: bytes, device: int) -> bytes:
-        """The directory that the file system ``device`` is mounted at."""
-        while True:
+    def _top(self, directory: bytes) -> bytes:
+        """The directory that what holds ``directory`` is mounted at; empty for what holds the
+        root. A file system that shows as several devices (subvolumes) has no mount points."""
+        device = os.fstat(self._directories.open(directory)).st_dev
+        if device == self._device and not self._points:
+            return b""
+        while directory and directory not in self._points:
             parent = split(directory)[0]
-            if not parent or os.fstat(self._directories.open(parent)).st_dev != device:
-                return directory
+            if os.fstat(self._directories.open(parent)).st_dev != device:
+                break
             directory = parent
+        return directory
 
     def _begin(self, top: bytes) -> Staging:
         fd = os.dup(self._directories.open(top))
@@ -81,8 +91,7 @@ class Stagings:
         found = [(self.main, left) for left in self._leftovers_in(self.main)]
         for top in dict.fromkeys(self.main.mounts):
             with contextlib.suppress(OSError):
-                device = os.fstat(self._directories.open(top)).st_dev
-                if device != self._device and self._top(top, device) == top:
+                if top and self._top(top) == top:
                     staging = self._begin(top)
                     found.extend((staging, left) for left in self._leftovers_in(staging))
         for staging, left in found:
@@ -121,3 +130,15 @@ class Stagings:
             os.utime(mounted.fd, ns=(before.st_atime_ns, before.st_mtime_ns))
         os.close(mounted.fd)
         self._ledger.touched(split(top)[0])
+
+
+def _mount_points(root_fd: int) -> frozenset[bytes]:
+    """The mount points below a root, as paths in its tree; none where the system does not tell."""
+    try:
+        root = os.readlink(b"/proc/self/fd/%d" % root_fd).rstrip(b"/") + b"/"
+        with open("/proc/self/mountinfo", "rb") as file:
+            places = [line.split(b" ")[4] for line in file]
+    except (OSError, IndexError):
+        return frozenset()
+    shown = (_ESCAPED.sub(lambda match: bytes((int(match[1], 8),)), place) for place in places)
+    return frozenset(place[len(root) :] for place in shown if place.startswith(root))

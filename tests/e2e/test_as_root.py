@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.conftest import Command, MakeWay, Script, Way, assert_copied, listing
 from tests.sshd import Sshd
-from tests.trees import File, assert_same, directory, make, noise
+from tests.trees import File, Literal, assert_same, directory, make, noise
 
 NOBODY = pwd.getpwnam("nobody")
 
@@ -90,6 +90,34 @@ def test_one_file_system(syncron: Command, way: Way, tmp_path: Path) -> None:
         assert (again["deleted"], again["bytes_transferred"]) == (0, 0)
         syncron.ok("--delete", *way.words(source, destination))
         assert_same(source / "d/mnt/inner", destination / "d/mnt/inner")
+
+
+def test_a_part_of_the_same_file_system_is_mounted_in_the_destination(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    """No rename leads into it, though by its device it is no other file system."""
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    elsewhere, mount = tmp_path / "else where", destination / "a/m n"
+    below: dict[str, Literal] = {
+        "f": b"new",
+        "big": noise(600_000),
+        "new": {"g": b"1", "deep": {"h": b"2"}},
+    }
+    make(source, {"a": {"m n": {**below, "kind": b"file"}, "moved": noise(5000)}, "top": b"3"})
+    make(elsewhere, {"f": b"older", "kind": {"was": b"directory"}, "was": noise(5000), "gone": b""})
+    make(destination, {"a": {"m n": {}}})
+    subprocess.run(["mount", "--bind", elsewhere, mount], check=True)
+    try:
+        words = ("--delete", *way.words(source, destination))
+        syncron.ok(*words)
+        assert_copied(source, destination)
+        (source / "a/m n/f").write_bytes(b"newer")
+        (source / "a/m n/big").write_bytes(noise(700_000, seed=3))
+        syncron.ok(*words)
+        assert_copied(source, destination)
+        assert sorted(os.listdir(elsewhere)) == ["big", "f", "kind", "new"]
+    finally:
+        subprocess.run(["umount", "-l", mount], check=True)
 
 
 @pytest.mark.parametrize("options", ["size=3m", "size=30m,nr_inodes=60"])

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from syncron_lib.core import digest
+from syncron_lib.core.merkle import Attributes
 from syncron_lib.endpoint.local import LocalEndpoint
+from syncron_lib.fs.attributes import Applied, change
 from syncron_lib.protocol import messages
 from tests.endpoint.driving import ask, local, start_writing
 from tests.fs.roots import file_digests, remember, scanned, settle
@@ -99,3 +101,35 @@ def test_an_edit_since_the_scan_is_not_given_the_old_digest(endpoint, root):
     assert os.stat(root / "f") == before
     with scanned(root) as again:
         assert file_digests(again.tree)[b"f"] != old
+
+
+def _edited_while_it_is_adjusted(path, mtime_ns):
+    """Adjust a file that somebody edits just after the last look, with the size it had."""
+    before = os.stat(path)
+    keep = Applied(True, True, False, False, {}, {}, 0)
+    wanted = Attributes(before.st_mode & ~0o777 | 0o640, mtime_ns, before.st_uid, before.st_gid)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        name = os.fsencode(path.name)
+        change(directory, name, wanted, keep, 0, lambda _: _edit(path, b"CONTENT"))
+    finally:
+        os.close(directory)
+    return before
+
+
+def _edit(path, content):
+    path.write_bytes(content)
+
+
+def test_an_edit_before_the_mode_is_set_keeps_its_time(root):
+    settle()
+    before = _edited_while_it_is_adjusted(root / "f", os.stat(root / "f").st_mtime_ns)
+    after = os.stat(root / "f")
+    assert after.st_mtime_ns != before.st_mtime_ns, "nobody would see the edit"
+
+
+def test_an_edit_before_the_time_is_set_keeps_its_own(root):
+    settle()
+    with pytest.raises(FileExistsError):
+        _edited_while_it_is_adjusted(root / "f", MTIME - 5)
+    assert os.stat(root / "f").st_mtime_ns > MTIME

@@ -154,7 +154,7 @@ def test_over_ssh_with_an_empty_path_there(tmp_path, options):
     assert "--remote-python" in message
 
 
-@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/dash", "/bin/sh"])
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/dash", "/bin/sh", "tcsh", "fish"])
 def test_the_command_line_is_one_for_every_shell(rsh, shell):
     speak(start(rsh(shell=shell)))
 
@@ -184,7 +184,9 @@ def test_python_below_the_home_directory(rsh, home):
     speak(start(rsh(remote_python="~/py")))
 
 
-@pytest.mark.parametrize("noise", ["Welcome to host, ", "line\n" * 40, "x" * 65000])
+@pytest.mark.parametrize(
+    "noise", ["Welcome to host, ", "line\n" * 40, "x" * 65000, "\xff\x1b[2J\x01", "syncron-"]
+)
 def test_what_a_shell_prints_before_is_passed_over(rsh, noise):
     speak(start(rsh(f"printf %s {shlex.quote(noise)}")))
 
