@@ -197,9 +197,10 @@ class LocalEndpoint:
             if request.writing or request.only is None:
                 self._lock(root, request)
         except Locked as error:
-            identity = root.identity()
+            identity, above = root.identities()
             root.close()
-            return messages.Opened(place.path, kind, False, False, identity, error.message)
+            held = error.message
+            return messages.Opened(place.path, kind, False, False, identity, held, above=above)
         except BaseException:
             root.close()
             raise
@@ -207,13 +208,15 @@ class LocalEndpoint:
         self._opened = request
         self._role = Role(request.role)
         self._phase = Phase.OPEN
+        identity, above = root.identities()
         return messages.Opened(
             place.path,
             kind,
             place.parent_missing,
             root.unmounted,
-            root.identity(),
+            identity,
             staging=root.staging,
+            above=above,
         )
 
     def _lock(self, root: Root, request: messages.Open) -> None:

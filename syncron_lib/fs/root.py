@@ -112,19 +112,28 @@ class Root:
             note = self._stem + b".holder"
             lock.acquire(self.directories.root_fd, self.path, note, holder, alone, wait, on_wait)
 
-    def identity(self) -> bytes:
-        """The same for the same directory, whichever process asks, as long as this system is up;
-        zeros where there is none."""
-        if self.directories is None:
-            return digest.UNKNOWN
+    def identities(self) -> tuple[bytes, list[bytes]]:
+        """What is the same for the same directory, whichever process asks, as long as this system
+        is up: of the root, zeros where there is none; and of the directories that it lies in."""
         try:
             with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-                system = file.read(100)
+                system = file.read(100).strip()
         except OSError:  # not Linux, or not all of it
-            return digest.UNKNOWN
-        st = os.fstat(self.directories.root_fd)
-        named = b"%s %d %d" % (system.strip(), st.st_dev, st.st_ino)
-        return hashlib.sha256(named).digest()[: digest.SIZE]
+            return digest.UNKNOWN, []
+
+        def identity(st: os.stat_result) -> bytes:
+            named = b"%s %d %d" % (system, st.st_dev, st.st_ino)
+            return hashlib.sha256(named).digest()[: digest.SIZE]
+
+        above = []
+        place = self.path
+        while place != b"/":
+            place = os.path.dirname(place)
+            with contextlib.suppress(OSError):
+                above.append(identity(os.stat(place)))
+        if self.directories is None:
+            return digest.UNKNOWN, above
+        return identity(os.fstat(self.directories.root_fd)), above
 
     def create(self, parents: bool) -> None:
         """Make a missing destination (0700 until the end of the run gives it its mode)."""

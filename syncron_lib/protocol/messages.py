@@ -156,7 +156,8 @@ class Opened(NamedTuple):
     root's parent is missing too. ``identity``: the same for the same directory, however it was
     named and by whichever helper it was opened; zeros where there is none or it is not known.
     ``held``: another run holds the root, and this is who; empty where it is open. ``staging``: an
-    interrupted run may have left something in it, which `Leftovers` will say."""
+    interrupted run may have left something in it, which `Leftovers` will say. ``above``: identities
+    of the directories that the root lies in."""
 
     path: bytes
     kind: int
@@ -165,6 +166,7 @@ class Opened(NamedTuple):
     identity: bytes = bytes(16)
     held: str = ""
     staging: bool = False
+    above: Sequence[bytes] = ()
 
 
 class Scan(NamedTuple):

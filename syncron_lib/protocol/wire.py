@@ -155,7 +155,7 @@ RULES: tuple[Rule, ...] = (
         U32,
         TEXT,
     ),
-    _rule(0x11, Opened, _H, SYSTEM_PATH, ROOT_KIND, BOOL, BOOL, DIGEST, TEXT, BOOL),
+    _rule(0x11, Opened, _H, SYSTEM_PATH, ROOT_KIND, BOOL, BOOL, DIGEST, TEXT, BOOL, ListOf(DIGEST)),
     _rule(0x12, Scan, _C, U8),
     _rule(0x13, Scanned, _H, U64, U64, U64, DIGEST, _IDS, _IDS),
     _rule(0x14, GetIgnoreFiles, _C, U32),

@@ -280,6 +280,9 @@ def open_both(
     _require_destination(opened, shown_destination, options.mkpath or into)
     if source_opened.identity == opened.identity != digest.UNKNOWN:
         raise _same_directory(source_opened.path)
+    for outer, inner in ((source_opened, opened), (opened, source_opened)):
+        if outer.identity != digest.UNKNOWN and outer.identity in inner.above:
+            raise _within(outer.path, inner.path)
     _require_free(source_opened, source)
     _require_free(opened, destination)
     return _scanned(asked_source, asked_destination, opened, shown_destination, sealing, whole=True)
@@ -348,10 +351,14 @@ def _require_apart(source: Location, destination: Location, into: bool) -> None:
         raise _same_directory(mine)
     for outer, inner in ((mine, theirs), (theirs, mine)):
         if inner.startswith(outer.rstrip(b"/") + b"/"):
-            raise RootError(
-                f"{shown(inner)} lies inside {shown(outer)}, and a tree cannot be copied into"
-                " itself. Nothing was changed; name a directory outside."
-            )
+            raise _within(outer, inner)
+
+
+def _within(outer: bytes, inner: bytes) -> RootError:
+    return RootError(
+        f"{shown(inner)} lies inside {shown(outer)}, and a tree cannot be copied into"
+        " itself. Nothing was changed; name a directory outside."
+    )
 
 
 def _same_directory(path: bytes) -> RootError:

@@ -104,7 +104,13 @@ def test_a_part_of_the_same_file_system_is_mounted_in_the_destination(
         "new": {"g": b"1", "deep": {"h": b"2"}},
     }
     make(source, {"a": {"m n": {**below, "kind": b"file"}, "moved": noise(5000)}, "top": b"3"})
-    make(elsewhere, {"f": b"older", "kind": {"was": b"directory"}, "was": noise(5000), "gone": b""})
+    older: dict[str, Literal] = {
+        "f": b"older",
+        "kind": {"was": b"directory"},
+        "was": noise(5000),
+        "gone": b"",
+    }
+    make(elsewhere, older)
     make(destination, {"a": {"m n": {}}})
     subprocess.run(["mount", "--bind", elsewhere, mount], check=True)
     try:
@@ -285,3 +291,31 @@ def test_names_of_owners_decide_between_machines(
     syncron.ok("--no-owner", "--no-group", source, f"target:{tmp_path}/other")
     assert (tmp_path / "other/named").stat().st_uid == 0
     assert_same(source, tmp_path / "other")
+
+
+@pytest.mark.parametrize("way", ["push", "pull"])
+def test_an_account_that_nobody_knows(
+    syncron: Command, hosts: Sshd, script: Script, tmp_path: Path, way: str
+) -> None:
+    """A uid without a name and without a home, on a machine whose /tmp is full, at both ends."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as top, mounted(tmp_path / "full", "size=4k"):
+        place = Path(top)
+        place.chmod(0o777)
+        (tmp_path / "full/x").write_bytes(bytes(4096))
+        source = place / "src"
+        make(source, {"a": b"1", "d": {"b": noise(300_000)}})
+        rsh = place / "rsh"
+        rsh.write_text('#!/bin/sh\nexec sh -c "$2"\n')
+        rsh.chmod(0o755)
+        both = [f"{source}", f"{place}/dst"]
+        both[way == "push"] = "host:" + both[way == "push"]
+        environment = dict.fromkeys(("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME"), None)
+        state = {"XDG_STATE_HOME": f"{top}/state", "TMPDIR": f"{tmp_path}/full", "TERM": None}
+        os.chmod(tmp_path, 0o755)
+        run = syncron.start(
+            f"--rsh={rsh}", *both, environ={**environment, **state}, user=54321, group=54321
+        )
+        ended = syncron.end(run)
+        assert (ended.code, ended.err) == (0, "")
+        assert (place / "dst/d/b").read_bytes() == noise(300_000)
+        assert not (place / "~").exists()

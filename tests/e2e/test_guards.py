@@ -208,6 +208,24 @@ def test_one_directory_by_two_ways_is_told_from_another_run(
     assert syncron(*way.words(tree, tmp_path / "other")).code == 0
 
 
+@pytest.mark.parametrize("options", [("-n",), ("--delete",)])
+def test_a_tree_is_not_copied_into_itself(
+    syncron: Command, way: Way, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Also where it is reached over SSH, by a link, or is still to be made."""
+    tree, link = tmp_path / "tree", tmp_path / "link"
+    make(tree, {"a": b"1", "sub": {"b": b"2", "deep": {"c": b"3"}}})
+    link.symlink_to(tree)
+    before = listing(tree)
+    inner = (tree / "sub", link / "sub/deep", tree / "sub/new")
+    for source, destination in [(tree, place) for place in inner] + [(inner[1], tree)]:
+        ended = syncron(*options, *way.words(source, destination))
+        assert ended.code == 3, (source, destination, ended.err)
+        assert "cannot be copied into itself. Nothing was changed" in ended.err
+    assert listing(tree) == before
+    assert syncron(*way.words(tree / "sub", tmp_path / "subway")).code == 0
+
+
 def test_two_runs_may_read_one_source(syncron: Command, tmp_path: Path) -> None:
     source = tmp_path / "src"
     make(source, {f"{number}": b"x" for number in range(1000)})

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import REMOTE_PATH, Command, Script, Way, assert_copied
-from tests.sshd import Sshd
+from tests.sshd import Sshd, running_sshd
 from tests.trees import ODD_NAMES, File, directory, make
 
 SUMMARY_FIELDS = set(
@@ -192,3 +192,62 @@ def test_a_remote_without_any_home(syncron: Command, hosts: Sshd, tmp_path: Path
     )
     assert ended.code == 0, ended.err
     assert_copied(tmp_path / "src", tmp_path / "dst")
+
+
+@pytest.mark.parametrize("direction", ["push", "pull", "relay"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_server_that_allows_one_session_a_connection(
+    syncron: Command,
+    home: Path,
+    tmp_path: Path,
+    script: Script,
+    direction: str,
+    broken: bool,
+) -> None:
+    """Also where an installed syncron does not start and the helper is sent after that."""
+    make(tmp_path / "src", {"a": b"1", "d": {"b": b"2"}})
+    installed = home / ".local/bin/syncron"
+    if broken:
+        installed.parent.mkdir(parents=True)
+        installed.write_text("#!/bin/sh\nexit 3\n")
+        installed.chmod(0o755)
+    environment = {"HOME": str(home), "PATH": REMOTE_PATH}
+    with running_sshd(tmp_path / "sshd", ["MaxSessions 1"], environment=environment) as server:
+        (home / ".ssh").mkdir(mode=0o700)
+        text = server.config.read_text().replace("Host target", "Host target other", 1)
+        (home / ".ssh/config").write_text(text)
+        source = "" if direction == "push" else "target:"
+        destination = {"push": "target:", "pull": "", "relay": "other:"}[direction]
+        words = (f"{source}{tmp_path}/src", f"{destination}{tmp_path}/dst")
+        ended = syncron(*words)
+        assert ended.code == 0, ended.err
+        assert ("Sending the helper instead" in ended.err) is broken
+        assert_copied(tmp_path / "src", tmp_path / "dst")
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "printf '%200s' welcome",
+        "printf '\\000\\377\\033[2J\\n'",
+        "head -c 60000 /dev/urandom",
+        "echo syncron-0123456789abcdef started installed",
+    ],
+)
+def test_a_shell_that_talks(syncron: Command, home: Path, tmp_path: Path, noise: str) -> None:
+    """What stands in a start-up file comes before the helper, whatever it is."""
+    make(tmp_path / "src", {"a": b"1"})
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text(f'{noise}\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
+    force = f"ForceCommand /bin/sh {wrapper}"
+    with running_sshd(tmp_path / "sshd", [force], environment={"PATH": REMOTE_PATH}) as server:
+        (home / ".ssh").mkdir(mode=0o700)
+        (home / ".ssh/config").write_text(server.config.read_text())
+        ended = syncron(tmp_path / "src", f"target:{tmp_path}/dst")
+        assert (ended.code, ended.err) == (0, "")
+        assert_copied(tmp_path / "src", tmp_path / "dst")
+        wrapper.write_text("head -c 1000000 /dev/zero | tr '\\0' x\n" + wrapper.read_text())
+        ended = syncron(tmp_path / "src", f"target:{tmp_path}/dst")
+        assert ended.code == 2
+        assert 'beginning with "xxx' in ended.err
+        assert ended.err.count("\n") == 1

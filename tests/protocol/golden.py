@@ -46,7 +46,7 @@ MESSAGES: list[Any] = [
     m.Open(
         b"~/\xff", 1, b"file", None, [b"- *.o", b"+ *"], True, False, True, True, False, 5000, "me"
     ),
-    m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True),
+    m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True, [_DIGEST]),
     m.Scan(2),
     m.Scanned(1, 2, 3, _DIGEST, [m.IdName(0, b"root")], [m.IdName(65534, b"nogroup")]),
     m.GetIgnoreFiles(7),
