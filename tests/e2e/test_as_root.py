@@ -294,28 +294,31 @@ def test_names_of_owners_decide_between_machines(
 
 
 @pytest.mark.parametrize("way", ["push", "pull"])
-def test_an_account_that_nobody_knows(
-    syncron: Command, hosts: Sshd, script: Script, tmp_path: Path, way: str
-) -> None:
+@pytest.mark.usefixtures("as_nobody")
+def test_an_account_that_nobody_knows(public: Path, tmp_path: Path, way: str) -> None:
     """A uid without a name and without a home, on a machine whose /tmp is full, at both ends."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as top, mounted(tmp_path / "full", "size=4k"):
-        place = Path(top)
-        place.chmod(0o777)
-        (tmp_path / "full/x").write_bytes(bytes(4096))
-        source = place / "src"
-        make(source, {"a": b"1", "d": {"b": noise(300_000)}})
-        rsh = place / "rsh"
-        rsh.write_text('#!/bin/sh\nexec sh -c "$2"\n')
-        rsh.chmod(0o755)
-        both = [f"{source}", f"{place}/dst"]
-        both[way == "push"] = "host:" + both[way == "push"]
-        environment = dict.fromkeys(("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME"), None)
-        state = {"XDG_STATE_HOME": f"{top}/state", "TMPDIR": f"{tmp_path}/full", "TERM": None}
-        os.chmod(tmp_path, 0o755)
-        run = syncron.start(
-            f"--rsh={rsh}", *both, environ={**environment, **state}, user=54321, group=54321
+    rsh = public / "rsh"
+    rsh.write_text('#!/bin/sh\nexec sh -c "$2"\n')
+    rsh.chmod(0o755)
+    content = noise(700_000)
+    make(public / "src", {"a": b"1", "d": {"b": content}})
+    for name in ("dst", "state"):
+        make(public / name, directory({}, owner=(54321, 54321)))
+    both = [f"{public}/src", f"{public}/dst"]
+    both[way == "push"] = "host:" + both[way == "push"]
+    with mounted(public / "full", "size=4k") as full:
+        (full / "x").write_bytes(bytes(4096))
+        done = subprocess.run(
+            ["/usr/bin/python3", "-B", public / "lib/syncron.py", f"--rsh={rsh}", *both],
+            user=54321,
+            group=54321,
+            extra_groups=[],
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin", "XDG_STATE_HOME": f"{public}/state", "TMPDIR": str(full)},
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
-        ended = syncron.end(run)
-        assert (ended.code, ended.err) == (0, "")
-        assert (place / "dst/d/b").read_bytes() == noise(300_000)
-        assert not (place / "~").exists()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (public / "dst/d/b").read_bytes() == content
+    assert not (public / "dst/~").exists()
