@@ -197,6 +197,9 @@ def require_all(
     opener = _Opener(pool, options, observer, observer.warning)
     observer.phase(Phase.CONNECT)
     pool.start((*sources[:1], destination))
+    if isinstance(destination, Local):
+        # Its helper waits for a greeting, and a person who is asked for a password takes time.
+        pool.endpoint(destination, 1)
     kinds = []
     for source in sources:
         _require_apart(source, destination, into=True)

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,6 @@ from tests.e2e.conftest import (
     children,
     command_line,
     eventually,
-    held,
     is_alive,
 )
 from tests.sshd import Sshd
@@ -229,40 +227,6 @@ def test_a_signal_ends_helpers_that_are_busy(
     assert b'"exit_code": 143' in last
     # The remote helper learns of it when it next says how far it is.
     assert eventually(lambda: not children(hosts.pid), 30)
-
-
-def _helper(sshd: Sshd) -> list[int]:
-    return [pid for pid in children(sshd.pid) if "sshd" not in command_line(pid)]
-
-
-def _session(sshd: Sshd) -> list[int]:
-    return [pid for pid in children(sshd.pid) if "sshd" in command_line(pid)]
-
-
-@pytest.mark.parametrize("who", [_helper, _session])
-@pytest.mark.parametrize("name", ["push-shipped", "pull-installed"])
-def test_a_peer_that_stops_is_given_up_in_time(
-    syncron: Command,
-    hosts: Sshd,
-    make_way: MakeWay,
-    tmp_path: Path,
-    name: str,
-    who: Callable[[Sshd], list[int]],
-) -> None:
-    way = make_way(name)
-    source, destination = tmp_path / "src", tmp_path / "dst"
-    make(source, {f"{n}": noise(100_000, seed=n) for n in range(400)})
-    destination.mkdir()
-    run = syncron.start("--json", "--timeout=2", *way.words(source, destination))
-    assert eventually((destination / ".syncron").exists)
-    with held(*who(hosts)):
-        ended = syncron.end(run, within=10)
-        assert ended.code == 30, ended.err
-        assert ended.seconds < 4.5
-        assert "--timeout" in ended.err
-    assert eventually(lambda: not children(hosts.pid), 5), "a helper outlives its client"
-    syncron.ok(*way.words(source, destination))
-    assert_copied(source, destination)
 
 
 def test_a_helper_that_never_answers_is_given_up_in_time(

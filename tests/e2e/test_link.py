@@ -42,6 +42,8 @@ WAYS = ["push", "pull"]
 TIMEOUT = 2
 _IN_TIME = 2.0
 """Seconds after the time-out in which everything has to be over."""
+_BUSY = 1.5
+"""What a machine that does several such runs at once may take longer."""
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +65,13 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return top / "new", top / "old"
 
 
-def spread(frames: list[Frame]) -> list[tuple[Frame, int]]:
-    """Each frame with all the bytes to be tried at its end; outside of the deep profile with one,
-    in turns."""
+def spread(frames: list[Frame], most: int) -> list[tuple[Frame, int]]:
+    """Each frame with all the bytes to be tried at its end. Outside of the deep profile at most so
+    many frames, with one each, in turns."""
     if DEEP:
         return [(frame, offset) for frame in frames for offset in OFFSETS]
-    return [(frame, OFFSETS[number % 3]) for number, frame in enumerate(frames)]
+    chosen = frames[:: -(-len(frames) // most)]
+    return [(frame, OFFSETS[number % 3]) for number, frame in enumerate(chosen)]
 
 
 class Run(NamedTuple):
@@ -173,7 +176,7 @@ def test_the_link_is_cut_at_every_boundary_of_a_frame(link: Link) -> None:
     """And one byte before and behind it."""
     frames = link.frames()
     assert len(frames) > 20
-    faults = [Fault("cut", *frame, offset) for frame, offset in spread(frames)]
+    faults = [Fault("cut", *frame, offset) for frame, offset in spread(frames, 36)]
     codes: Counter[int] = Counter()
     for run in link.all(faults):
         codes[run.ended.code] += 1
@@ -186,20 +189,19 @@ def assert_in_time(run: Run) -> None:
     """Both ends gave the other up by themselves."""
     assert run.ended.code == 30, run
     assert run.seen.happened is not None
-    assert run.at - run.seen.happened < TIMEOUT + _IN_TIME, run
+    assert run.at - run.seen.happened < TIMEOUT + _IN_TIME + _BUSY, run
     if run.seen.is_greeted:
         assert run.seen.ended is not None, run
-        assert run.seen.ended - run.seen.happened < TIMEOUT + _IN_TIME, run
+        assert run.seen.ended - run.seen.happened < TIMEOUT + _IN_TIME + _BUSY, run
 
 
 @pytest.mark.timeout(900)
 def test_the_link_goes_down_at_every_frame(link: Link) -> None:
     """Nothing is closed, nothing passes: both ends find out by themselves, in time."""
     frames = link.frames()
-    chosen = spread(frames) if DEEP else spread(frames)[::4]
-    faults = [Fault("hold", *frame, offset) for frame, offset in chosen]
+    faults = [Fault("hold", *frame, offset) for frame, offset in spread(frames, 10)]
     codes: Counter[int] = Counter()
-    for run in link.all(faults, f"--timeout={TIMEOUT}", at_once=5):
+    for run in link.all(faults, f"--timeout={TIMEOUT}", at_once=4):
         codes[run.ended.code] += 1
         if run.ended.code:
             assert_in_time(run)
@@ -217,21 +219,20 @@ def test_a_byte_now_and_then_is_no_greeting(link: Link) -> None:
     assert "greeting" in run.ended.err
 
 
-@pytest.mark.parametrize("direction", ["client", "helper"])
-def test_a_byte_now_and_then_is_a_sign_of_life(link: Link, direction: str) -> None:
+def test_a_byte_now_and_then_is_a_sign_of_life(link: Link) -> None:
     """In mid-frame: a slow link is none that is down, and can be ended by a signal."""
-    alive = Fault("slow", direction, 4, 1, TIMEOUT / 4)
-    dead = Fault("slow", direction, 4, 1, TIMEOUT * 4)
     options = "--json", "--delete", f"--timeout={TIMEOUT}"
-    run = link.start(alive, *options)
-    time.sleep(TIMEOUT * 2.5)
-    assert run.poll() is None, run.communicate()
-    run.send_signal(signal.SIGTERM)
+    slow = [Fault("slow", direction, 4, 1, TIMEOUT / 4) for direction in ("client", "helper")]
+    runs = [link.start(fault, *options) for fault in slow]
+    # So slow that it is as good as down.
+    assert_in_time(link.all([Fault("slow", "client", 4, 1, TIMEOUT * 4)], *options)[0])
+    time.sleep(TIMEOUT)
+    assert [run.poll() for run in runs] == [None, None]
+    for run in runs:
+        run.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    run.wait()
-    assert (run.returncode, time.monotonic() - began < _IN_TIME) == (-signal.SIGTERM, True)
-    if direction == "client":  # the helper is heard, but does not hear
-        assert_in_time(link.all([dead], f"--timeout={TIMEOUT}")[0])
+    assert [run.wait() for run in runs] == [-signal.SIGTERM] * 2
+    assert time.monotonic() - began < _IN_TIME
 
 
 def helpers_of(server: Sshd) -> list[int]:
@@ -285,7 +286,7 @@ def test_who_stands_still_is_given_up(
     assert_copied(*full)
 
 
-@pytest.mark.parametrize("name", ["local", "push-installed", "pull-installed"])
+@pytest.mark.parametrize("name", ["local", "push-installed"])
 def test_a_client_that_stands_still_holds_no_lock(
     syncron: Command, hosts: Sshd, make_way: MakeWay, full: tuple[Path, Path], name: str
 ) -> None:
@@ -301,13 +302,9 @@ def test_a_client_that_stands_still_holds_no_lock(
     assert ended.code in (12, 30), ended.err
 
 
-@pytest.mark.parametrize("name", ["local"])
-def test_a_run_that_was_suspended_goes_on(
-    syncron: Command, make_way: MakeWay, full: tuple[Path, Path], name: str
-) -> None:
+def test_a_run_that_was_suspended_goes_on(syncron: Command, full: tuple[Path, Path]) -> None:
     """Ctrl-Z stops the client and its helpers for as long as a person likes."""
-    way = make_way(name)
-    run = syncron.start("--json", "--timeout=1", *way.words(*full))
+    run = syncron.start("--json", "--timeout=1", *full)
     assert eventually((full[1] / ".syncron").exists)
     with held(run.pid, *children(run.pid)):
         time.sleep(3)
@@ -338,7 +335,7 @@ def test_a_connection_is_cut_anywhere(
 ) -> None:
     """Below SSH: in its handshake, in the shell's lines, in packets of both directions."""
     codes: Counter[int] = Counter()
-    places = range(500, 16_000, 200 if DEEP else 3000)
+    places = range(500, 16_000, 200 if DEEP else 4000)
     for place in places:
         destination = tmp_path / str(place)
         subprocess.run(["cp", "-a", trees[1], destination], check=True)
