@@ -287,7 +287,7 @@ class Bench:
         ended = self.run("--delete", self.old, self.destination)
         assert ended.code == 0, ended.err
 
-    def assert_survived(self, point: Point) -> None:
+    def assert_survived(self, point: object) -> None:
         """What holds after any end, and after the run that follows it."""
         assert self.run.left() == [], point
         try:

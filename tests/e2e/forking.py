@@ -107,6 +107,8 @@ def _serve() -> None:
 
     for module in pkgutil.walk_packages(syncron_lib.__path__, "syncron_lib."):
         importlib.import_module(module.name)
+    for library in ("pyfastcdc", "xxhash", "zstandard"):
+        importlib.import_module(library)
     # What loses its parent becomes ours, and is found there.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     answers = os.dup(1)

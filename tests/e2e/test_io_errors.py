@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Ended
-from tests.e2e.faults import DEEP, WORKLOADS, Bench, assert_nothing_deleted, spread
+from tests.e2e.faults import DEEP, WORKLOADS, Bench, Point, assert_nothing_deleted, spread
 from tests.e2e.forking import DESTINATION, SOURCE, Forked
 from tests.trees import assert_same
 
@@ -88,3 +88,41 @@ def assert_told(ended: Ended) -> None:
         summary = json.loads(ended.out.splitlines()[-1])
         assert summary["exit_code"] == ended.code
         assert ended.err or summary["errors"] or summary["warnings"], ended
+
+
+def test_directories_cannot_be_listed(forked: Forked, tmp_path: Path) -> None:
+    """Also that in which an interrupted run has left something."""
+    bench = Bench(forked, WORKLOADS["changed files"], tmp_path)
+    ends = Counter[int]()
+    for number in range(1, 14):
+        bench.reset()
+        (bench.destination / ".syncron").mkdir()
+        strace = ("-o", "/dev/null", *Point("getdents64", number).inject("error=EIO"))
+        ended = bench.run("--json", *bench.words(), who=DESTINATION, strace=strace)
+        assert_told(ended)
+        bench.assert_survived(number)
+        ends[ended.code] += 1
+    assert ends[11] and ends[23], ends
+
+
+def test_what_is_left_is_removed_though_there_is_nothing_to_do(
+    forked: Forked, tmp_path: Path
+) -> None:
+    bench = Bench(forked, WORKLOADS["changed files"], tmp_path)
+    bench.reset()
+    (bench.destination / ".syncron").mkdir()
+    bench.reset()
+    assert not (bench.destination / ".syncron").exists()
+    assert_same(bench.destination, bench.old, owner=True)
+
+
+def test_with_fsync_a_run_with_nothing_to_do_writes_through_what_others_left(
+    forked: Forked, tmp_path: Path
+) -> None:
+    bench = Bench(forked, WORKLOADS["new files"], tmp_path)
+    bench.reset()
+    trace = tmp_path / "trace"
+    strace = ("-o", str(trace), "-e", "trace=syncfs")
+    ended = bench.run("--fsync", bench.old, bench.destination, who=DESTINATION, strace=strace)
+    assert ended.code == 0, ended.err
+    assert "syncfs(" in trace.read_text()
