@@ -156,7 +156,11 @@ def summary(report: Report, errors: Sequence[dict[str, Any]] = ()) -> dict[str, 
         "match": report.match,
         "conflicts": report.conflicts,
         "warnings": report.warnings,
-        "errors": [_failure(each) for each in report.failures] + [*errors],
+        "errors": [
+            *map(_failure, report.failures),
+            *({"message": text} for text in report.unsaved),
+            *errors,
+        ],
         "exit_code": int(report.exit_code),
     }
 

@@ -151,7 +151,7 @@ class Command:
             options, connect = settings.run_options(), self._connect_options(settings, face)
             report = root(location, options, connect, face)
             face.root(replace(report, duration=time.monotonic() - start))
-            return Exit.OK
+            return report.exit_code
 
         return self._shielded(face, Report(location.shown(), ""), carry_out)
 

@@ -17,7 +17,7 @@ from syncron_lib.cli.wording import (
     summary,
     verbose_line,
 )
-from syncron_lib.core.report import Failure, Item, Phase, Report
+from syncron_lib.core.report import Cause, Failure, Item, Phase, Report
 from syncron_lib.errors import Exit, SyncronError
 
 
@@ -146,8 +146,9 @@ class TextFace:
         if self._manner.summary:
             self._say(self._label + summary(report, verify=self._manner.verify))
         self._output.flush()
-        if (sentence := _amiss(report)) is not None:
-            self._complain(sentence)
+        for sentence in (_amiss(report), *report.unsaved):
+            if sentence is not None:
+                self._complain(sentence)
 
     def root(self, report: Report) -> None:
         """The digest alone on a line, for scripts; what it is by beside it, if more is asked."""
@@ -157,6 +158,8 @@ class TextFace:
         self._output.flush()
         if self._manner.algorithm:
             self._complain(f"the root is by {report.algorithm}")
+        for sentence in report.unsaved:
+            self._complain(sentence)
 
     def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
         """The sentence, and what was done before."""
@@ -187,11 +190,16 @@ def _amiss(report: Report) -> str | None:
     files = f"{count:,} {'file' if count == 1 else 'files'}"
     if report.dry_run and count:
         return f"{files} could not be looked at (see above); a real run would leave them out."
-    if report.exit_code == Exit.PARTIAL and not count:
+    code = report.exit_code
+    if report.unsaved:  # that is said besides
+        undone = any(each.cause is Cause.ERROR for each in report.failures)
+        undone = undone or report.match is False
+        code = Exit.PARTIAL if undone else Exit.VANISHED if count else Exit.OK
+    if code == Exit.PARTIAL and not count:
         return "finished, but the two trees are not equal; run it again to see what differs."
-    if report.exit_code == Exit.PARTIAL:
+    if code == Exit.PARTIAL:
         return f"finished, but {files} could not be done (see above); the rest was."
-    if report.exit_code == Exit.VANISHED:
+    if code == Exit.VANISHED:
         return (
             f"finished, but {files} vanished or changed while being read; run it again to catch up."
         )

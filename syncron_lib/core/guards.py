@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 from syncron_lib.core.options import DeleteCap
+from syncron_lib.core.permission import EVERYTHING, Effect
 from syncron_lib.core.plan import Plan
 from syncron_lib.errors import DeleteCapRefused, GuardRefused
 
@@ -17,6 +18,7 @@ class Facts(NamedTuple):
     source_entries: int
     destination_entries: int
     destination_unmounted: bool
+    destination_may: Effect = EVERYTHING
 
 
 def check(
@@ -35,6 +37,12 @@ def check(
             " mount it, or say --allow-unmounted."
         )
     deleted = plan.deleted
+    removed = plan.moved + sum(remove.entries for remove in plan.removes)
+    if removed and Effect.REMOVE not in facts.destination_may:
+        raise GuardRefused(
+            f"With --delete, {removed} entries of {facts.destination} would go, and the account"
+            " there may not delete. Nothing was changed; leave out --delete."
+        )
     if deleted and facts.source_entries == 0 and not allow_empty_source:
         raise GuardRefused(
             f"The source {facts.source} is empty, and with --delete all {deleted} entries of"

@@ -94,6 +94,8 @@ class Report:
     conflicts: int = 0
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unsaved: list[str] = field(default_factory=list)
+    """What a side could not keep for the next run: the files are right, the exit code says it."""
     exit_code: Exit = Exit.OK
 
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from syncron_lib import __version__
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.endpoint import changed, hashes, ids, parts
 from syncron_lib.endpoint.base import RawPack
+from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.writing import Writing
-from syncron_lib.errors import FileFatal, Locked, PeerViolation, SyncronError
-from syncron_lib.fs import chunking, ignorefiles, seal
+from syncron_lib.errors import FileFatal, Locked, PeerViolation, RootError, SyncronError
+from syncron_lib.fs import ignorefiles, seal
 from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import FileHasher
 from syncron_lib.fs.incoming import Earlier
-from syncron_lib.fs.root import Choice, Root, look
+from syncron_lib.fs.reach import ANYWHERE, Reach
+from syncron_lib.fs.root import Choice, Root
 from syncron_lib.fs.send import Sender
 from syncron_lib.protocol import compression, messages, pack, wire
 from syncron_lib.protocol.messages import Message, Problem, Role, RootKind
@@ -41,23 +41,6 @@ _PROGRESS_INTERVAL = 0.1
 """Seconds between two progress frames."""
 
 
-def greeting(timeout_ms: int = 0, rate: int = 0) -> messages.Hello:
-    """What this program can do; ``rate``: how fast the other side may send."""
-    return messages.Hello(
-        messages.VERSION,
-        messages.VERSION,
-        f"syncron {__version__}",
-        ".".join(map(str, sys.version_info[:3])),
-        os.uname().nodename,
-        os.geteuid(),
-        [algorithm.name for algorithm in digest.available()],
-        compression.available(),
-        chunking.available(),
-        timeout_ms,
-        rate,
-    )
-
-
 class LocalEndpoint:
     """Carries out requests on one root at a time, in the calling thread."""
 
@@ -67,9 +50,11 @@ class LocalEndpoint:
         umask: int,
         tell: Tell = lambda _: None,
         listing_limit: int = parts.LIMIT,
+        reach: Reach = ANYWHERE,
     ) -> None:
         """``umask``: the process's; it has none while it writes (see `fs.attributes`).
         ``listing_limit``: bytes after which a listing is cut."""
+        self._reach = reach
         self.hello = greeting()
         self._environment = environment
         self._umask = umask
@@ -140,9 +125,11 @@ class LocalEndpoint:
     def handle(self, request: Message | RawPack) -> Message | list[pack.Buffer]:
         """The reply to ``request``; a pack as parts that are valid until the next call."""
         kind = wire.STORE if isinstance(request, RawPack) else type(request)
+        name = "Store" if isinstance(request, RawPack) else type(request).__name__
         if not may_come(kind, self._phase, self._role):
-            name = "Store" if isinstance(request, RawPack) else type(request).__name__
             raise PeerViolation(f"The client sent {name} out of turn.")
+        if wire.NEEDS[kind] & ~self._reach.may:
+            raise PeerViolation(f"The client sent {name}, which is not allowed to this account.")
         try:
             if isinstance(request, RawPack):
                 return self._store(request)
@@ -180,18 +167,25 @@ class LocalEndpoint:
     # --- opening and knowing --------------------------------------------------------------------
 
     def _open(self, request: messages.Open) -> messages.Opened:
-        place = look(request.path)
+        reach = self._reach
+        place = reach.look(request.path)
         kinds = {0: RootKind.MISSING, stat.S_IFDIR: RootKind.DIRECTORY, stat.S_IFREG: RootKind.FILE}
         kind = kinds.get(place.kind, RootKind.OTHER)
         usable = kind == RootKind.DIRECTORY or (
             kind == RootKind.MISSING and request.role == Role.DESTINATION
         )
+        opened = messages.Opened(place.path, kind, place.parent_missing, False, may=int(reach.may))
         if not usable:
-            return messages.Opened(place.path, kind, place.parent_missing, False)
+            return opened
+        if request.writing and not reach.may:
+            raise RootError(
+                f"{shown(request.path)} may only be read: this account is restricted by"
+                " --read-only. Nothing was changed."
+            )
         rules = RuleOptions(tuple(request.patterns), request.gitignore, request.one_file_system)
         reading = request.role == Role.SOURCE
         choice = Choice(request.only, request.alias, rules, request.trust_state, reading)
-        root = Root(place, choice, self._environment)
+        root = Root(place, choice, self._environment, reach)
         try:
             # A single file is read from under nobody's lock: it may stand beside what is written.
             if request.writing or request.only is None:
@@ -199,8 +193,7 @@ class LocalEndpoint:
         except Locked as error:
             identity, above = root.identities()
             root.close()
-            held = error.message
-            return messages.Opened(place.path, kind, False, False, identity, held, above=above)
+            return opened._replace(identity=identity, held=error.message, above=above)
         except BaseException:
             root.close()
             raise
@@ -209,14 +202,8 @@ class LocalEndpoint:
         self._role = Role(request.role)
         self._phase = Phase.OPEN
         identity, above = root.identities()
-        return messages.Opened(
-            place.path,
-            kind,
-            place.parent_missing,
-            root.unmounted,
-            identity,
-            staging=root.staging,
-            above=above,
+        return opened._replace(
+            unmounted=root.unmounted, identity=identity, staging=root.staging, above=above
         )
 
     def _lock(self, root: Root, request: messages.Open) -> None:
@@ -405,7 +392,8 @@ class LocalEndpoint:
         root, opened, profile = self.root, self._opened, self._profile
         if opened is None or profile is None or not opened.writing:
             raise PeerViolation("The client began to write without having said that it would.")
-        if root.missing:
+        made = root.missing
+        if made:
             root.create(opened.parents)
             self._lock(root, opened)
         self._writing = Writing(
@@ -416,6 +404,8 @@ class LocalEndpoint:
             request,
             self._umask,
             Earlier(self._olds(), root.chunk_lists),
+            self._reach.may,
+            made,
         )
         self._phase = Phase.WRITING
         return messages.Leftovers(self._writing.leftovers())
@@ -482,9 +472,9 @@ class LocalEndpoint:
 
     def _save(self, gone: Sequence[bytes] = (), durable: bool = False) -> None:
         """Keep what is known. That it cannot be kept costs the next run time, and no file."""
-        warning = self.root.save(gone, durable)
-        if warning is not None:
-            self._tell(messages.Notice(warning))
+        unsaved = self.root.save(gone, durable)
+        if unsaved is not None:
+            self._tell(messages.Notice(*unsaved))
         self._warn()
 
     def _close(self, _request: messages.Close) -> messages.Done:

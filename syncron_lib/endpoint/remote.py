@@ -12,7 +12,7 @@ from typing import Any, Optional
 from syncron_lib.core.names import shown
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.channel import Channel
-from syncron_lib.endpoint.local import greeting
+from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.errors import (
     ConnectionLost,
     Exit,
@@ -27,6 +27,8 @@ from syncron_lib.protocol.wire import PACK, STORE, Sender
 from syncron_lib.transport.stream import ByteStream
 
 OnProgress = Callable[[messages.Progress], None]
+_UNSAVED = 9
+"""A helper says it once a root; one that says it for ever does not fill the memory."""
 _LAST_WORDS = 0.8
 """Seconds to wait for what the helper said before it went. Short, because a signal during
 paramiko's send looks like a lost connection too, and nobody waits long after a signal."""
@@ -70,6 +72,8 @@ class RemoteEndpoint:
         self._failure: Optional[SyncronError] = None
         self.on_progress: OnProgress = _ignore
         self.on_warning: Callable[[str], None] = _ignore
+        self.unsaved: list[str] = []
+        """What the helper could not keep for the next run, for people."""
         try:
             # Where it has ended already, what it said before tells more than that we could not.
             with contextlib.suppress(ConnectionLost):
@@ -165,7 +169,11 @@ class RemoteEndpoint:
                 self.on_progress(message)
                 return
             if isinstance(message, messages.Notice):
-                self.on_warning(f"{self._whom}: {_peer_text(message.text)}")
+                text = f"{self._whom}: {_peer_text(message.text)}"
+                if message.unsaved:
+                    self.unsaved = [*self.unsaved[:_UNSAVED], text]
+                else:
+                    self.on_warning(text)
                 return
             if isinstance(message, messages.Failed):
                 raise self._failed(message)

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import split
+from syncron_lib.core.permission import EVERYTHING, THERE_ALREADY, Effect
 from syncron_lib.endpoint.base import Buffer
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.errors import FileFatal, PeerViolation
 from syncron_lib.fs import attributes, stats
+from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.durable import write_through
 from syncron_lib.fs.hashing import FileHasher, Finder
@@ -42,8 +44,13 @@ class Writing:
         request: messages.Begin,
         umask: int,
         earlier: Earlier,
+        may: Effect = EVERYTHING,
+        made: bool = False,
     ) -> None:
-        """``umask``: the process's, which has none until `close`."""
+        """``umask``: the process's, which has none until `close`. ``may``: what may be done to the
+        tree; it is kept here and below, entry by entry. ``made``: the root itself is new."""
+        self._may = may
+        self._made = made
         self._directories = directories
         self._umask = umask
         self._keep = attributes.applied(
@@ -51,7 +58,7 @@ class Writing:
         )
         self._ledger = Ledger(tree, directories)
         self._stagings = Stagings(directories, self._ledger)
-        self._removal = Removal(directories, self._ledger)
+        self._removal = Removal(directories, self._ledger, may)
         self._receiver = Receiver(
             directories,
             self._ledger,
@@ -60,8 +67,9 @@ class Writing:
             algorithm,
             self._keep,
             earlier,
-            request.in_place,
+            request.in_place and Effect.CHANGE in may,
             request.durable,
+            may,
         )
         self.durable = request.durable
         # What is created gets exactly the mode that it is created with.
@@ -129,6 +137,9 @@ class Writing:
                 wanted = Attributes(item.mode, item.mtime_ns, item.uid, item.gid)
                 self._ledger.directory_attributes[item.path] = wanted
                 continue
+            if Effect.CHANGE not in self._may:
+                problems.append(Problem(item.path, THERE_ALREADY, False))
+                continue
             try:
                 self._adjust(item, finder, now)
                 done += 1
@@ -190,7 +201,11 @@ class Writing:
             if path or whole:
                 try:
                     fd = self._directories.open(path)
-                    attributes.change_directory(fd, wanted[path], self._keep, now)
+                    keep = self._keep
+                    is_new = self._ledger.is_new(path) if path else self._made
+                    if Effect.CHANGE not in self._may and not is_new:
+                        keep = self._kept_of_old(path, fd, wanted[path])
+                    attributes.change_directory(fd, wanted[path], keep, now)
                 except OSError as error:
                     problems.append(_unset(path, error))
         return problems
@@ -215,6 +230,27 @@ class Writing:
         finally:
             for fd in places.values():
                 os.close(fd)
+
+    def _kept_of_old(self, path: bytes, fd: int, wanted: Attributes) -> Applied:
+        """What a directory that was there before may be given, where nothing there may be changed:
+        another time, if it has got one by what this run added to it. Raises OSError where more is
+        wanted than that."""
+        keep = self._keep
+        st = os.fstat(fd)
+        uid, gid = keep.owner_of(wanted)
+        added_to = self._ledger.is_touched(path)
+        if not path:  # staging came and went in it
+            added_to = added_to or st.st_mtime_ns != self._ledger.tree.root.attributes.mtime_ns
+        if (
+            (keep.permissions and stat.S_IMODE(st.st_mode) != keep.mode_of(wanted))
+            or uid not in (-1, st.st_uid)
+            or gid not in (-1, st.st_gid)
+            or (keep.times and not added_to and st.st_mtime_ns != wanted.mtime_ns)
+        ):
+            raise FileExistsError(errno.EEXIST, "only new names may be added there")
+        return keep._replace(
+            permissions=False, owner=False, group=False, times=keep.times and added_to
+        )
 
     def close(self) -> None:
         """Let go of what is half done; it stays staged."""

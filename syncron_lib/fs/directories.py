@@ -32,8 +32,10 @@ class Directories:
     been opened, never to be closed by the caller.
     """
 
-    def __init__(self, root_fd: int) -> None:
+    def __init__(self, root_fd: int, alters: bool = True) -> None:
+        """``alters``: directories that are there may be made writable."""
         self.root_fd = root_fd
+        self._alters = alters
         self._held: OrderedDict[bytes, int] = OrderedDict()
 
     def open(self, path: bytes) -> int:
@@ -72,7 +74,7 @@ class Directories:
         """The same for a directory about to be changed, made writable if it is its owner's to
         do; the run puts its mode back at the end, with the directory's other attributes."""
         fd = self.open(path)
-        if os.geteuid() != 0:
+        if self._alters and os.geteuid() != 0:
             mode = os.fstat(fd).st_mode
             if mode & 0o300 != 0o300:
                 os.fchmod(fd, mode & 0o7777 | 0o700)
@@ -94,8 +96,3 @@ class Directories:
             _, fd = self._held.popitem()
             with contextlib.suppress(OSError):  # nothing was written by it
                 os.close(fd)
-
-
-def open_directory_at(path: bytes) -> int:
-    """Descriptor of a root. The way *to* a root may hold symlinks: the user named it."""
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -109,6 +109,7 @@ class Incoming:
         """Begin a file with its first part, or go on where an interrupted run was. None where
         what it is to be put together from is not as it was."""
         path = pack.path
+        self._publisher.require_allowed(path, replace)
         old = None
         target = None if pack.offset else self._target(path, replace)
         if isinstance(pack, Delta) or target is not None:

@@ -104,6 +104,10 @@ class Ledger:
         """Whether this run did something in the directory ``path``."""
         return path in self._written
 
+    def is_new(self, path: bytes) -> bool:
+        """Whether this run made the directory ``path``."""
+        return path in self._new
+
     def removed(self, path: bytes, is_directory: bool) -> None:
         """The entry at ``path`` is gone."""
         self.touched(split(path)[0])

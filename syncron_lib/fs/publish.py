@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 
 from syncron_lib.core.names import split
+from syncron_lib.core.permission import EVERYTHING, IN_ITS_PLACE, THERE_ALREADY, Effect
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.fs import stats
 from syncron_lib.fs.directories import Directories
@@ -17,6 +18,9 @@ from syncron_lib.fs.removal import Removal
 from syncron_lib.fs.staging import Staging
 from syncron_lib.fs.stats import StatRow
 
+_NEVER_SURE = "the file system there cannot give a name without perhaps replacing what has it"
+_NOREPLACE = 1
+"""``RENAME_NOREPLACE`` of renameat2(2)."""
 _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS))
 
 
@@ -29,9 +33,11 @@ class Publisher:
         ledger: Ledger,
         removal: Removal,
         before_replacing: Callable[[bytes, int, Staging], None],
+        may: Effect = EVERYTHING,
     ) -> None:
         """``before_replacing``: called with an entry's path, its directory's descriptor and the
         staging there, just before something else gets its name."""
+        self._may = may
         self._before_replacing = before_replacing
         self._directories = directories
         self._ledger = ledger
@@ -43,10 +49,18 @@ class Publisher:
         found = self._finder.find(path)
         return None if found is None else found.stats
 
+    def require_allowed(self, path: bytes, replace: bool) -> None:
+        """Raise OSError where what is at ``path`` may not give way, or become another."""
+        if replace and Effect.REMOVE not in self._may and self.scanned(path) is not None:
+            raise FileExistsError(errno.EEXIST, IN_ITS_PLACE)
+        if Effect.CHANGE not in self._may and self.scanned(path) is not None:
+            raise FileExistsError(errno.EEXIST, THERE_ALREADY)
+
     def publish(
         self, path: bytes, staging: Staging, temporary: bytes, replace: bool, written: Written
     ) -> None:
         """Give the entry ``temporary`` its name. ``replace``: one of another kind may go."""
+        self.require_allowed(path, replace)
         parent, name = split(path)
         parent_fd = self._directories.open_writable(parent)
         scanned = self.scanned(path)
@@ -56,7 +70,7 @@ class Publisher:
             parent_fd = self._directories.open_writable(parent)
             scanned = None
         if scanned is None:
-            link_new(staging.fd, temporary, parent_fd, name)
+            link_new(staging.fd, temporary, parent_fd, name, Effect.CHANGE not in self._may)
         else:
             current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if not self._ledger.is_as_scanned(scanned, stats.row(name, current)):
@@ -71,10 +85,13 @@ class Publisher:
         self, path: bytes, staging: Staging, staged: bytes, replace: bool
     ) -> None:
         """Give the staged directory its name; what appeared there since the scan is kept."""
+        self.require_allowed(path, replace)
         parent, name = split(path)
         parent_fd = self._directories.open_writable(parent)
         self.make_way(path, parent_fd, name, replace)
         parent_fd = self._directories.open_writable(parent)
+        if Effect.CHANGE not in self._may and rename_new(staging.fd, staged, parent_fd, name):
+            return
         # rename(2) replaces nothing but an empty directory here.
         os.rename(staged, name, src_dir_fd=staging.fd, dst_dir_fd=parent_fd)
 
@@ -99,9 +116,9 @@ class Publisher:
             os.unlink(name, dir_fd=parent_fd)
 
 
-def link_new(source: int, old: bytes, target: int, new: bytes) -> None:
+def link_new(source: int, old: bytes, target: int, new: bytes, never_replace: bool = False) -> None:
     """Move a file to a name that nothing has. A link fails where a rename would replace what
-    appeared meanwhile."""
+    appeared meanwhile. ``never_replace``: fail where that cannot be ruled out."""
     try:
         os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     except FileExistsError:
@@ -109,7 +126,12 @@ def link_new(source: int, old: bytes, target: int, new: bytes) -> None:
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # RACE: without hard links, what appears at this very moment is replaced.
+        if rename_new(source, old, target, new):
+            return
+        if never_replace:
+            raise OSError(errno.EOPNOTSUPP, _NEVER_SURE) from None
+        # RACE: with neither hard links nor such a rename, what appears at this very moment is
+        # replaced.
         os.rename(old, new, src_dir_fd=source, dst_dir_fd=target)
     else:
         try:
@@ -117,6 +139,25 @@ def link_new(source: int, old: bytes, target: int, new: bytes) -> None:
         except OSError:
             os.unlink(new, dir_fd=target)
             raise
+
+
+def rename_new(source: int, old: bytes, target: int, new: bytes) -> bool:
+    """Rename to a name that nothing has; False where the system or file system has no such call.
+    Raises OSError."""
+    try:
+        import ctypes
+
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (ImportError, OSError, AttributeError):
+        return False
+    if call(source, ctypes.c_char_p(old), target, ctypes.c_char_p(new), _NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS):
+        return False
+    if number == errno.EEXIST:
+        raise _appeared()
+    raise OSError(number, os.strerror(number))
 
 
 def _edited() -> OSError:

@@ -18,6 +18,7 @@ from typing import NamedTuple, Optional, Union
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, shown, split
+from syncron_lib.core.permission import EVERYTHING, Effect
 from syncron_lib.core.table import TYPE_MASK, Table
 from syncron_lib.errors import FileFatal, PeerViolation
 from syncron_lib.fs import attributes, stats
@@ -69,15 +70,16 @@ class Receiver:
         earlier: Earlier,
         in_place: bool,
         durable: bool,
+        may: Effect = EVERYTHING,
     ) -> None:
         """``in_place``: files that are there are written to, not replaced. ``durable``: nothing
-        gets its name before it is on the disk."""
+        gets its name before it is on the disk. ``may``: what may be done to the tree."""
         self._directories = directories
         self._ledger = ledger
         self._stagings = stagings
         self._arrivals = Arrivals(stagings, algorithm)
         self.contents = Contents(directories, ledger, self._arrivals, algorithm)
-        self._publisher = Publisher(directories, ledger, removal, self.contents.set_aside)
+        self._publisher = Publisher(directories, ledger, removal, self.contents.set_aside, may)
         self._algorithm = algorithm
         self._keep = keep
         self._files: dict[bytes, bool] = {}
@@ -389,6 +391,7 @@ class Receiver:
         self, path: bytes, table: Table, row: int, data: Optional[memoryview], replace: bool
     ) -> None:
         """Publish one entry of a directory that is there already."""
+        self._publisher.require_allowed(path, replace)
         attributes_ = Attributes(
             table.modes[row], table.mtimes[row], table.uids[row], table.gids[row]
         )

@@ -6,6 +6,7 @@ import errno
 import os
 
 from syncron_lib.core.names import join, split
+from syncron_lib.core.permission import EVERYTHING, Effect
 from syncron_lib.core.table import PROBLEM
 from syncron_lib.fs import stats
 from syncron_lib.fs.directories import Directories
@@ -22,7 +23,8 @@ class Removal:
     the directories above.
     """
 
-    def __init__(self, directories: Directories, ledger: Ledger) -> None:
+    def __init__(self, directories: Directories, ledger: Ledger, may: Effect = EVERYTHING) -> None:
+        self._may = may
         self._directories = directories
         self._ledger = ledger
         self._finder = Finder(ledger.tree)
@@ -36,6 +38,9 @@ class Removal:
         """Remove the entry at ``path`` with all below. Problems are noted, not raised."""
         found = self._finder.find(path)
         if found is None:
+            return
+        if Effect.REMOVE not in self._may:
+            self._problem(path, "may not be deleted")
             return
         if not is_directory(found.stats[1]):
             self._unlink(found.node.path, found.stats)

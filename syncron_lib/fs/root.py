@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
@@ -14,45 +13,19 @@ from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import PRIVATE, shown, split
 from syncron_lib.core.options import RuleOptions
+from syncron_lib.core.permission import Effect
 from syncron_lib.core.rules import RuleSet
-from syncron_lib.errors import FileFatal, RootError, StateUnusable
+from syncron_lib.errors import FileFatal, StateUnusable
 from syncron_lib.fs import ignorefiles, lock, seal
 from syncron_lib.fs.changes import Change, changes
 from syncron_lib.fs.chunklists import ChunkLists
-from syncron_lib.fs.directories import Directories, open_directory_at
+from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
+from syncron_lib.fs.reach import ANYWHERE, Place, Reach
 from syncron_lib.fs.scan import OnProgress, Subject
-from syncron_lib.fs.state import State, file_stem, state_directory
+from syncron_lib.fs.state import NewerState, NoRoom, State, file_stem, state_directory
 from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.fs.walk import Walk, processors
-
-
-class Place(NamedTuple):
-    """What stands at a path. ``kind``: ``st_mode`` type bits, 0 where there is nothing."""
-
-    path: bytes
-    kind: int
-    parent_missing: bool
-
-
-def look(path: bytes) -> Place:
-    """Resolve a root as the user wrote it: relative to the home directory, ``~`` expanded."""
-    if not path.startswith(b"/"):
-        home = os.path.expanduser(b"~")
-        if not os.path.isabs(home):
-            home = b"/"
-        expanded = os.path.expanduser(path) if path.startswith(b"~") else path
-        path = os.path.join(home, expanded)
-    real = os.path.realpath(path)
-    try:
-        kind = stat.S_IFMT(os.stat(real).st_mode)
-    except FileNotFoundError:
-        return Place(real, 0, not os.path.isdir(os.path.dirname(real)))
-    except OSError as error:
-        raise RootError(
-            f"{shown(path)} cannot be looked at ({error.strerror}); check the path."
-        ) from None
-    return Place(real, kind, False)
 
 
 class Choice(NamedTuple):
@@ -66,21 +39,33 @@ class Choice(NamedTuple):
     """The root is a source."""
 
 
+class Unsaved(NamedTuple):
+    """That what is known could not be kept, for people. ``grave``: it will not be next time either,
+    unless somebody does something about it."""
+
+    text: str
+    grave: bool
+
+
 class Root:
     """An open root. A missing destination is open too, and empty."""
 
-    def __init__(self, place: Place, choice: Choice, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        choice: Choice,
+        environment: Mapping[str, str],
+        reach: Reach = ANYWHERE,
+    ) -> None:
         self.path = place.path
+        self._reach = reach
         self.choice = choice
         self.missing = place.kind == 0
         self.processes = 1
         """How many a scan may use."""
-        self._state_directory = state_directory(environment)
-        self.state: Optional[State] = None
-        self._stem = os.path.join(self._state_directory, file_stem(place.path, choice.only or b""))
-        # A run over a single file is quicker without: one file is hashed, no tree is.
-        if choice.only is None:
-            self.state = State(self._stem + b".db")
+        self._stem = b""
+        """Path, without ending, of what is kept of this root; empty where nothing can be."""
+        self.state = self._open_state(environment)
         self.rules = RuleSet.compile(choice.rules)
         self.directories: Optional[Directories] = None
         if not self.missing:
@@ -97,9 +82,29 @@ class Root:
         """The digests of the state are of the profile that the root is sealed for."""
         self.unmounted = self._is_unmounted()
 
+    def _open_state(self, environment: Mapping[str, str]) -> Optional[State]:
+        choice = self.choice
+        state: Optional[State] = None
+        try:
+            directory = state_directory(environment)
+            self._stem = os.path.join(directory, file_stem(self.path, choice.only or b""))
+            # A run over a single file is quicker without: one file is hashed, no tree is.
+            if choice.only is None:
+                state = State(self._stem + b".db")
+        except NewerState:
+            raise
+        except StateUnusable as error:
+            if self._reach.may and not isinstance(error, NoRoom):
+                raise
+            # Where all is read-only, an account may have no place for it.
+            if choice.only is None:
+                state = State(None, error.message)
+        return state
+
     def _open(self) -> None:
         try:
-            self.directories = Directories(open_directory_at(self.path))
+            fd = self._reach.open(self.path)
+            self.directories = Directories(fd, alters=Effect.CHANGE in self._reach.may)
         except OSError as error:
             raise FileFatal(
                 f"The root {shown(self.path)} cannot be opened ({error.strerror});"
@@ -109,7 +114,7 @@ class Root:
     def lock(self, holder: str, alone: bool, wait: float, on_wait: Callable[[], None]) -> None:
         """Take the lock; see `fs.lock`. A missing root is locked once it is made."""
         if self.directories is not None:
-            note = self._stem + b".holder"
+            note = self._stem + b".holder" if self._stem else os.fsencode(os.devnull)
             lock.acquire(self.directories.root_fd, self.path, note, holder, alone, wait, on_wait)
 
     def identities(self) -> tuple[bytes, list[bytes]]:
@@ -138,9 +143,7 @@ class Root:
     def create(self, parents: bool) -> None:
         """Make a missing destination (0700 until the end of the run gives it its mode)."""
         try:
-            if parents:
-                os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            os.mkdir(self.path, 0o700)
+            self._reach.create(self.path, parents)
         except OSError as error:
             raise FileFatal(
                 f"The destination {shown(self.path)} cannot be made ({error.strerror})."
@@ -259,11 +262,13 @@ class Root:
 
     # --- remembering --------------------------------------------------------------------------
 
-    def save(self, gone: Sequence[bytes] = (), durable: bool = False) -> Optional[str]:
-        """Keep what is known for the next run, ``durable``: on the disk; a warning where that
+    def save(self, gone: Sequence[bytes] = (), durable: bool = False) -> Optional[Unsaved]:
+        """Keep what is known for the next run, ``durable``: on the disk; what to tell where that
         failed."""
         state = self.state
         if state is None or self.directories is None:
+            return None
+        if state.unkept and not self._reach.may:
             return None
         key = "ignore_files" if self.choice.reading else "source_ignore_files"
         values = {
@@ -286,9 +291,13 @@ class Root:
                     raise
                 self._save(state, gone, values, durable)
         except (sqlite3.Error, StateUnusable) as error:
-            return (
-                f"The state of {shown(self.path)} could not be saved ({error});"
-                " the next run will read more than it need."
+            where = shown(os.path.dirname(self._stem)) or "the state directory"
+            return Unsaved(
+                f"The state of {shown(self.path)} could not be saved ({str(error).rstrip('.')});"
+                f" see that {where} has room. The files are right, and the next run will read more"
+                " than it need.",
+                # Whoever holds it is saving the same.
+                grave=bool(self._reach.may) and "locked" not in str(error),
             )
         self._gone = []
         return None

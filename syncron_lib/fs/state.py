@@ -1,7 +1,9 @@
 """What is remembered of a root between runs: one SQLite file a root, one row a directory.
 
 State is a cache: lost or damaged it costs time, never a file. A damaged file is set aside and
-begun anew; one written by a newer version is left alone and ends the run.
+begun anew; one written by a newer version, or that may not be written to, is left alone and ends
+the run. Where there is no room for one, the run goes on with what it keeps in memory, and tells in
+the end that it was not saved.
 
 A row's key is the directory's path with NUL for the slash: sorted by it, rows come in the order
 of a depth-first walk, so that a scan reads them as one stream beside its own walk.
@@ -10,6 +12,7 @@ of a depth-first walk, so that a scan reads them as one stream beside its own wa
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import sqlite3
@@ -48,6 +51,10 @@ _ALL = (
 _ONE = _ALL.replace("ORDER BY key", "WHERE key=?")
 _CHUNK_KEYS = "SELECT key FROM chunks"
 _BELOW = _ALL.replace("ORDER BY key", "WHERE key>=? AND key<? ORDER BY key")
+
+
+_PAGE = 16384
+_BEGINNING = f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;"
 
 
 class Row(NamedTuple):
@@ -89,16 +96,49 @@ class ChunkRow(NamedTuple):
         return zlib.crc32(self.marks, zlib.crc32(self.sizes, zlib.crc32(self.content + head)))
 
 
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+class NewerState(StateUnusable):
+    """The state is of a newer version."""
+
+
+class NoRoom(StateUnusable):
+    """There is no room for a state."""
+
+
 def _is_about_access(error: sqlite3.DatabaseError) -> bool:
     """Whether SQLite could not get at the file, as against disliking what is in it."""
     words = ("unable to open", "readonly", "full", "locked", "I/O")
     return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in words)
 
 
+def _is_about_room(error: sqlite3.DatabaseError, path: bytes) -> bool:
+    """Whether SQLite had no room beside the file at ``path``. Of a quota, or of inodes that are
+    used up, it says no more than that it could not."""
+    if not _is_about_access(error) or "locked" in str(error) or "readonly" in str(error):
+        return False
+    if "full" in str(error):
+        return True
+    probe = path + b".probe"
+    try:
+        fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as refusal:
+        return refusal.errno in _NO_ROOM
+    try:
+        os.write(fd, bytes(_PAGE))
+        return False
+    except OSError as refusal:
+        return refusal.errno in _NO_ROOM
+    finally:
+        os.close(fd)
+        os.unlink(probe)
+
+
 def state_directory(environment: Mapping[str, str]) -> bytes:
     """``$XDG_STATE_HOME/syncron``, by the XDG base directory rules; created 0700 if missing.
 
-    Raises StateUnusable where there is no such place or it cannot be made.
+    Raises StateUnusable where there is no such place or it cannot be made; `NoRoom`.
     """
     base = environment.get("XDG_STATE_HOME", "")
     if not os.path.isabs(base):  # the specification says to ignore relative ones
@@ -112,7 +152,8 @@ def state_directory(environment: Mapping[str, str]) -> bytes:
     try:
         _make_private(directory)
     except OSError as error:
-        raise StateUnusable(
+        kind = NoRoom if error.errno in _NO_ROOM else StateUnusable
+        raise kind(
             f"The state directory {shown(directory)} cannot be made ({error.strerror});"
             " make it writable or set XDG_STATE_HOME."
         ) from None
@@ -136,6 +177,12 @@ def _make_private(directory: bytes) -> None:
             os.mkdir(each, 0o700)
 
 
+def _in_memory() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    db.executescript(_BEGINNING)
+    return db
+
+
 def file_stem(root: bytes, scope: bytes = b"") -> bytes:
     """Name, without ending, of the files that belong to a root. ``root``: its real path;
     ``scope``: the one entry of it that a run is over, if it is."""
@@ -157,24 +204,42 @@ def _range(top: bytes) -> tuple[bytes, bytes]:
 class State:
     """The open state of one root."""
 
-    def __init__(self, path: bytes) -> None:
-        """Open or create the file at ``path``; `StateUnusable` if it is newer or not writable."""
-        self.path = path
+    def __init__(self, path: Optional[bytes], why: str = "") -> None:
+        """Open or create the file at ``path``; `StateUnusable` if it is newer or not writable.
+        None: in memory only, ``why`` is for people."""
+        self.path = path or b""
+        self.unkept = why
+        """Why nothing can be saved; empty where it can, or where nobody expects it."""
         self.warnings: list[str] = []
         self.damaged = False
         """Rows were left out. Where they lie, SQLite may not find others, or again."""
         self.emptied = False
         """What was read before is kept no longer."""
+        if path is None:
+            self._db = _in_memory()
+            return
         try:
             self._db = self._opened()
         except sqlite3.DatabaseError as error:
             if _is_about_access(error):
-                raise self._unusable(error) from None
+                self._db = self._stand_in(error)
+                return
             self._set_aside()
-            try:
-                self._db = self._opened()
-            except sqlite3.DatabaseError as error:
-                raise self._unusable(error) from None
+            self._db = self._anew()
+
+    def _anew(self) -> sqlite3.Connection:
+        try:
+            return self._opened()
+        except sqlite3.DatabaseError as error:
+            return self._stand_in(error)
+
+    def _stand_in(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """What is used where there is no room for the file; raises `StateUnusable` where it is
+        something else that is wrong with it."""
+        if not _is_about_room(error, self.path):
+            raise self._unusable(error) from None
+        self.unkept = str(error)
+        return _in_memory()
 
     def _unusable(self, error: sqlite3.Error) -> StateUnusable:
         return StateUnusable(
@@ -189,7 +254,7 @@ class State:
         try:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
-                raise StateUnusable(
+                raise NewerState(
                     f"The state file {shown(self.path)} was written by a newer syncron"
                     f" (state version {version}, this one knows {VERSION}); use that version,"
                     " or remove the file: nothing but time is lost."
@@ -197,8 +262,10 @@ class State:
             # Losing state in a power cut costs a rescan; waiting for the disk costs every run.
             db.execute("PRAGMA synchronous=OFF")
             if version == 0:
-                db.execute("PRAGMA page_size=16384")
-                db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+                db.execute(f"PRAGMA page_size={_PAGE}")
+                db.executescript(_BEGINNING)
+            elif not os.access(self.path, os.W_OK):
+                raise sqlite3.OperationalError("it is readonly")
             db.execute("SELECT value FROM meta LIMIT 1").fetchone()
             db.execute("SELECT checksum FROM directory LIMIT 1").fetchone()
         except UnicodeDecodeError as error:
@@ -228,16 +295,15 @@ class State:
         """Set the file aside because something in it is damaged, and begin anew."""
         self._set_aside()
         self.damaged, self.emptied = False, True
-        try:
-            self._db = self._opened()
-        except sqlite3.DatabaseError as error:
-            raise self._unusable(error) from None
+        self._db = self._anew()
 
     def get(self, key: str) -> bytes:
         """A remembered value; ``b""`` where there is none."""
         try:
             row = self._db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if _is_about_access(error):
+                raise self._unusable(error) from None
             self.reset()
             return b""
         return bytes(row[0]) if row and isinstance(row[0], (bytes, memoryview)) else b""
@@ -309,8 +375,11 @@ class State:
         for the disk.
 
         Raises sqlite3.DatabaseError. Full disk, read-only: what was kept before stays. Damage:
-        the file is set aside, and the next save begins anew.
+        the file is set aside, and the next save begins anew. Raises `NoRoom` where there is no
+        file.
         """
+        if self.unkept:
+            raise NoRoom(self.unkept)
         db = self._db
         if durable:
             db.execute("PRAGMA synchronous=EXTRA")

@@ -13,9 +13,11 @@ from typing import Any, NoReturn, Optional, Union
 
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.channel import Channel
-from syncron_lib.endpoint.local import LocalEndpoint, greeting
+from syncron_lib.endpoint.greeting import greeting
+from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.errors import ConnectionLost, Exit, PeerViolation, SyncronError
 from syncron_lib.fs.directories import raise_descriptor_limit
+from syncron_lib.fs.reach import ANYWHERE, Reach
 from syncron_lib.protocol import messages, wire
 from syncron_lib.protocol.frames import Header
 from syncron_lib.protocol.wire import PACK, STORE, Sender
@@ -38,10 +40,12 @@ _Frame = Optional[tuple[Header, bytearray]]
 class _Service:
     """One conversation."""
 
-    def __init__(self, stream: ByteStream, environment: Mapping[str, str], umask: int) -> None:
+    def __init__(
+        self, stream: ByteStream, environment: Mapping[str, str], umask: int, reach: Reach
+    ) -> None:
         self._environment = environment
         self._channel = Channel(stream, "the client", _UNGREETED_TIMEOUT)
-        self._endpoint = LocalEndpoint(environment, umask, self._tell)
+        self._endpoint = LocalEndpoint(environment, umask, self._tell, reach=reach)
         self._frames: queue.Queue[_Frame | SyncronError] = queue.Queue(_QUEUED)
         self._abandoned = False
         """Nobody listens any more; long work ends when it next has something to tell."""
@@ -125,27 +129,51 @@ def _request(header: Header, payload: bytearray) -> Any:
     return wire.decode(header.kind, payload, Sender.CLIENT)
 
 
-def serve(stream: ByteStream, environment: Optional[Mapping[str, str]] = None) -> int:
+def serve(
+    stream: ByteStream,
+    environment: Optional[Mapping[str, str]] = None,
+    reach: Reach = ANYWHERE,
+) -> int:
     """Serve one client over ``stream``; the exit code for the process."""
     gc.set_threshold(_RARELY)
     raise_descriptor_limit()
     umask = os.umask(0)  # there is no way to ask for it without setting it
     os.umask(umask)
     try:
-        return int(
-            _Service(stream, os.environ if environment is None else environment, umask).run()
-        )
+        given = os.environ if environment is None else environment
+        return int(_Service(stream, given, umask, reach).run())
     finally:
         with contextlib.suppress(SyncronError, OSError):
             stream.close()
 
 
-def main(_arguments: Sequence[str] = ()) -> int:
-    """``syncron --serve``: serve on standard input and output."""
+def _refuse(stream: ByteStream, error: SyncronError) -> int:
+    """Tell the client, whatever it says, why nothing is served."""
+    kind, payload = wire.encode(messages.Failed(error.exit_code, error.message))
+    channel = Channel(stream, "the client", _UNGREETED_TIMEOUT)
+    with contextlib.suppress(SyncronError):
+        channel.send(kind, 0, (payload,))
+    with contextlib.suppress(SyncronError, OSError):
+        stream.close()
+    return int(error.exit_code)
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """``syncron --serve``: serve on standard input and output, restricted by ``arguments``."""
     # A terminal's Ctrl-C is for the client, which ends us in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reach: Reach = ANYWHERE
+    refusal: Optional[SyncronError] = None
+    if arguments:
+        from syncron_lib.helper.arguments import reach_of
+
+        try:
+            reach = reach_of(arguments)
+        except SyncronError as error:
+            refusal = error
     marker.announce(os.environ)
-    return serve(FdStream(0, 1))
+    stream = FdStream(0, 1)
+    return serve(stream, reach=reach) if refusal is None else _refuse(stream, refusal)
 
 
 def main_shipped() -> NoReturn:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
+from syncron_lib.core.permission import EVERYTHING
 from syncron_lib.protocol.known import Find as Find
 from syncron_lib.protocol.known import Found as Found
 from syncron_lib.protocol.known import GetSizes as GetSizes
@@ -83,9 +84,11 @@ class Progress(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something that the user should know, and that neither ends the run nor spoils a file."""
+    """Something that the user should know, and that neither ends the run nor spoils a file.
+    ``unsaved``: what was learned about the root could not be kept for the next run."""
 
     text: str
+    unsaved: bool = False
 
 
 # --- replies used by many ------------------------------------------------------------------
@@ -157,7 +160,8 @@ class Opened(NamedTuple):
     named and by whichever helper it was opened; zeros where there is none or it is not known.
     ``held``: another run holds the root, and this is who; empty where it is open. ``staging``: an
     interrupted run may have left something in it, which `Leftovers` will say. ``above``: identities
-    of the directories that the root lies in."""
+    of the directories that the root lies in. ``may``: what the helper would do to it, a
+    `core.permission.Effect`."""
 
     path: bytes
     kind: int
@@ -167,6 +171,7 @@ class Opened(NamedTuple):
     held: str = ""
     staging: bool = False
     above: Sequence[bytes] = ()
+    may: int = int(EVERYTHING)
 
 
 class Scan(NamedTuple):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Optional, Union
 
+from syncron_lib.core.permission import Effect
 from syncron_lib.core.table import Malformed, Reader
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol.codec import (
     BLOB,
     BOOL,
     DIGEST,
+    EFFECTS,
     ERRNO,
     I64,
     NAME,
@@ -106,6 +108,9 @@ class Rule(NamedTuple):
     sender: Sender
     writes: bool
     """Whether it may change the tree of a root."""
+    needs: Optional[Effect]
+    """What the helper must be allowed to do for it to be in order at all. What else it would do is
+    allowed or refused entry by entry. None for what no client sends."""
     fields: Record
 
 
@@ -124,20 +129,44 @@ _BELOW = Record(Below, U64, U64, BOOL)
 _DIRECTORY = Record(Directory, U32, I64, U32, U32, ERRNO, TABLE, ListOf(_BELOW), BOOL)
 _CHANGED = ListOf(Record(Changed, PATH, DIGEST, _BELOW, Maybe(_DIRECTORY), BOOL))
 _TEXTS = ListOf(TEXT)
+_NONE, _ADD, _REMOVE = Effect.NONE, Effect.ADD, Effect.REMOVE
 _C, _H, _B = Sender.CLIENT, Sender.HELPER, Sender.BOTH
 
 
-def _rule(number: int, kind: Any, sender: Sender, *fields: Any, writes: bool = False) -> Rule:
-    return Rule(number, kind, sender, writes, Record(kind, *fields))
+def _rule(
+    number: int,
+    kind: Any,
+    sender: Sender,
+    *fields: Any,
+    writes: bool = False,
+    needs: Optional[Effect] = None,
+) -> Rule:
+    return Rule(number, kind, sender, writes, needs, Record(kind, *fields))
 
 
 RULES: tuple[Rule, ...] = (
-    _rule(0x01, Hello, _B, U32, U32, TEXT, TEXT, TEXT, U32, _TEXTS, _TEXTS, _TEXTS, U32, U64),
-    _rule(0x02, Heartbeat, _B),
+    _rule(
+        0x01,
+        Hello,
+        _B,
+        U32,
+        U32,
+        TEXT,
+        TEXT,
+        TEXT,
+        U32,
+        _TEXTS,
+        _TEXTS,
+        _TEXTS,
+        U32,
+        U64,
+        needs=_NONE,
+    ),
+    _rule(0x02, Heartbeat, _B, needs=_NONE),
     _rule(0x03, Progress, _H, BOOL, U64, U64),
     _rule(0x04, Done, _H),
     _rule(0x05, Failed, _H, U32, TEXT),
-    _rule(0x06, Notice, _H, TEXT),
+    _rule(0x06, Notice, _H, TEXT, BOOL),
     _rule(
         0x10,
         Open,
@@ -154,56 +183,77 @@ RULES: tuple[Rule, ...] = (
         BOOL,
         U32,
         TEXT,
+        needs=_NONE,
     ),
-    _rule(0x11, Opened, _H, SYSTEM_PATH, ROOT_KIND, BOOL, BOOL, DIGEST, TEXT, BOOL, ListOf(DIGEST)),
-    _rule(0x12, Scan, _C, U8),
-    _rule(0x13, Scanned, _H, U64, U64, U64, DIGEST, _IDS, _IDS),
-    _rule(0x14, GetIgnoreFiles, _C, U32),
-    _rule(0x15, IgnoreFiles, _H, _IGNORE_FILES, BOOL),
-    _rule(0x16, UseIgnoreFiles, _C, _IGNORE_FILES, BOOL),
-    _rule(0x18, MapIds, _C, _IDS, _IDS),
-    _rule(0x19, MappedIds, _H, _PAIRS, _PAIRS),
-    _rule(0x1A, Seal, _C, TEXT, BOOL, BOOL, BOOL, BOOL, _PAIRS, _PAIRS, BOOL, BOOL),
-    _rule(0x1B, Sealed, _H, DIGEST, U64, _PROBLEMS, _PAIRS, _PAIRS),
-    _rule(0x20, List, _C, ListOf(PATH), Maybe(NAME)),
-    _rule(0x21, Listing, _H, ListOf(_DIRECTORY)),
-    _rule(0x22, Hash, _C, ListOf(PATH)),
-    _rule(0x23, Hashed, _H, BLOB, U64, _PROBLEMS),
-    _rule(0x24, GetChanges, _C, BOOL, U32, U64),
-    _rule(0x25, Changes, _H, DIGEST, BOOL, U32, I64, U32, U32, BOOL, _CHANGED, U64),
-    _rule(0x30, Begin, _C, _PAIRS, _PAIRS, BOOL, BOOL, writes=True),
-    _rule(0x31, Leftovers, _H, _ARRIVED),
     _rule(
-        0x34,
-        Expect,
-        _C,
-        ListOf(Record(Expected, PATH, BOOL, BOOL)),
-        writes=True,
+        0x11,
+        Opened,
+        _H,
+        SYSTEM_PATH,
+        ROOT_KIND,
+        BOOL,
+        BOOL,
+        DIGEST,
+        TEXT,
+        BOOL,
+        ListOf(DIGEST),
+        EFFECTS,
     ),
-    _rule(0x32, Select, _C, ListOf(Record(Selected, PATH, BOOL)), _ARRIVED, BOOL),
-    _rule(0x33, Next, _C, U8, U8),
-    _rule(0x35, GetSizes, _C),
+    _rule(0x12, Scan, _C, U8, needs=_NONE),
+    _rule(0x13, Scanned, _H, U64, U64, U64, DIGEST, _IDS, _IDS),
+    _rule(0x14, GetIgnoreFiles, _C, U32, needs=_NONE),
+    _rule(0x15, IgnoreFiles, _H, _IGNORE_FILES, BOOL),
+    _rule(0x16, UseIgnoreFiles, _C, _IGNORE_FILES, BOOL, needs=_NONE),
+    _rule(0x18, MapIds, _C, _IDS, _IDS, needs=_NONE),
+    _rule(0x19, MappedIds, _H, _PAIRS, _PAIRS),
+    _rule(0x1A, Seal, _C, TEXT, BOOL, BOOL, BOOL, BOOL, _PAIRS, _PAIRS, BOOL, BOOL, needs=_NONE),
+    _rule(0x1B, Sealed, _H, DIGEST, U64, _PROBLEMS, _PAIRS, _PAIRS),
+    _rule(0x20, List, _C, ListOf(PATH), Maybe(NAME), needs=_NONE),
+    _rule(0x21, Listing, _H, ListOf(_DIRECTORY)),
+    _rule(0x22, Hash, _C, ListOf(PATH), needs=_NONE),
+    _rule(0x23, Hashed, _H, BLOB, U64, _PROBLEMS),
+    _rule(0x24, GetChanges, _C, BOOL, U32, U64, needs=_NONE),
+    _rule(0x25, Changes, _H, DIGEST, BOOL, U32, I64, U32, U32, BOOL, _CHANGED, U64),
+    _rule(0x30, Begin, _C, _PAIRS, _PAIRS, BOOL, BOOL, writes=True, needs=_ADD),
+    _rule(0x31, Leftovers, _H, _ARRIVED),
+    _rule(0x34, Expect, _C, ListOf(Record(Expected, PATH, BOOL, BOOL)), writes=True, needs=_ADD),
+    _rule(0x32, Select, _C, ListOf(Record(Selected, PATH, BOOL)), _ARRIVED, BOOL, needs=_NONE),
+    _rule(0x33, Next, _C, U8, U8, needs=_NONE),
+    _rule(0x35, GetSizes, _C, needs=_NONE),
     _rule(0x36, Sizes, _H, BLOB),
-    _rule(0x37, Find, _C, BLOB),
+    _rule(0x37, Find, _C, BLOB, needs=_NONE),
     _rule(0x38, Found, _H, BLOB),
-    _rule(0x39, Offer, _C, BLOB, ListOf(PATH)),
-    _rule(0x3A, GetChunks, _C, PATH, TEXT, U64, U64),
+    _rule(0x39, Offer, _C, BLOB, ListOf(PATH), needs=_NONE),
+    _rule(0x3A, GetChunks, _C, PATH, TEXT, U64, U64, needs=_NONE),
     _rule(0x3B, Chunks, _H, U32, BLOB, BLOB),
-    _rule(0x3C, Basis, _C, PATH, TEXT, U32, BLOB, BLOB, BOOL, BOOL),
+    _rule(0x3C, Basis, _C, PATH, TEXT, U32, BLOB, BLOB, BOOL, BOOL, needs=_NONE),
     _rule(0x3D, Wanted, _H, BLOB, ListOf(PATH)),
-    _rule(0x3E, Keep, _C, BLOB),
+    _rule(0x3E, Keep, _C, BLOB, needs=_NONE),
     _rule(0x42, Stored, _H, U64, U64, _PROBLEMS, _PROBLEMS, ListOf(PATH)),
-    _rule(0x43, Adjust, _C, _ATTRIBUTES, writes=True),
-    _rule(0x44, Delete, _C, ListOf(PATH), writes=True),
-    _rule(0x45, LeaveOut, _C, ListOf(PATH)),
-    _rule(0x46, Move, _C, _ATTRIBUTES, ListOf(Record(Moved, PATH, PATH)), writes=True),
-    _rule(0x50, Finish, _C, ListOf(PATH), BOOL, BOOL, writes=True),
+    _rule(0x43, Adjust, _C, _ATTRIBUTES, writes=True, needs=_ADD),
+    _rule(0x44, Delete, _C, ListOf(PATH), writes=True, needs=_REMOVE),
+    _rule(0x45, LeaveOut, _C, ListOf(PATH), needs=_NONE),
+    _rule(
+        0x46,
+        Move,
+        _C,
+        _ATTRIBUTES,
+        ListOf(Record(Moved, PATH, PATH)),
+        writes=True,
+        needs=_ADD | _REMOVE,
+    ),
+    _rule(0x50, Finish, _C, ListOf(PATH), BOOL, BOOL, writes=True, needs=_NONE),
     _rule(0x51, Finished, _H, DIGEST, _PROBLEMS, BOOL),
-    _rule(0x52, Close, _C),
+    _rule(0x52, Close, _C, needs=_NONE),
 )
 
 BY_NUMBER = {rule.number: rule for rule in RULES}
 BY_KIND = {rule.kind: rule for rule in RULES}
+NEEDS: dict[Any, Effect] = {
+    STORE: Effect.ADD,
+    **{rule.kind: rule.needs for rule in RULES if rule.needs is not None},
+}
+"""By kind of request: see `Rule.needs`."""
 
 
 def encode(message: Message) -> tuple[int, bytes]:

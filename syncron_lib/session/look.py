@@ -36,4 +36,8 @@ def root_of(pool: Pool, location: Location, options: RunOptions, observer: Obser
             f"{location.shown()} has no root, because not all of it could be read.",
             exit_code=Exit.PARTIAL,
         )
-    return Report(location.shown(), "", source_root=sealed.root.hex(), algorithm=algorithm)
+    report = Report(location.shown(), "", source_root=sealed.root.hex(), algorithm=algorithm)
+    report.unsaved.extend(endpoint.unsaved)
+    if report.unsaved:
+        report.exit_code = Exit.FILE_FATAL
+    return report

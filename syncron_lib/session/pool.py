@@ -165,7 +165,15 @@ class Pool:
                 " version; the helper is sent instead."
             )
         connection = connect(account, self._connect, ship=True)
-        return endpoint()
+        try:
+            return endpoint()
+        except VersionMismatch as error:
+            if connection.how != "installed":
+                raise
+            raise VersionMismatch(
+                f"{error.message} A forced command there starts the one that is installed,"
+                " whatever is asked for."
+            ) from None
 
     def discard(self, location: Location, side: int) -> None:
         """End a local helper that is busy with what is no longer wanted."""

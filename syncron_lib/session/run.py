@@ -143,11 +143,12 @@ def _merged(reports: Sequence[Report], destination: Location) -> Report:
             setattr(merged, field, getattr(merged, field) + getattr(report, field))
         merged.failures.extend(report.failures)
         merged.warnings.extend(report.warnings)
+        merged.unsaved.extend(report.unsaved)
         # Counted over all runs of the command by the pool they share.
         merged.bytes_sent = report.bytes_sent
         merged.bytes_received = report.bytes_received
     codes = [report.exit_code for report in reports]
-    for code in (Exit.PARTIAL, Exit.VANISHED):
+    for code in (Exit.FILE_FATAL, Exit.PARTIAL, Exit.VANISHED):
         if code in codes:
             merged.exit_code = code
             break

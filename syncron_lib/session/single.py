@@ -11,6 +11,7 @@ from syncron_lib.core.chunks import FASTCDC
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.options import RunOptions
+from syncron_lib.core.permission import Effect, withhold
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
 from syncron_lib.endpoint.remote import RemoteEndpoint
@@ -107,6 +108,7 @@ class SingleRun:
         sealed = self._sealed(ends)
         source_root, destination_root = sealed.source.root, sealed.destination.root
         plan = Plan()
+        may = Effect(ends.destination_opened.may)
         missing = ends.destination_opened.kind == RootKind.MISSING
         equal = source_root == destination_root != digest.UNKNOWN
         writes = not (options.dry_run or options.verify)
@@ -123,6 +125,7 @@ class SingleRun:
             ends.source_scanned.entries,
             ends.destination_scanned.entries,
             ends.destination_opened.unmounted,
+            may,
         )
         if not options.verify:
             guards.check(
@@ -139,6 +142,8 @@ class SingleRun:
             if not options.dry_run or options.verify:
                 report.match = equal
         else:
+            for path, what in withhold(plan, may):
+                self._fail(Failure(path, "destination", what, Cause.ERROR))
             transfer = self._transfer_of(ends, plan)
             if unsettled or not plan.is_empty:
                 self._transfer(transfer, ends, plan, facts)
@@ -147,6 +152,9 @@ class SingleRun:
         # The locks are free when the command ends: the next one may follow at once.
         for future in [end.submit(messages.Close()) for end in still_open]:
             reply_of(future, messages.Done)
+        for end in (ends.source, ends.destination):
+            report.unsaved.extend(end.unsaved)
+            end.unsaved = []
         self._decide_exit(plan)
 
     def _sealed(self, ends: Ends) -> Sealed:
@@ -357,7 +365,9 @@ class SingleRun:
         report = self.report
         if self._options.verify:
             report.match = plan.is_empty and not report.failures
-        if any(failure.cause is Cause.ERROR for failure in report.failures):
+        if report.unsaved and not (self._options.verify and not plan.is_empty):
+            report.exit_code = Exit.FILE_FATAL
+        elif any(failure.cause is Cause.ERROR for failure in report.failures):
             report.exit_code = Exit.PARTIAL
         elif report.failures:
             report.exit_code = Exit.VANISHED

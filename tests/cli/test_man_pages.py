@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from syncron_lib.cli.catalog import CONFIGURABLE
 from syncron_lib.cli.parser import build_parser
+from syncron_lib.core.permission import MODES
 from syncron_lib.errors import Exit
+from syncron_lib.helper.arguments import reach_of
 
 ROOT = Path(__file__).parents[2]
 PAGE_1 = ROOT / "man/syncron.1"
@@ -33,7 +36,7 @@ def parser_options() -> set[str]:
 def documented_options() -> set[str]:
     """Every option that has, or stands in, an item of the list of options."""
     text = PAGE_1.read_text()
-    section = text[text.index(".Sh OPTIONS") : text.index(".Sh PATTERNS")]
+    section = text[text.index(".Sh OPTIONS") : text.index(".Sh RESTRICTED ACCOUNTS")]
     found: set[str] = set()
     for line in section.splitlines():
         if line.startswith((".It Fl", ".Fl Fl no-", ".Pq or Fl Fl no-")):
@@ -47,6 +50,24 @@ def test_every_option_is_documented_and_no_other() -> None:
     positive = {name for name in parser_options() if not name.startswith("--no-")}
     assert {name for name in documented if not name.startswith("--no-")} == positive
     assert {name for name in documented if name.startswith("--no-")} <= parser_options()
+
+
+def test_every_restriction_is_documented_and_no_other() -> None:
+    text = PAGE_1.read_text()
+    section = text[text.index(".Sh RESTRICTED ACCOUNTS") : text.index(".Sh PATTERNS")]
+    items = re.findall(r"^\.It Fl Fl ([a-z-]+)", section, re.MULTILINE)
+    assert [f"--{name}" for name in items] == ["--restrict", *MODES]
+
+
+def test_the_line_for_authorized_keys_is_one_that_serves(tmp_path: Path) -> None:
+    lines: set[str] = set()
+    for text in (PAGE_1.read_text(), (ROOT / "README.md").read_text()):
+        lines.update(line for line in text.splitlines() if line.startswith("restrict,command="))
+    (line,) = lines
+    command = shlex.split(line.removeprefix("restrict,"))[0].removeprefix("command=")
+    words = shlex.split(command)
+    assert words[:3] == ["syncron", "--serve", "--restrict"]
+    assert reach_of(["--restrict", str(tmp_path), *words[4:]]).may == MODES["--append-only"]
 
 
 def test_every_switch_has_the_off_form_that_the_page_promises() -> None:

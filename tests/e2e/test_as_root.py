@@ -9,27 +9,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Command, MakeWay, Script, Way, assert_copied, listing
+from tests.e2e.conftest import Command, MakeWay, Script, Way, assert_copied, listing, mounted
 from tests.sshd import Sshd
 from tests.trees import File, Literal, assert_same, directory, make, noise
 
 NOBODY = pwd.getpwnam("nobody")
-
-
-@contextmanager
-def mounted(place: Path, options: str = "size=8m") -> Iterator[Path]:
-    """A tmpfs, gone when the block ends."""
-    place.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"{options},mode=755", "none", place], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 def test_an_unmounted_destination_is_refused(syncron: Command, way: Way, tmp_path: Path) -> None:
@@ -163,19 +151,6 @@ def test_a_read_only_destination(syncron: Command, way: Way, tmp_path: Path) -> 
         assert ended.code == 11, ended.err
         assert "Read-only file system" in ended.err
         assert os.listdir(place) == ["b"]
-
-
-def test_a_full_disk_under_the_state(syncron: Command, tmp_path: Path) -> None:
-    source, destination = tmp_path / "src", tmp_path / "dst"
-    make(source, {f"d{n}": {f"{m}": b"x" for m in range(20)} for n in range(200)})
-    with mounted(tmp_path / "state", "size=64k") as state:
-        environ = {"XDG_STATE_HOME": str(state)}
-        ended = syncron("--json", source, destination, environ=environ)
-        assert ended.code in (0, 5), ended.err
-        if ended.code != 5:
-            assert_copied(source, destination)
-    syncron.ok(source, destination)
-    assert_copied(source, destination)
 
 
 @pytest.fixture

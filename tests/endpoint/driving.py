@@ -15,6 +15,7 @@ from syncron_lib.core.report import Failure
 from syncron_lib.core.table import Table
 from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
+from syncron_lib.fs.reach import ANYWHERE, Reach
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.compression import Method
 from syncron_lib.protocol.messages import Expected, Role, Selected
@@ -30,11 +31,11 @@ PATIENCE = 30.0
 """Seconds until a reply that does not come fails the test."""
 
 
-def local() -> LocalEndpoint:
+def local(reach: Reach = ANYWHERE) -> LocalEndpoint:
     """An endpoint in this process."""
     umask = os.umask(0o022)
     os.umask(umask)
-    return LocalEndpoint(os.environ, umask)
+    return LocalEndpoint(os.environ, umask, reach=reach)
 
 
 def ask(endpoint: Endpoint, request: Any) -> Any:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncron_lib.endpoint.base import RawPack
-from syncron_lib.endpoint.local import greeting
+from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import (
     ConnectionLost,

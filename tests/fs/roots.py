@@ -19,7 +19,8 @@ from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import join
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.fs.hashing import FileHasher
-from syncron_lib.fs.root import Choice, Root, look
+from syncron_lib.fs.reach import ANYWHERE
+from syncron_lib.fs.root import Choice, Root
 from syncron_lib.fs.scan import OnProgress
 from syncron_lib.fs.state import State
 from syncron_lib.fs.tree import Tree
@@ -51,7 +52,7 @@ def opened(
 ) -> Iterator[Root]:
     """The root at ``path``, its state where the environment says."""
     choice = Choice(only, alias, rules or RuleOptions(), trust_state, reading)
-    root = Root(look(os.fsencode(path)), choice, os.environ)
+    root = Root(ANYWHERE.look(os.fsencode(path)), choice, os.environ)
     try:
         yield root
     finally:

@@ -42,11 +42,11 @@ MESSAGES: list[Any] = [
     m.Progress(True, 5, 1 << 33),
     m.Done(),
     m.Failed(11, "No space."),
-    m.Notice("State was damaged."),
+    m.Notice("State was damaged.", True),
     m.Open(
         b"~/\xff", 1, b"file", None, [b"- *.o", b"+ *"], True, False, True, True, False, 5000, "me"
     ),
-    m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True, [_DIGEST]),
+    m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True, [_DIGEST], 3),
     m.Scan(2),
     m.Scanned(1, 2, 3, _DIGEST, [m.IdName(0, b"root")], [m.IdName(65534, b"nogroup")]),
     m.GetIgnoreFiles(7),

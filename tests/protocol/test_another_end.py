@@ -132,8 +132,10 @@ def test_a_root_computed_by_the_document_is_the_helper_s(
     assert (kind, number) == (OPENED, 1)
     opened = blob(os.fsencode(tree)) + b"\1\0\0"
     assert payload[: len(opened)] == opened
-    # Who the directory is, that nobody holds it, that nothing was left in it; and who is above it.
-    assert len(payload) == len(opened) + 16 + 4 + 1 + 4 + 16 * len(tree.parents)
+    # Who the directory is, that nobody holds it, that nothing was left in it, who is above it; and
+    # that all may be done to it.
+    assert len(payload) == len(opened) + 16 + 4 + 1 + 4 + 16 * len(tree.parents) + 1
+    assert payload.endswith(b"\7")
     kind, number, payload = client.receive()
     assert (kind, number) == (SCANNED, 2)
     assert struct.unpack_from("<QQQ16s", payload) == (5, 7, 0, bytes(16))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from syncron_lib.core import digest, names, table
+from syncron_lib.core.permission import Effect
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.protocol import codec, frames, messages, order, pack, wire
 from syncron_lib.transport import bootstrap, first_stage
@@ -21,10 +22,11 @@ _TYPES = {
     getattr(codec, name): name.lower().replace("_", "-")
     for name in (
         *("U8", "U32", "U64", "I64", "BOOL", "BLOB", "TEXT", "PATH", "SYSTEM_PATH", "NAME"),
-        *("DIGEST", "TABLE", "ROLE", "ROOT_KIND", "ERRNO"),
+        *("DIGEST", "TABLE", "ROLE", "ROOT_KIND", "ERRNO", "EFFECTS"),
     )
 }
 _CODES = {"u8": "B", "u32": "I", "u64": "Q", "i64": "q", "digest": "16s"}
+_STORE = {"Store": ("yes", "add")}
 _RAW = {wire.PACK: ("Pack", "helper"), wire.STORE: ("Store", "client")}
 
 
@@ -43,6 +45,11 @@ def rows(title: str) -> list[tuple[str, ...]]:
     cells = [tuple(cell.strip(" `") for cell in line.strip("|").split("|")) for line in lines]
     assert set("".join(cells[1])) == {"-"}
     return cells[2:]
+
+
+def needs(effect: Effect | None) -> str:
+    effects = (Effect.ADD, Effect.CHANGE, Effect.REMOVE)
+    return ", ".join(str(each.name).lower() for each in effects if effect and each in effect)
 
 
 def type_name(field: Any) -> str:
@@ -77,12 +84,13 @@ def test_the_table_of_messages_is_the_code_s() -> None:
             rule.kind.__name__,
             rule.sender.value,
             "yes" if rule.writes else "",
+            needs(rule.needs),
             fields_of(rule.fields),
         )
         for rule in wire.RULES
     ]
     expected.extend(
-        (f"0x{number:02x}", name, sender, "yes" if name == "Store" else "", "see Packs")
+        (f"0x{number:02x}", name, sender, *_STORE.get(name, ("", "")), "see Packs")
         for number, (name, sender) in _RAW.items()
     )
     assert rows("The table of messages") == sorted(expected)

@@ -21,6 +21,7 @@ from syncron_lib.core.options import RuleOptions, RunOptions
 from syncron_lib.core.plan import Plan
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.endpoint.local import LocalEndpoint
+from syncron_lib.fs.state import file_stem
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Changes, Role
 from syncron_lib.session.comparison import Comparison, Known, listings
@@ -47,6 +48,14 @@ class Side(NamedTuple):
     def put_back_state(self, name: str) -> None:
         shutil.rmtree(self.state)
         shutil.copytree(self.state.with_name(name), self.state)
+
+    def take_state_of(self, other: Side) -> None:
+        """Have the state of another root in place of one's own."""
+        mine, theirs = (
+            each.state / "syncron" / f"{file_stem(os.fsencode(each.top.resolve())).decode()}.db"
+            for each in (self, other)
+        )
+        shutil.copy(theirs, mine)
 
 
 class Counting:
@@ -162,6 +171,8 @@ def edit(top: Path, chance: random.Random) -> None:
             file.rename(file.with_name(f"moved{chance.randrange(3)}"))
 
 
+FORGOTTEN = ("lost", "older", "both older", "reverted", "another's")
+"""What a side remembers is not of its last run."""
 PROFILES = (ALL, ALL, ALL, ALL._replace(times=False), ALL._replace(permissions=False))
 PATTERNS: tuple[tuple[bytes, ...], ...] = ((), (), (), (b"- f1",), (b"- d1/",))
 
@@ -173,7 +184,7 @@ PATTERNS: tuple[tuple[bytes, ...], ...] = ((), (), (), (b"- f1",), (b"- d1/",))
     delete=st.booleans(),
     profile=st.sampled_from(PROFILES),
     patterns=st.sampled_from(PATTERNS),
-    memory=st.sampled_from(("kept", "kept", "kept", "lost", "older", "both older")),
+    memory=st.sampled_from(("kept", "kept", "kept", *FORGOTTEN)),
 )
 def test_the_plan_is_the_walk_s(tmp_path_factory, seed, pulls, delete, profile, patterns, memory):
     chance = random.Random(seed)
@@ -187,13 +198,26 @@ def test_the_plan_is_the_walk_s(tmp_path_factory, seed, pulls, delete, profile, 
     if memory != "kept":
         for side in sides:
             side.keep_state(side.state.name + "-older")
+        if memory == "reverted":  # the tree is what it was, the state is not
+            shutil.copytree(source.top, place / "was", symlinks=True)
         for _ in range(3):
             edit(source.top, chance)
         synchronized(*sides)
+        if memory == "reverted":
+            shutil.rmtree(source.top)
+            shutil.copytree(place / "was", source.top, symlinks=True)
+            synchronized(*sides)
         forgetful = sides if memory == "both older" else [chance.choice(sides)]
         for side in forgetful:
             if memory == "lost":
                 shutil.rmtree(side.state)
+            elif memory == "another's":
+                twin = Side(side.role, place / "twin", place / "twin-state")
+                shutil.copytree(side.top, twin.top, symlinks=True)
+                mate = Side(D if side.role is S else S, place / "mate", place / "mate-state")
+                shutil.copytree(twin.top, mate.top, symlinks=True)
+                synchronized(*((twin, mate) if side.role is S else (mate, twin)))
+                side.take_state_of(twin)
             else:
                 side.put_back_state(side.state.name + "-older")
     for side in sides:

@@ -1,0 +1,82 @@
+"""Which roots a helper reaches: by default every one that its account does."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple, Protocol
+
+from syncron_lib.core.names import shown
+from syncron_lib.core.permission import EVERYTHING, Effect
+from syncron_lib.errors import RootError
+
+
+class Place(NamedTuple):
+    """What stands at a path. ``kind``: ``st_mode`` type bits, 0 where there is nothing."""
+
+    path: bytes
+    kind: int
+    parent_missing: bool
+
+
+class Reach(Protocol):
+    """The way to roots. Paths but for `look`'s are real ones, as `look` has told them."""
+
+    may: Effect
+    """What may be done to their trees."""
+
+    def look(self, path: bytes) -> Place:
+        """What stands at ``path``, as a user wrote it. Raises RootError where it may not be
+        reached, or cannot be looked at."""
+
+    def open(self, path: bytes) -> int:
+        """Descriptor of the directory at ``path``. Raises OSError."""
+
+    def create(self, path: bytes, parents: bool) -> None:
+        """Make the directory ``path``, 0700, with its missing ``parents`` or without. Raises
+        OSError."""
+
+
+def resolved(path: bytes) -> bytes:
+    """The real path of a root as the user wrote it: relative to the home directory, ``~``
+    expanded, symlinks followed."""
+    if not path.startswith(b"/"):
+        home = os.path.expanduser(b"~")
+        if not os.path.isabs(home):
+            home = b"/"
+        expanded = os.path.expanduser(path) if path.startswith(b"~") else path
+        path = os.path.join(home, expanded)
+    return os.path.realpath(path)
+
+
+def unseen(path: bytes, error: OSError) -> RootError:
+    """The refusal of a root that cannot be looked at."""
+    return RootError(f"{shown(path)} cannot be looked at ({error.strerror}); check the path.")
+
+
+class Anywhere:
+    """All that the account reaches."""
+
+    may = EVERYTHING
+
+    def look(self, path: bytes) -> Place:
+        real = resolved(path)
+        try:
+            kind = stat.S_IFMT(os.stat(real).st_mode)
+        except FileNotFoundError:
+            return Place(real, 0, not os.path.isdir(os.path.dirname(real)))
+        except OSError as error:
+            raise unseen(path, error) from None
+        return Place(real, kind, False)
+
+    def open(self, path: bytes) -> int:
+        # The way *to* a root may hold symlinks: the user named it.
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def create(self, path: bytes, parents: bool) -> None:
+        if parents:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.mkdir(path, 0o700)
+
+
+ANYWHERE = Anywhere()
