@@ -24,7 +24,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("deep", max_examples=2000, deadline=None)
-settings.load_profile("deep" if os.environ.get("SYNCRON_DEEP") == "1" else "quick")
+DEEP = os.environ.get("SYNCRON_DEEP") == "1"
+settings.load_profile("deep" if DEEP else "quick")
 
 _INHERITED = frozenset(("PATH", "LANG", "TMPDIR", "TERM", "CI", "SYNCRON_DEEP", "PYTHONPATH"))
 """Variables that tests may see; all others could make one person's run unlike another's."""
@@ -32,6 +33,13 @@ _INHERITED = frozenset(("PATH", "LANG", "TMPDIR", "TERM", "CI", "SYNCRON_DEEP", 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_NothingSkipped(), "nothing-skipped")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Sixty times as many examples take sixty times as long.
+    for item in items if DEEP else ():
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(7200))
 
 
 class _NothingSkipped:
