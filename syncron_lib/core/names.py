@@ -28,8 +28,10 @@ def is_valid_name(name: bytes) -> bool:
 
 
 def is_valid_path(path: bytes) -> bool:
-    """Whether ``path`` is the root (``b""``) or valid names joined by single slashes."""
-    return path == b"" or all(is_valid_name(name) for name in path.split(b"/"))
+    """Whether ``path`` is the root (``b""``) or names of a tree joined by single slashes."""
+    if path == b"":
+        return True
+    return all(is_valid_name(name) and name != PRIVATE for name in path.split(b"/"))
 
 
 def join(parent: bytes, name: bytes) -> bytes:

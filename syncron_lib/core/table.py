@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from syncron_lib.core import digest
-from syncron_lib.core.names import NAME_MAX
+from syncron_lib.core.names import NAME_MAX, PRIVATE
 
 TYPE_MASK = 0o170000
 PROBLEM = 0
@@ -37,7 +37,7 @@ _TYPES = frozenset(
         stat.S_IFBLK,
     )
 )
-_UNUSABLE_NAMES = frozenset((b"", b".", b".."))
+_UNUSABLE_NAMES = frozenset((b"", b".", b"..", PRIVATE))
 _LENGTH = struct.Struct("<I")
 MAX_ROWS = 16_000_000
 """Entries of one directory that a decoder accepts."""

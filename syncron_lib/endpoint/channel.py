@@ -203,7 +203,7 @@ class Channel:
             if header.length:
                 self._fill(memoryview(payload), at_start=False)
             self.bytes_received += HEADER.size + header.length
-            if header.kind != _HEARTBEAT:
+            if header.kind != _HEARTBEAT or header.length:  # with a payload it is none
                 return header, payload
 
     def receive_first(self, within: float) -> Optional[tuple[Header, bytearray]]:

@@ -102,6 +102,7 @@ class LocalEndpoint:
         self._old_files: Optional[OldFiles] = None
         self._writing: Optional[Writing] = None
         self._given_files: list[ignorefiles.IgnoreFile] = []
+        self._given_weight = 0
         self._extras: list[bytes] = []
         self._warned = 0
         self._failures = 0
@@ -221,13 +222,16 @@ class LocalEndpoint:
         return self._scanned(given)
 
     def _use_ignore_files(self, request: messages.UseIgnoreFiles) -> messages.Scanned:
-        self._given_files.extend(
+        given = [
             ignorefiles.IgnoreFile(file.directory, file.name, file.content, (0, 0, 0, 0))
             for file in request.files
-        )
+        ]
+        self._given_weight += ignorefiles.weight(given)
+        ignorefiles.require_bounded(self._given_weight)
+        self._given_files.extend(given)
         if request.more:
             return messages.Scanned(0, 0, 0, digest.UNKNOWN, (), ())
-        given, self._given_files = self._given_files, []
+        given, self._given_files, self._given_weight = self._given_files, [], 0
         return self._scanned(given)
 
     def _scanned(self, given: Optional[Sequence[ignorefiles.IgnoreFile]]) -> messages.Scanned:

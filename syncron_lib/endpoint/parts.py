@@ -19,6 +19,7 @@ from syncron_lib.fs.tree import Node
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import MAX_PAYLOAD
 from syncron_lib.protocol.messages import Problem
+from syncron_lib.protocol.wire import MAX_PROBLEMS
 
 LIMIT = MAX_PAYLOAD // 2
 """Bytes after which a reply is cut. The last thing in it may go over: a path has up to 1 MiB."""
@@ -28,7 +29,8 @@ _BELOW = 17
 _NOTHING = messages.Below(0, 0, False)
 _DIRECTORY = 64
 """Bytes of a directory beside its rows, at most."""
-_MAX_PROBLEMS = 10_000
+_MAX_FILES = 100_000
+"""Ignore files in one reply."""
 _MAX_PROBLEM_BYTES = 2 << 20
 """Of paths and texts: two such lists and more fit into one reply."""
 
@@ -110,7 +112,7 @@ def ignore_files(
     """The files behind the first ``known``, as many as ``limit`` bytes hold."""
     part = []
     size = 0
-    for file in files[known:]:
+    for file in files[known : known + _MAX_FILES]:
         part.append(messages.IgnoreFile(file.directory, file.name, file.content))
         size += len(file.directory) + len(file.name) + len(file.content) + 12
         if size > limit:
@@ -118,7 +120,7 @@ def ignore_files(
     return messages.IgnoreFiles(part, known + len(part) < len(files))
 
 
-def bounded(problems: Sequence[Problem], most: int = _MAX_PROBLEMS) -> list[Problem]:
+def bounded(problems: Sequence[Problem], most: int = MAX_PROBLEMS) -> list[Problem]:
     """The problems, or the first of them and one that says how many more there are."""
     size = 0
     for index, problem in enumerate(problems):

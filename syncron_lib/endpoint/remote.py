@@ -37,6 +37,15 @@ paramiko's send looks like a lost connection too, and nobody waits long after a 
 _GREETING = 60.0
 """Seconds that a helper has for its greeting where there is no time-out."""
 _AGAIN = "run the same command again, it goes on where it was."
+_WAYS_TO_END = frozenset(
+    (
+        *(Exit.USAGE, Exit.PROTOCOL, Exit.REFUSED, Exit.STATE, Exit.LOCKED, Exit.PEER),
+        *(Exit.FILE_FATAL, Exit.CONNECTION, Exit.TIMEOUT),
+    )
+)
+"""How a helper can end. The other codes are for the client alone to give, above all 0."""
+_MOST_NOTICES = 1000
+"""Notices of one conversation: each is kept for the report."""
 
 
 def _ignore(_what: object) -> None:
@@ -69,6 +78,7 @@ class RemoteEndpoint:
         """The helper has let go of its last root."""
         self._lock = threading.Lock()
         self._next_request = 1
+        self._notices = 0
         self._failure: Optional[SyncronError] = None
         self.on_progress: OnProgress = _ignore
         self.on_warning: Callable[[str], None] = _ignore
@@ -169,6 +179,9 @@ class RemoteEndpoint:
                 self.on_progress(message)
                 return
             if isinstance(message, messages.Notice):
+                self._notices += 1
+                if self._notices > _MOST_NOTICES:
+                    raise PeerViolation(f"{self._whom} sent notices without an end.")
                 text = f"{self._whom}: {_peer_text(message.text)}"
                 if message.unsaved:
                     self.unsaved = [*self.unsaved[:_UNSAVED], text]
@@ -197,10 +210,8 @@ class RemoteEndpoint:
 
     def _failed(self, message: messages.Failed) -> SyncronError:
         """The error that ended the helper; its text is the peer's, and shown escaped."""
-        try:
-            code = Exit(message.exit_code)
-        except ValueError:
-            code = Exit.PEER
+        known = message.exit_code in _WAYS_TO_END
+        code = Exit(message.exit_code) if known else Exit.PEER
         return SyncronError(f"{self._whom}: {_peer_text(message.message)}", exit_code=code)
 
     def _early_end(self) -> ConnectionLost:

@@ -133,7 +133,7 @@ class Writing:
         now = time.time_ns()
         done = 0
         for item in items:
-            if is_directory(item.mode):
+            if is_directory(item.mode) and item.path in self._ledger.tree.nodes:
                 wanted = Attributes(item.mode, item.mtime_ns, item.uid, item.gid)
                 self._ledger.directory_attributes[item.path] = wanted
                 continue

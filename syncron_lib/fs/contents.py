@@ -25,7 +25,7 @@ from syncron_lib.fs.ledger import Ledger
 from syncron_lib.fs.references import LARGE, REMEMBERED
 from syncron_lib.fs.staging import CREATE_READABLE, Staging
 from syncron_lib.fs.tree import Node
-from syncron_lib.protocol.contents import MOST, Content
+from syncron_lib.protocol.contents import MOST, Content, unpack_digests
 
 _KEPT_SMALL = 64 << 20
 """Bytes of small files that are kept aside when they are replaced, wanted or not."""
@@ -97,8 +97,7 @@ class Contents:
 
     def keep(self, digests: bytes) -> None:
         """The source wants these large contents: they must outlast their replacement."""
-        step = digest.SIZE
-        self._wanted.update(digests[i : i + step] for i in range(0, len(digests), step))
+        self._wanted.update(unpack_digests(digests))
 
     def published(self, value: bytes, directory: bytes, name: bytes) -> None:
         """A file of at least `REPEATED` bytes got its name, or will with its directory."""

@@ -15,6 +15,8 @@ from collections import OrderedDict
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HELD = 200
 """Descriptors kept open at once. Soft limits are 1024 and more (256 on macOS)."""
+_CLIMBED = 300
+"""Ancestors that are looked for among them; of a deeper path all are opened anew."""
 
 
 def raise_descriptor_limit() -> None:
@@ -48,21 +50,23 @@ class Directories:
         if fd is not None:
             held.move_to_end(path)
             return fd
-        # Climb to the nearest ancestor that is held, then open downwards.
-        missing = [path]
-        ancestor = path
+        # Climb to the nearest ancestor that is held, then open downwards. A path may have half a
+        # million names, all of them made up: none but those that are there are copied out of it.
+        missing = [len(path)]
         while True:
-            cut = ancestor.rfind(b"/")
+            cut = path.rfind(b"/", 0, missing[-1])
             if cut < 0:
                 fd = self.root_fd
                 break
-            ancestor = ancestor[:cut]
-            fd = held.get(ancestor)
-            if fd is not None:
-                held.move_to_end(ancestor)
-                break
-            missing.append(ancestor)
-        for step in reversed(missing):
+            if len(missing) <= _CLIMBED:
+                ancestor = path[:cut]
+                fd = held.get(ancestor)
+                if fd is not None:
+                    held.move_to_end(ancestor)
+                    break
+            missing.append(cut)
+        for end in reversed(missing):
+            step = path[:end]
             fd = os.open(step[step.rfind(b"/") + 1 :], OPEN_DIRECTORY, dir_fd=fd)
             held[step] = fd
             if len(held) > _HELD:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.table import Malformed, Reader, pack_blob
+from syncron_lib.errors import GuardRefused
 
 MOUNTS = b"mounts"
 """Stands beside the names of ignore files: its content is the names of mount points, joined by
@@ -23,6 +24,11 @@ NUL, that ``--one-file-system`` leaves out at the source, and so at the destinat
 
 MAX_SIZE = 1 << 20
 """Bytes of one ignore file that are read."""
+
+_MAX_TOTAL = 64 << 20
+"""Bytes of all ignore files that one side takes from the other."""
+_ONE = 300
+"""Bytes that one of them takes beside what it holds."""
 
 _STAMP = struct.Struct("<QqqQ")
 Stamp = tuple[int, int, int, int]
@@ -124,3 +130,17 @@ def identity(files: Iterable[IgnoreFile]) -> bytes:
         for file in sorted(files)
     )
     return hashlib.sha256(joined).digest()[: digest.SIZE] if joined else digest.UNKNOWN
+
+
+def weight(files: Iterable[IgnoreFile]) -> int:
+    """Bytes of memory that these take."""
+    return sum(_ONE + len(file.directory) + len(file.name) + len(file.content) for file in files)
+
+
+def require_bounded(total: int) -> None:
+    """Refuse ignore files that weigh ``total`` bytes, if that is more than anybody needs."""
+    if total > _MAX_TOTAL:
+        raise GuardRefused(
+            f"The ignore files of the source are more than {_MAX_TOTAL >> 20} MiB in all. Nothing"
+            " was changed; rename those that are none."
+        )

@@ -29,6 +29,8 @@ SMALLEST = 128
 much."""
 REPEATED = 4096
 """Bytes from which on a content that was sent in this run is remembered, to be sent only once."""
+_BEGINNINGS = 8
+"""Of files of one size and time: each is compared by reading as much of the file here."""
 REMEMBERED = 100_000
 """How many of these are remembered: some 20 MB on either side."""
 
@@ -85,7 +87,9 @@ class References:
         for item in arrived:
             self._note(item.length, item.digest)
             if item.length < item.size:
-                self._begun.setdefault((item.size, item.mtime_ns), []).append(item)
+                begun = self._begun.setdefault((item.size, item.mtime_ns), [])
+                if len(begun) < _BEGINNINGS:
+                    begun.append(item)
 
     def offer(self, contents: Iterable[Content]) -> set[int]:
         """The destination has these in its own files; the sizes of the large ones."""

@@ -33,6 +33,8 @@ plain values and hardly a cycle; to look as often as Python does takes a twentie
 _QUEUED = 64
 """Frames received ahead of their handling. The client keeps fewer requests than this in flight,
 so that the receiving thread always gets back to reading heartbeats."""
+_QUEUED_BYTES = 128 << 20
+"""Bytes of these; a client sends at most some 20 MiB ahead."""
 
 _Frame = Optional[tuple[Header, bytearray]]
 
@@ -47,6 +49,9 @@ class _Service:
         self._channel = Channel(stream, "the client", _UNGREETED_TIMEOUT)
         self._endpoint = LocalEndpoint(environment, umask, self._tell, reach=reach)
         self._frames: queue.Queue[_Frame | SyncronError] = queue.Queue(_QUEUED)
+        self._queued = 0
+        """Bytes of them."""
+        self._taken = threading.Condition()
         self._abandoned = False
         """Nobody listens any more; long work ends when it next has something to tell."""
 
@@ -68,9 +73,13 @@ class _Service:
                 if frame is None:
                     return Exit.OK
                 if isinstance(frame, SyncronError):
-                    return frame.exit_code
+                    request = 0
+                    raise frame
                 header, payload = frame
                 request = header.request
+                with self._taken:
+                    self._queued -= len(payload)
+                    self._taken.notify()
                 self._answer(request, self._endpoint.handle(_request(header, payload)))
         except SyncronError as error:
             self._fail(request, error)
@@ -102,9 +111,13 @@ class _Service:
             while True:
                 frame = self._channel.receive()
                 self._abandoned = frame is None
-                self._frames.put(frame)
                 if frame is None:
+                    self._frames.put(None)
                     return
+                with self._taken:
+                    self._taken.wait_for(lambda: self._queued < _QUEUED_BYTES)
+                    self._queued += len(frame[1])
+                self._frames.put(frame)
         except SyncronError as error:
             self._abandoned = True
             self._frames.put(error)

@@ -128,11 +128,16 @@ class _Table:
         return table.unpack(reader)
 
 
+MAX_ITEMS = 1 << 18
+"""Items of a list. A frame could hold millions, each an object and a hundred bytes."""
+
+
 class ListOf(Generic[T]):
     """A counted list; the count is believed only as far as the frame could hold it."""
 
-    def __init__(self, item: Field[T]) -> None:
+    def __init__(self, item: Field[T], most: int = MAX_ITEMS) -> None:
         self._item = item
+        self._most = most
 
     def write(self, out: list[bytes], value: Sequence[T]) -> None:
         out.append(struct.pack("<I", len(value)))
@@ -141,6 +146,8 @@ class ListOf(Generic[T]):
 
     def read(self, reader: Reader) -> Sequence[T]:
         count = reader.length()  # an item takes a byte at least
+        if count > self._most:
+            raise Malformed("a list of more items than there may be")
         return [self._item.read(reader) for _ in range(count)]
 
 

@@ -10,6 +10,7 @@ from syncron_lib.errors import PeerViolation
 
 _SIZE = struct.Struct("<Q")
 _CONTENT = struct.Struct("<Q16s")
+_DIGEST = struct.Struct("<16s")
 MOST = 300_000
 """Sizes or contents in one message: so many fit into a blob."""
 
@@ -39,6 +40,11 @@ def pack_contents(contents: Iterable[Content]) -> bytes:
 def unpack_contents(packed: bytes) -> Iterator[Content]:
     """The inverse of `pack_contents`."""
     return (Content(*each) for each in _unpacked(_CONTENT, packed))
+
+
+def unpack_digests(packed: bytes) -> Iterator[bytes]:
+    """Digests one after the other."""
+    return (value for (value,) in _unpacked(_DIGEST, packed))
 
 
 def _unpacked(layout: struct.Struct, packed: bytes) -> Iterator[tuple[Any, ...]]:

@@ -39,6 +39,9 @@ MAX_RAW = 32 << 20
 
 MAX_STEPS = 1 << 16
 """Steps of one delta: each is an object while it is carried out."""
+MAX_MADE = 128 << 20
+"""Bytes of a file that one delta makes: a few bytes of steps must not keep a destination busy for
+hours, in which it does not listen."""
 
 
 class PackKind(IntEnum):
@@ -320,4 +323,6 @@ def _read_delta(reader: Reader, body: memoryview) -> Delta:
         place += length
     if place > piece.size or literal != len(body):
         raise Malformed("steps that lie outside of their file")
+    if place - piece.offset > MAX_MADE:
+        raise Malformed("steps that make more than a pack may")
     return Delta(*piece[:7], place - piece.offset, steps, body)

@@ -121,7 +121,9 @@ STORE = 0x41
 
 _PAIRS = ListOf(Record(IdPair, U32, U32))
 _IDS = ListOf(Record(IdName, U32, BLOB))
-_PROBLEMS = ListOf(Record(Problem, PATH, TEXT, BOOL))
+MAX_PROBLEMS = 10_000
+"""Problems in a reply, beside the last, which says how many more there are."""
+_PROBLEMS = ListOf(Record(Problem, PATH, TEXT, BOOL), MAX_PROBLEMS + 1)
 _IGNORE_FILES = ListOf(Record(IgnoreFile, PATH, BLOB, BLOB))
 _ARRIVED = ListOf(Record(Arrived, PATH, U64, I64, U64, DIGEST))
 _ATTRIBUTES = ListOf(Record(SetAttributes, PATH, U32, I64, U32, U32))

@@ -36,6 +36,10 @@ from syncron_lib.session.asking import FRAME, IN_FLIGHT, batches, failure_of, re
 
 _PATHS_A_REQUEST = 1000
 _FILES_A_REQUEST = 500
+_DEEPEST = 10_000
+"""Directories below each other that are listed; a peer could make up more without an end."""
+_HOLDING = 1000
+"""The same of those that hold what the rules leave out; what lies deeper is not deleted."""
 
 
 Known = Mapping[bytes, Directory]
@@ -47,6 +51,8 @@ def listings(
 ) -> Iterator[Directory]:
     """The directories at ``paths``, in order, each whole. Those that are not ``known`` are asked
     for at once, so that two sides can be before either answers."""
+    if any(path.count(b"/") >= _DEEPEST for path in paths):
+        raise PeerViolation("The other side listed directories in each other without an end.")
     if known:
         asked = listings(endpoint, [path for path in paths if path not in known])
         return _with_known(paths, known, asked)
@@ -422,7 +428,9 @@ class Comparison:
         """The same, but where a directory holds what the rules leave out: it stays, and what else
         is in it goes."""
         self._plan.extras.extend(remove.path for remove in removes if remove.holds)
-        while removes:
+        for _ in range(_HOLDING):
+            if not removes:
+                return
             yield from (remove for remove in removes if not remove.holds)
             holding = [remove.path for remove in removes if remove.holds]
             inside: list[Remove] = []

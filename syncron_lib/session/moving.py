@@ -27,6 +27,9 @@ _LISTED = 20_000
 """Created entries that are listed in any case to find moves among them; beyond, at most
 `_LISTED_A_REMOVED` for each removed one. What is not found is copied at the destination."""
 _LISTED_A_REMOVED = 16
+_LEVELS = 200
+"""Directories below each other that are looked into on either side: each level is an exchange, and
+an evil side could make them up without an end."""
 
 
 class MoveSearch:
@@ -62,20 +65,25 @@ class MoveSearch:
         matches = Matches(created, removed)
         if not (matches.frontier or matches.files):
             return matches
-        while unlisted := [
-            entry
-            for entry in removed
-            if entry.is_directory
-            and entry.path not in removed.below
-            and matches.is_free(entry.path)
-        ]:
+        for _ in range(_LEVELS):
+            unlisted = [
+                entry
+                for entry in removed
+                if entry.is_directory
+                and entry.path not in removed.below
+                and matches.is_free(entry.path)
+            ]
+            if not unlisted:
+                break
             self._list(self._destination, removed, unlisted, own=False)
         left = sum(entry.entries for entry in removed.tops)
         budget = _LISTED + _LISTED_A_REMOVED * left
         matches = Matches(created, removed)
-        while matches.frontier and any(
-            entry.is_movable and matches.is_free(entry.path) for entry in removed
-        ):
+        for _ in range(_LEVELS):
+            if not matches.frontier or not any(
+                entry.is_movable and matches.is_free(entry.path) for entry in removed
+            ):
+                break
             frontier = [entry for entry in matches.frontier if entry.entries <= budget]
             if not frontier:
                 break

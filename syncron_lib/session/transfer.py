@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from syncron_lib.core.names import shown, split
 from syncron_lib.core.plan import Change, Plan
 from syncron_lib.core.report import Failure
 from syncron_lib.endpoint.base import Endpoint, RawPack
@@ -158,6 +159,7 @@ class Transfer:
         """Send whole what the destination could not find or put together after all."""
         replacing = {create.path for create in plan.creates if create.replaces}
         again, self._again = self._again, []
+        _require_sent(plan, again)
         expected = [Expected(path, False, path in replacing) for path in again]
         for some in self._batches(expected):
             self._storing.send(messages.Expect(some), messages.Done)
@@ -266,3 +268,17 @@ class Transfer:
         )
         for some in self._batches(items):
             self._storing.send(messages.Adjust(some), messages.Stored, self._adjusted)
+
+
+def _require_sent(plan: Plan, again: Sequence[bytes]) -> None:
+    """See that the destination asks again for nothing but what ``plan`` brings it."""
+    brought = {create.path for create in plan.creates}
+    brought.update(change.path for change in plan.changes)
+    for path in again:
+        above = path
+        while above and above not in brought:
+            above = split(above)[0]
+        if not above:
+            raise PeerViolation(
+                f"The destination asked again for {shown(path)}, which was not sent to it."
+            )

@@ -1,0 +1,127 @@
+"""Words for attacks: which message is bent, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from syncron_lib.core.table import Table
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.frames import HEADER
+from syncron_lib.protocol.pack import Group, Groups
+from tests.adversary.evil import Attack, encoded
+from tests.core.tables import Row, rows_of, table
+
+
+def attack(name: str, kind: type, bend: Callable[[Any], Any], **more: Any) -> Attack:
+    """An attack by one kind of message or pack."""
+    return Attack(name, (kind,), lambda what, _: bend(what), **more)
+
+
+def answer(name: str, kind: type, bend: Callable[[Any], Any], **more: Any) -> Attack:
+    """The same by a request that is answered in the helper's place; None leaves it to that."""
+
+    def answers(request: Any) -> Any:
+        return bend(request) if isinstance(request, kind) else None
+
+    return Attack(name, (), lambda what, _: what, answers=answers, **more)
+
+
+def raw(name: str, kind: type, old: bytes, new: bytes, **more: Any) -> Attack:
+    """The same by other bytes in its frame, whose length is put right."""
+
+    def bend(what: Any, request: int) -> Any:
+        sent = encoded(what, request)
+        if old not in sent:
+            return what
+        payload = sent[HEADER.size :].replace(old, new)
+        _, number, request = HEADER.unpack(sent[: HEADER.size])
+        return HEADER.pack(len(payload), number, request) + payload
+
+    return Attack(name, (kind,), bend, **more)
+
+
+def field(name: str, kind: type, /, **values: Any) -> Attack:
+    """An attack by other values of some fields; ``codes`` and the like are told apart by name."""
+    more = {
+        key: values.pop(key)
+        for key in ("codes", "says", "times", "again", "options")
+        if key in values
+    }
+    return attack(name, kind, lambda what: what._replace(**values), **more)
+
+
+# --- listings -------------------------------------------------------------------------------------
+
+
+def listed(
+    name: str, bend: Callable[[list[Row]], list[Row]], has: bytes = b"edited", **more: Any
+) -> Attack:
+    """An attack by the rows of the directory that holds ``has``."""
+
+    def bent(listing: messages.Listing) -> messages.Listing:
+        directories = [
+            one._replace(table=unsorted(bend(rows_of(one.table))))
+            if has in one.table.names
+            else one
+            for one in listing.directories
+        ]
+        return listing if directories == listing.directories else messages.Listing(directories)
+
+    return attack(name, messages.Listing, bent, **more)
+
+
+def unsorted(rows: list[Row]) -> Table:
+    """The rows as columns, in this order."""
+    columns = table(*rows)
+    order = [sorted(rows).index(row) for row in rows]
+    return columns if order == sorted(order) else _reordered(columns, order)
+
+
+def _reordered(columns: Table, order: list[int]) -> Table:
+    return columns._replace(
+        names=[columns.names[i] for i in order], modes=[columns.modes[i] for i in order]
+    )
+
+
+def row(which: bytes = b"edited", /, **changes: Any) -> Callable[[list[Row]], list[Row]]:
+    """One row changed, and all sorted again."""
+
+    def bend(rows: list[Row]) -> list[Row]:
+        return sorted(one._replace(**changes) if one.name == which else one for one in rows)
+
+    return bend
+
+
+def plus(*more: Row) -> Callable[[list[Row]], list[Row]]:
+    """More rows, in order."""
+    return lambda rows: sorted([*rows, *more])
+
+
+# --- packs ----------------------------------------------------------------------------------------
+
+
+def grouped(
+    name: str, bend: Callable[[Group], Group], has: bytes = b"edited", **more: Any
+) -> Attack:
+    """An attack by the group that holds the entry ``has``."""
+
+    def bent(pack: Groups) -> Groups:
+        if not any(has in group.table.names for group in pack.groups):
+            return pack
+        groups = [bend(group) if has in group.table.names else group for group in pack.groups]
+        return pack._replace(groups=groups)
+
+    return attack(name, Groups, bent, **more)
+
+
+def in_group(
+    name: str, bend: Callable[[list[Row]], list[Row]], has: bytes = b"edited", **more: Any
+) -> Attack:
+    """An attack by the rows of such a group."""
+    return grouped(
+        name,
+        lambda group: group._replace(table=unsorted(bend(rows_of(group.table)))),
+        has,
+        **more,
+    )
