@@ -2,11 +2,13 @@
 # make test    install what the tests need, then run them
 # make check   format, lint, types, import contracts, the helper's Python 3.9, man pages
 # make format  put the source into its format
+# make fuzz    coverage-guided noise for all that reads what others wrote (SECONDS=60 for each)
 # make bench   the benchmark tables (ROWS="tiny first-100k-push" for some of them)
 # make clean   remove what the others made
 
 PYTHON ?= python3
 ROWS ?=
+SECONDS ?= 60
 venv = .venv
 bin = $(venv)/bin
 
@@ -17,7 +19,7 @@ test_packages = $(ssh_packages) strace=strace git=git mandoc=mandoc ip=iproute2 
 check_packages = mandoc=mandoc
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean install-check
+.PHONY: help demo test check format fuzz bench clean install-check
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -41,6 +43,10 @@ check: $(venv)/.installed-dev
 format: $(venv)/.installed-dev
 	$(bin)/ruff format .
 	$(bin)/ruff check --fix .
+
+fuzz: $(venv)/.installed-test
+	$(bin)/pip install --quiet atheris
+	$(bin)/python -m tests.fuzz $(SECONDS)
 
 bench: $(venv)/.installed-test
 	@.ci/packages $(ssh_packages)
