@@ -124,8 +124,7 @@ def client(data: bytes) -> None:
     endpoint = RemoteEndpoint(_Told(_HELLO + data), "The helper", 0)
     futures: list[Future[Any]] = []
     with contextlib.suppress(SyncronError):
-        for request in ASKED:
-            futures.append(endpoint.submit(request))
+        futures.extend(map(endpoint.submit, ASKED))
     for future in futures:
         error = future.exception(20)
         assert error is None or isinstance(error, SyncronError), error
