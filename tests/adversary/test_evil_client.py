@@ -18,7 +18,7 @@ import pytest
 from syncron_lib.core.chunks import Step
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.endpoint.base import RawPack
-from syncron_lib.endpoint.local import greeting
+from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import SyncronError
 from syncron_lib.protocol import messages

@@ -19,7 +19,8 @@ from syncron_lib.core.rules.scope import GITIGNORE, SYNCRONIGNORE
 from syncron_lib.core.table import Malformed, Reader, unpack
 from syncron_lib.core.table import pack as pack_table
 from syncron_lib.endpoint.base import RawPack
-from syncron_lib.endpoint.local import LocalEndpoint, greeting
+from syncron_lib.endpoint.greeting import greeting
+from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import PeerViolation, SyncronError, UsageError
 from syncron_lib.fs import ignorefiles, stats
