@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.adversary.bends import answer, attack, field, listed, plus, row
 from tests.adversary.evil import HANG_UP, Attack, encoded
 from tests.adversary.world import DESTINATION, World, require_clean
 from tests.core.tables import Row, table
+from tests.trees import MTIME_NS
 
 DIRECTORY = stat.S_IFDIR | 0o755
 LARGEST = 2**63 - 1
@@ -47,7 +49,22 @@ def held(listing: messages.Listing) -> messages.Listing:
     return messages.Listing(directories)
 
 
+def begun(what: messages.Opened | messages.Leftovers, _request: int) -> Any:
+    """A hundred thousand beginnings of one large file, each of which could be the right one."""
+    if isinstance(what, messages.Opened):
+        return what._replace(staging=True)
+    size = 1_700_000
+    digests = [number.to_bytes(16, "little") for number in range(100_000)]
+    return messages.Leftovers([Arrived(b"x", size, MTIME_NS, size - 1, each) for each in digests])
+
+
 ATTACKS = [
+    Attack(
+        "beginnings that are all to be compared",
+        (messages.Opened, messages.Leftovers),
+        begun,
+        codes=(0,),
+    ),
     listed("a name that leads up", row(name=b"..")),
     listed("a name with a slash", row(name=b"a/b")),
     listed("a size that no file has", row(size=1 << 63)),
