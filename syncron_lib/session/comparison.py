@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from errno import ENOENT
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.compare import (
@@ -27,98 +26,18 @@ from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.plan import Adjust, Change, Create, Plan, Remove
 from syncron_lib.core.report import Cause, Failure
-from syncron_lib.core.table import MAX_ROWS, PROBLEM, Table, joined
+from syncron_lib.core.table import PROBLEM, Table
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Below, Directory
-from syncron_lib.session.asking import FRAME, IN_FLIGHT, batches, failure_of, reply_of
+from syncron_lib.session.asking import FRAME, IN_FLIGHT, failure_of, reply_of
+from syncron_lib.session.listings import Known, listings
 
-_PATHS_A_REQUEST = 1000
 _FILES_A_REQUEST = 500
-_DEEPEST = 10_000
-"""Directories below each other that are listed; a peer could make up more without an end."""
 _HOLDING = 1000
-"""The same of those that hold what the rules leave out; what lies deeper is not deleted."""
-
-
-Known = Mapping[bytes, Directory]
-"""Directories by path."""
-
-
-def listings(
-    endpoint: Endpoint, paths: Sequence[bytes], known: Known = MappingProxyType({})
-) -> Iterator[Directory]:
-    """The directories at ``paths``, in order, each whole. Those that are not ``known`` are asked
-    for at once, so that two sides can be before either answers."""
-    if any(path.count(b"/") >= _DEEPEST for path in paths):
-        raise PeerViolation("The other side listed directories in each other without an end.")
-    if known:
-        asked = listings(endpoint, [path for path in paths if path not in known])
-        return _with_known(paths, known, asked)
-    following = batches(paths, _PATHS_A_REQUEST, len)
-    waiting = deque(
-        (batch, endpoint.submit(messages.List(batch)))
-        for batch in itertools.islice(following, IN_FLIGHT)
-    )
-    return _listed(endpoint, waiting, following)
-
-
-def _with_known(
-    paths: Sequence[bytes], known: Known, asked: Iterator[Directory]
-) -> Iterator[Directory]:
-    for path in paths:
-        directory = known.get(path) or next(asked, None)
-        if directory is None:
-            return
-        yield directory
-
-
-def _listed(
-    endpoint: Endpoint,
-    waiting: deque[tuple[Sequence[bytes], Future[Any]]],
-    following: Iterator[Sequence[bytes]],
-) -> Iterator[Directory]:
-    parts: list[Directory] = []
-    while waiting:
-        batch, future = waiting.popleft()
-        directories = reply_of(future, messages.Listing).directories
-        if (
-            not directories
-            or len(directories) > len(batch)
-            or any(directory.more for directory in directories[:-1])
-        ):
-            raise PeerViolation("The other side listed other directories than asked for.")
-        for directory in directories:
-            _add_part(parts, directory)
-            if not directory.more:
-                yield parts[0] if len(parts) == 1 else _joined(parts)
-                parts = []
-        rest = batch[len(directories) - bool(parts) :]
-        if rest:
-            after = parts[-1].table.names[-1] if parts else None
-            waiting.appendleft((rest, endpoint.submit(messages.List(rest, after))))
-        else:
-            more = next(following, None)
-            if more is not None:
-                waiting.append((more, endpoint.submit(messages.List(more))))
-
-
-def _add_part(parts: list[Directory], directory: Directory) -> None:
-    """Add the next part of one directory, which must go on behind the last one."""
-    names = directory.table.names
-    if directory.more and not names:
-        raise PeerViolation("The other side listed a part of a directory with nothing in it.")
-    if parts and names and names[0] <= parts[-1].table.names[-1]:
-        raise PeerViolation("The other side listed a part of a directory twice.")
-    if sum(len(part.table.names) for part in parts) + len(names) > MAX_ROWS:
-        raise PeerViolation("The other side listed a directory without an end.")
-    parts.append(directory)
-
-
-def _joined(parts: Sequence[Directory]) -> Directory:
-    below = [item for part in parts for item in part.below]
-    return parts[0]._replace(table=joined([part.table for part in parts]), below=below, more=False)
+"""Directories below each other that hold what the rules leave out, which a peer could make up
+without an end; what lies deeper is not deleted."""
 
 
 class _Unsure(NamedTuple):

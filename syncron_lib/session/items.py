@@ -12,7 +12,7 @@ from syncron_lib.core.names import join
 from syncron_lib.core.plan import Create, Plan
 from syncron_lib.core.report import Action, Item
 from syncron_lib.endpoint.base import Endpoint
-from syncron_lib.session.comparison import listings
+from syncron_lib.session.listings import listings
 
 _DELETING = "*deleting  "
 _MOVING = "*moving    "

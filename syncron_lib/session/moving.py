@@ -19,7 +19,8 @@ from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Directory, Moved, SetAttributes
 from syncron_lib.session.asking import batches, replies
-from syncron_lib.session.comparison import below_by_row, listings
+from syncron_lib.session.comparison import below_by_row
+from syncron_lib.session.listings import listings
 
 _ITEMS_A_REQUEST = 2000
 _FILES_A_REQUEST = 500

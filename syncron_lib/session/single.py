@@ -20,9 +20,10 @@ from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdPair, Role, RootKind
 from syncron_lib.session import items
 from syncron_lib.session.asking import failure_of, reply_of
-from syncron_lib.session.comparison import Comparison, Known, listings
+from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.compression import Compression, choose_way
 from syncron_lib.session.delta import DeltaChoice, choose, is_delta
+from syncron_lib.session.listings import Known, listings
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, open_both, watch_hashing
 from syncron_lib.session.pool import Pool

@@ -17,7 +17,7 @@ from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.ignorefiles import IgnoreFile
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Directory, Listing, Problem, Role
-from syncron_lib.session.comparison import listings
+from syncron_lib.session.listings import listings
 from tests.core.tables import Row, table
 from tests.endpoint.driving import ask, begin, carry_out, local, opening
 from tests.trees import Link, make

@@ -24,7 +24,8 @@ from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.fs.state import file_stem
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Changes, Role
-from syncron_lib.session.comparison import Comparison, Known, listings
+from syncron_lib.session.comparison import Comparison
+from syncron_lib.session.listings import Known, listings
 from syncron_lib.session.profile import seal_request
 from syncron_lib.session.since import known_directories
 from tests.core.tables import ALL
