@@ -29,7 +29,7 @@ from syncron_lib.transport.pipes import SocketStream
 from tests.endpoint.ends import fork
 from tests.session.test_run import Watcher
 
-RUN = 20.0
+RUN = 40.0
 """Seconds that any run here may take; one that nobody bends takes a tenth of one."""
 
 

@@ -16,7 +16,7 @@ from tests.trees import File, Link, make, noise
 
 MEMORY = 256 << 20
 """Bytes by which an attack may let a process grow: sixteen frames."""
-TIME = 15.0
+TIME = 30.0
 """Seconds in which any attack must have come to its end."""
 OPTIONS = RunOptions(delete=True, compress="none")
 SOURCE, DESTINATION = 0, 1
