@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from typing import Any, Optional
 
@@ -22,6 +23,7 @@ def available() -> list[str]:
     return [FASTCDC, FIXED] if _has_pyfastcdc() else [FIXED]
 
 
+@cache  # what the greeting said holds to the end, whatever happens to the disk
 def _has_pyfastcdc() -> bool:
     """Whether pyfastcdc is here with its compiled part; without it, it is too slow to be of use."""
     if "pyfastcdc" in sys.modules:
