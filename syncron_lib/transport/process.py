@@ -95,7 +95,7 @@ class ProcessStream:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(1.0)
         self._stream.close()
-        self._drain.join(1.0)
+        self._drain.join(_ABORTED_GRACE if self._aborted else 1.0)
 
     def exit_status(self, timeout: float) -> int | None:
         """The command's exit status (negative: the signal that ended it), or None if it is
