@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from syncron_lib.endpoint.remote import RemoteEndpoint
+
+
+_PATIENCE = 2.0
+"""Seconds after which it is a person or a slow network that is waited for, and not a processor.
+Local helpers wait as well, for their greeting, and not for ever."""
 
 
 class _Key(NamedTuple):
@@ -91,9 +97,11 @@ class Pool:
                 self._begin_to_connect(key, key.account)
 
     def wait_until_asked(self) -> None:
-        """Wait until no connection is held up by what this process does beside it."""
+        """Wait until no connection is held up by what this process does beside it; but for no
+        longer than `_PATIENCE`."""
+        over = time.monotonic() + _PATIENCE
         for connecting in self._connecting.values():
-            connecting.asked.wait()
+            connecting.asked.wait(max(0.0, over - time.monotonic()))
 
     def endpoint(self, location: Location, side: int) -> RemoteEndpoint:
         """The endpoint for a location; ``side`` tells a run's two apart, even on one machine."""
