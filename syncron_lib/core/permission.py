@@ -40,14 +40,15 @@ def withhold(plan: Plan, may: Effect) -> Iterator[tuple[bytes, str]]:
     entry: the paths, and why. Attributes of directories stay in it: those of one that is added
     to get another time in any case."""
     if Effect.REMOVE not in may:
-        for create in [each for each in plan.creates if each.replaces]:
-            plan.creates.remove(create)
+        replacing = [each for each in plan.creates if each.replaces]
+        plan.creates[:] = [each for each in plan.creates if not each.replaces]
+        for create in replacing:
             yield create.path, IN_ITS_PLACE
     if Effect.CHANGE not in may:
         for change in plan.changes:
             yield change.path, THERE_ALREADY
         plan.changes.clear()
         files = [each for each in plan.adjusts if not stat.S_ISDIR(each.attributes.mode)]
+        plan.adjusts[:] = [each for each in plan.adjusts if stat.S_ISDIR(each.attributes.mode)]
         for adjust in files:
-            plan.adjusts.remove(adjust)
             yield adjust.path, THERE_ALREADY
