@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile, compared
-from syncron_lib.core.table import PROBLEM, TYPE_MASK, Table
+from syncron_lib.core.table import PROBLEM, TYPE_MASK, Table, link_targets
 
 
 class Relation(Enum):
@@ -114,15 +114,6 @@ def _files(source: Table, row: int, destination: Table, other: int) -> Relation:
     if digest.UNKNOWN in (mine, theirs):
         return Relation.UNKNOWN
     return Relation.SAME if mine == theirs else Relation.DIFFERENT
-
-
-def link_targets(table: Table) -> dict[int, bytes]:
-    """The targets of the symlinks by row. For whoever looks at many rows: asking for each would
-    count the links before it each time."""
-    if not table.targets:
-        return {}
-    links = (row for row, mode in enumerate(table.modes) if mode & TYPE_MASK == stat.S_IFLNK)
-    return dict(zip(links, table.targets))
 
 
 _LETTERS = {

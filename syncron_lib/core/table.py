@@ -254,3 +254,12 @@ def unpack(reader: Reader) -> Table:
     if targets and (not all(targets) or max(map(len, targets)) > 65536):
         raise Malformed("a symlink target that no file system can hold")
     return Table(names, modes, sizes, mtimes, uids, gids, digests, targets)
+
+
+def link_targets(table: Table) -> dict[int, bytes]:
+    """The targets of the symlinks by row. For whoever looks at many rows: asking for each would
+    count the links before it each time."""
+    if not table.targets:
+        return {}
+    links = (row for row, mode in enumerate(table.modes) if mode & TYPE_MASK == stat.S_IFLNK)
+    return dict(zip(links, table.targets))

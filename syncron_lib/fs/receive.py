@@ -19,7 +19,7 @@ from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.permission import EVERYTHING, Effect
-from syncron_lib.core.table import TYPE_MASK, Table
+from syncron_lib.core.table import TYPE_MASK, Table, link_targets
 from syncron_lib.errors import FileFatal, PeerViolation
 from syncron_lib.fs import attributes, stats
 from syncron_lib.fs.arrivals import Arrivals
@@ -185,6 +185,7 @@ class Receiver:
                 if group.last:
                     self._end_directory(staged)
                 return position
+        targets = link_targets(table)
         for row, (name, mode) in enumerate(zip(table.names, table.modes)):
             path = join(group.path, name)
             data = None
@@ -204,7 +205,7 @@ class Receiver:
                     f"The other side sent {shown(path)}, which it was not asked for."
                 )
             try:
-                self._entry(path, table, row, data, replace)
+                self._entry(path, table, row, data, targets.get(row, b""), replace)
             except Missing:
                 self._again.append(path)
             except OSError as error:
@@ -388,9 +389,15 @@ class Receiver:
     # --- single entries -----------------------------------------------------------------------
 
     def _entry(
-        self, path: bytes, table: Table, row: int, data: Optional[memoryview], replace: bool
+        self,
+        path: bytes,
+        table: Table,
+        row: int,
+        data: Optional[memoryview],
+        target: bytes,
+        replace: bool,
     ) -> None:
-        """Publish one entry of a directory that is there already."""
+        """Publish one entry of a directory that is there already. ``target``: a symlink's."""
         self._publisher.require_allowed(path, replace)
         attributes_ = Attributes(
             table.modes[row], table.mtimes[row], table.uids[row], table.gids[row]
@@ -422,8 +429,6 @@ class Receiver:
                     os.close(fd)
                 written = Written(size, mtime, value)
             else:
-                links = [i for i, mode in enumerate(table.modes) if stat.S_ISLNK(mode)]
-                target = table.targets[links.index(row)] if row in links else b""
                 attributes.make_special(
                     staging.fd, temporary, attributes_, size, target, self._keep, now
                 )

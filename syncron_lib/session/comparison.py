@@ -18,7 +18,6 @@ from syncron_lib.core.compare import (
     attributes_of,
     change_flags,
     digest_of,
-    link_targets,
     pairs,
 )
 from syncron_lib.core.merkle import Attributes, Profile
@@ -26,7 +25,7 @@ from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.plan import Adjust, Change, Create, Plan, Remove
 from syncron_lib.core.report import Cause, Failure
-from syncron_lib.core.table import PROBLEM, Table
+from syncron_lib.core.table import PROBLEM, Table, link_targets
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages

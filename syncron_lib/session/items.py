@@ -7,10 +7,11 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from syncron_lib.core.compare import link_targets, new_flags
+from syncron_lib.core.compare import new_flags
 from syncron_lib.core.names import join
 from syncron_lib.core.plan import Create, Plan
 from syncron_lib.core.report import Action, Item
+from syncron_lib.core.table import link_targets
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.session.listings import listings
 

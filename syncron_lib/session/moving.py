@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from syncron_lib.core import digest
-from syncron_lib.core.compare import attributes_of, change_flags, digest_of, link_targets
+from syncron_lib.core.compare import attributes_of, change_flags, digest_of
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.moves import Division, Entry, Forest, Matches, divide, unknown_candidates
 from syncron_lib.core.names import join
 from syncron_lib.core.plan import Create, Make, Move, Plan, Remove
-from syncron_lib.core.table import PROBLEM
+from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages

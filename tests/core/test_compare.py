@@ -14,12 +14,11 @@ from syncron_lib.core.compare import (
     change_flags,
     digest_of,
     letter,
-    link_targets,
     new_flags,
     pairs,
 )
 from syncron_lib.core.merkle import Attributes, Profile, directory_digest
-from syncron_lib.core.table import Table
+from syncron_lib.core.table import Table, link_targets
 from tests.core.tables import ALL, NONE, Row, normal, profiles, rows_of, table, tables
 
 FILE, DIR, LINK = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
