@@ -77,17 +77,7 @@ def remembered_table(row: Row) -> Optional[Table]:
         return None
     if len(row.digests) != len(columns.names) * digest.SIZE:
         return None
-    targets = row.targets.split(b"\0") if row.targets else []
-    return Table(
-        columns.names,
-        columns.modes,
-        columns.sizes,
-        columns.mtimes,
-        columns.uids,
-        columns.gids,
-        bytes(row.digests),
-        targets,
-    )
+    return stats.as_table(columns, bytes(row.digests), row.targets)
 
 
 def remembered_below(state: State, path: bytes) -> tuple[int, int]:

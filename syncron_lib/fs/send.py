@@ -464,16 +464,7 @@ def _table(
     if replaced:
         rows_now = [replaced.get(row, values) for row, values in enumerate(zip(*columns))]
         columns = Stats(*zip(*rows_now))
-    whole = Table(
-        columns.names,
-        columns.modes,
-        columns.sizes,
-        columns.mtimes,
-        columns.uids,
-        columns.gids,
-        bytes(digests),
-        node.target_list(),
-    )
+    whole = stats.as_table(columns, bytes(digests), node.targets)
     return whole if len(rows) == len(columns.names) else chosen(whole, rows)
 
 

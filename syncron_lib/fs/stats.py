@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from syncron_lib.core.table import TYPE_MASK, Malformed, pack_names
+from syncron_lib.core.table import TYPE_MASK, Malformed, Table, pack_names
 
 StatRow = tuple[bytes, int, int, int, int, int, int, int]
 """(name, mode, size, mtime_ns, ctime_ns, inode, uid, gid); a plain tuple, because a scan makes
@@ -93,6 +93,20 @@ def unpack(data: bytes) -> Stats:
         for column, values in zip(columns, zip(*FIELDS.iter_unpack(block))):
             column.extend(values)
     return Stats(names, *columns)
+
+
+def as_table(columns: Stats, digests: bytes, targets: bytes) -> Table:
+    """What the other side may know of a directory. ``targets``: of its symlinks, joined by NUL."""
+    return Table(
+        columns.names,
+        columns.modes,
+        columns.sizes,
+        columns.mtimes,
+        columns.uids,
+        columns.gids,
+        digests,
+        targets.split(b"\0") if targets else [],
+    )
 
 
 def in_range(time_ns: int) -> int:

@@ -80,17 +80,7 @@ class Node:
         """What the other side may know of this directory."""
         if not self.stats:
             return EMPTY
-        columns = self.columns()
-        return Table(
-            columns.names,
-            columns.modes,
-            columns.sizes,
-            columns.mtimes,
-            columns.uids,
-            columns.gids,
-            bytes(self.digests),
-            self.target_list(),
-        )
+        return stats_module.as_table(self.columns(), bytes(self.digests), self.targets)
 
     def set_digest(self, row: int, value: bytes, settled: bool) -> None:
         """Note the digest of the file in ``row``."""
