@@ -137,6 +137,12 @@ def piece(path: bytes, data: bytes = b"abc") -> Piece:
     return Piece(path, Attributes(FILE, 0, 0, 0), len(data), 0, True, False, XXH3.of(data), data)
 
 
+def delta(path: bytes) -> Delta:
+    """Three bytes that are to be copied from the file that is there."""
+    own, steps = Attributes(FILE, 0, 0, 0), [Step(1, 0, 3)]
+    return Delta(path, own, 3, 0, True, False, bytes(16), 3, steps, b"")
+
+
 def basis(**changes: Any) -> messages.Basis:
     told = messages.Basis(b"large", "fixed", 4096, struct.pack("<I", 4096), bytes(8), False, False)
     return told._replace(**changes)
@@ -316,35 +322,13 @@ CASES = [
     writing(
         "a delta through a symlink",
         messages.Expect([expected(b"link/secret")]),
-        Delta(
-            b"link/secret",
-            Attributes(FILE, 0, 0, 0),
-            3,
-            0,
-            True,
-            False,
-            bytes(16),
-            3,
-            [Step(1, 0, 3)],
-            b"",
-        ),
+        delta(b"link/secret"),
         last=failed,
     ),
     writing(
         "a delta of what a symlink names",
         messages.Expect([expected(b"secret")]),
-        Delta(
-            b"secret",
-            Attributes(FILE, 0, 0, 0),
-            3,
-            0,
-            True,
-            False,
-            bytes(16),
-            3,
-            [Step(1, 0, 3)],
-            b"",
-        ),
+        delta(b"secret"),
         last=failed,
     ),
     writing("a delete through a symlink", messages.Delete([b"link/secret"]), last=nothing),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import stat
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from syncron_lib.protocol.messages import Arrived, Below, Directory, IdPair, Pro
 from syncron_lib.protocol.pack import End
 from tests.adversary.bends import answer, attack, field, listed, plus, row
 from tests.adversary.evil import HANG_UP, Attack, encoded
-from tests.adversary.world import DESTINATION, World, require_clean
+from tests.adversary.world import DESTINATION, hold, hold_honest
 from tests.core.tables import Row, table
 from tests.trees import MTIME_NS
 
@@ -206,22 +205,9 @@ ATTACKS = [
 
 @pytest.mark.parametrize("again", [False, True])
 def test_the_honest_conversation(tmp_path: Path, again: bool) -> None:
-    world = World(tmp_path, again)
-    began = time.monotonic()
-    ended = world.run(DESTINATION, None)
-    require_clean(ended, began)
-    assert ended.report is not None
-    assert ended.report.exit_code == 0, ended.report.failures
-    world.require_unharmed(DESTINATION)
-    world.require_equal()
+    hold_honest(tmp_path, DESTINATION, again)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name.replace(" ", "-"))
 def test_an_evil_destination(tmp_path: Path, attack: Attack) -> None:
-    world = World(tmp_path, attack.again)
-    began = time.monotonic()
-    ended = world.run(DESTINATION, attack)
-    assert ended.bent, "it was not tried"
-    require_clean(ended, began)
-    assert ended.code in attack.codes, (ended.error, ended.report)
-    world.require_unharmed(DESTINATION)
+    hold(tmp_path, DESTINATION, attack)

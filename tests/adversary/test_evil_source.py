@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import stat
 import struct
-import time
 import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from syncron_lib.core.chunks import Step, StepKind
 from syncron_lib.core.merkle import Attributes
@@ -22,7 +22,7 @@ from syncron_lib.protocol.pack import HEAD, Delta, End, Group, Groups, Piece
 from syncron_lib.protocol.wire import BY_KIND, PACK
 from tests.adversary.bends import answer, attack, field, grouped, in_group, listed, plus, raw, row
 from tests.adversary.evil import HANG_UP, Attack, encoded, frame
-from tests.adversary.world import OPTIONS, SOURCE, World, require_clean
+from tests.adversary.world import OPTIONS, SOURCE, hold, hold_honest
 from tests.core.tables import Row, table
 from tests.trees import noise
 
@@ -455,7 +455,6 @@ PACKS = [
 
 def zstd(length: int) -> bytes:
     """So many zeros, compressed."""
-    zstandard = pytest.importorskip("zstandard")
     packed: bytes = zstandard.ZstdCompressor(level=3).compress(bytes(length))
     return packed
 
@@ -465,25 +464,12 @@ ATTACKS = [*FRAMES, *LISTINGS, *EARLIER, *CHANGES, *PIECES, *DELTAS, *PACKS]
 
 @pytest.mark.parametrize("again", [False, True])
 def test_the_honest_conversation(tmp_path: Path, again: bool) -> None:
-    world = World(tmp_path, again)
-    began = time.monotonic()
-    ended = world.run(SOURCE, None)
-    require_clean(ended, began)
-    assert ended.report is not None
-    assert ended.report.exit_code == 0, ended.report.failures
-    world.require_unharmed(SOURCE)
-    world.require_equal()
+    hold_honest(tmp_path, SOURCE, again)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name.replace(" ", "-"))
 def test_an_evil_source(tmp_path: Path, attack: Attack) -> None:
-    world = World(tmp_path, attack.again)
-    began = time.monotonic()
-    ended = world.run(SOURCE, attack)
-    assert ended.bent, "it was not tried"
-    require_clean(ended, began)
-    assert ended.code in attack.codes, (ended.error, ended.report)
-    world.require_unharmed(SOURCE)
+    world = hold(tmp_path, SOURCE, attack)
     # What it left behind is in nobody's way.
     again = world.run(SOURCE, None)
     assert again.code == 0, (again.error, again.report)

@@ -146,3 +146,27 @@ def require_clean(ended: Ended, began: float) -> None:
         assert said.isprintable(), said
     assert time.monotonic() - began < TIME
     assert ended.growth < MEMORY, f"grew by {ended.growth >> 20} MiB"
+
+
+def hold_honest(place: Path, role: int, again: bool) -> None:
+    """The control: with nothing bent, the run makes both equal."""
+    world = World(place, again)
+    began = time.monotonic()
+    ended = world.run(role, None)
+    require_clean(ended, began)
+    assert ended.report is not None
+    assert ended.report.exit_code == 0, ended.report.failures
+    world.require_unharmed(role)
+    world.require_equal()
+
+
+def hold(place: Path, role: int, attack: Attack) -> World:
+    """One attack by the end ``role``, and what must hold after each; the trees as it left them."""
+    world = World(place, attack.again)
+    began = time.monotonic()
+    ended = world.run(role, attack)
+    assert ended.bent, "it was not tried"
+    require_clean(ended, began)
+    assert ended.code in attack.codes, (ended.error, ended.report)
+    world.require_unharmed(role)
+    return world

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.sshd import Sshd, running_sshd
 from tests.trees import Place, assert_same, rsync_differences
+
+if TYPE_CHECKING:
+    from tests.e2e.forking import Forked
 
 CHECKOUT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
@@ -102,6 +105,16 @@ class Command:
         assert summary["match"] is True
         assert summary["source_root"] == summary["destination_root"] is not None
         return summary
+
+
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
+    """The command, loaded."""
+    from tests.e2e.forking import Forked  # which needs what is here
+
+    forked = Forked(tmp_path_factory.mktemp("forked"))
+    yield forked
+    forked.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ new one, nobody outlives it, and the next run makes both sides equal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,6 @@ from tests.sshd import Sshd
 pytestmark = pytest.mark.timeout(3600 if DEEP else 120)
 
 _KILL = "signal=KILL"
-
-
-@pytest.fixture(scope="module")
-def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
-    """The command, loaded."""
-    forked = Forked(tmp_path_factory.mktemp("forked"))
-    yield forked
-    forked.close()
 
 
 @pytest.fixture(params=WORKLOADS)

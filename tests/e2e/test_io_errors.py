@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,14 +23,6 @@ _NAMES = (
     *("fchmod", "fchown", "fchownat", "utimensat", "ftruncate", "unlink", "mkdir"),
 )
 _SYNCS = ("fsync", "fdatasync", "syncfs")
-
-
-@pytest.fixture(scope="module")
-def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
-    """The command, loaded."""
-    forked = Forked(tmp_path_factory.mktemp("forked"))
-    yield forked
-    forked.close()
 
 
 @pytest.fixture(params=WORKLOADS)

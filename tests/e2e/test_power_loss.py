@@ -64,14 +64,6 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     disk.unmount()
 
 
-@pytest.fixture(scope="module")
-def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
-    """The command, loaded."""
-    forked = Forked(tmp_path_factory.mktemp("forked"))
-    yield forked
-    forked.close()
-
-
 @pytest.fixture(params=WORKLOADS)
 def bench(
     request: pytest.FixtureRequest, forked: Forked, disk: Disk, tmp_path: Path
