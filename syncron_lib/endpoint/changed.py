@@ -31,7 +31,7 @@ def since_last_run(root: Root, request: messages.GetChanges, hash_file: Hash) ->
     basis, found = root.changes()
     if found is None:
         return NOTHING
-    hashed = _hash_edited(root, found, request.hash, hash_file)
+    hashed = _hash_edited(found, request.hash, hash_file)
     top = root.tree.root
     own = *top.attributes, top.holds
     changed: list[messages.Changed] = []
@@ -55,12 +55,11 @@ def since_last_run(root: Root, request: messages.GetChanges, hash_file: Hash) ->
     return messages.Changes(basis, complete, *own, changed, hashed)
 
 
-def _hash_edited(root: Root, found: Sequence[Change], most: int, hash_file: Hash) -> int:
+def _hash_edited(found: Sequence[Change], most: int, hash_file: Hash) -> int:
     """Find out the digests of files that may have been edited in place: it would be asked next."""
     hashed = 0
     for change in found if most else ():
-        for path in changes.edited(change):
-            size = root.size_of(path)
+        for path, size in changes.edited(change):
             if hashed + size > most:
                 continue
             hash_file(path)

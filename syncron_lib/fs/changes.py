@@ -95,9 +95,9 @@ def remembered_below(state: State, path: bytes) -> tuple[int, int]:
     return entries, size
 
 
-def edited(change: Change) -> Iterator[bytes]:
-    """Paths of files without a digest that are of the size that they had: only their content tells
-    whether they were edited."""
+def edited(change: Change) -> Iterator[tuple[bytes, int]]:
+    """Paths and sizes of files without a digest that are of the size that they had: only their
+    content tells whether they were edited."""
     node, row = change.node, change.row
     if row is None or node.problem:
         return
@@ -118,4 +118,4 @@ def edited(change: Change) -> Iterator[bytes]:
             and digests[start : start + digest.SIZE] == digest.UNKNOWN
             and sizes.get(name) == columns.sizes[index]
         ):
-            yield join(node.path, name)
+            yield join(node.path, name), columns.sizes[index]

@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
-from syncron_lib.core.names import PRIVATE, shown, split
+from syncron_lib.core.names import PRIVATE, shown
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.permission import Effect
 from syncron_lib.core.rules import RuleSet
@@ -213,12 +213,6 @@ class Root:
         if row is None or row.merkle == digest.UNKNOWN:
             return digest.UNKNOWN, None
         return row.merkle, changes(self.tree, state)
-
-    def size_of(self, path: bytes) -> int:
-        """Bytes of a scanned file."""
-        parent, name = split(path)
-        columns = self.tree.nodes[parent].columns()
-        return columns.sizes[columns.names.index(name)]
 
     @property
     def staging(self) -> bool:

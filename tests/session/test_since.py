@@ -21,6 +21,7 @@ from syncron_lib.core.options import RuleOptions, RunOptions
 from syncron_lib.core.plan import Plan
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.endpoint.local import LocalEndpoint
+from syncron_lib.fs import stats
 from syncron_lib.fs.state import file_stem
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Changes, Role
@@ -286,6 +287,22 @@ def test_an_edited_file_is_hashed_at_once_within_the_limit(tmp_path):
             (table,) = [each.directory.table for each in changes.changed if each.directory]
             assert table.digests == expected
             assert changes.hashed == limit
+
+
+def test_a_directory_of_edited_files_is_unpacked_a_few_times_only(tmp_path, monkeypatch):
+    source, destination = remembered(tmp_path)
+    files = [source.top / "a" / f"{number}" for number in range(100)]
+    for file in files:
+        file.write_bytes(b"1")
+    synchronized(source, destination)
+    for file in files:
+        file.write_bytes(b"2")
+    with begun(source) as end:
+        unpacked = []
+        unpack = stats.unpack
+        monkeypatch.setattr(stats, "unpack", lambda data: unpacked.append(1) or unpack(data))
+        assert ask(end, messages.GetChanges(False, 1 << 18, 1 << 20)).hashed == len(files)
+    assert len(unpacked) < 30
 
 
 def test_too_much_to_tell_is_not_complete_without_tables_of_what_was(tmp_path):
