@@ -71,11 +71,9 @@ class Contents:
         are computed."""
         found: list[Content] = []
         for node in list(self._ledger.tree.nodes.values()):
-            if not node.stats:
+            if not stats.has_one_of(sizes, node.stats):
                 continue
             columns = node.columns()
-            if sizes.isdisjoint(columns.sizes):
-                continue
             for row, size in enumerate(columns.sizes):
                 if size not in sizes or columns.modes[row] & TYPE_MASK != stat.S_IFREG:
                     continue

@@ -143,10 +143,18 @@ class Ledger:
         tree = self.tree
         gone = tree.remove(self._removed) if self._removed else []
         relist = set(self._written)
+        renewed: dict[bytes, list[Node]] = {}
         # A directory that was touched has new times, which stand in its parent's row.
         # The root has no parent: its own attributes are looked at when it is listed.
         for path in (*self._written, *self.directory_attributes):
-            relist.add(split(path)[0] if path else b"")
+            parent, node = split(path)[0], tree.nodes.get(path)
+            if not path or parent in relist or node is None:
+                relist.add(parent)
+            else:
+                renewed.setdefault(parent, []).append(node)
+        for parent, children in renewed.items():
+            if parent not in relist and not self._renew(tree.nodes[parent], children):
+                relist.add(parent)
         # In order, so that the way to the next directory is mostly held open.
         for path in sorted(relist):
             node = tree.nodes.get(path)
@@ -154,6 +162,27 @@ class Ledger:
                 self._relist(node)
         tree.total()
         return [path for path in (*gone, *self.moved_from) if path not in tree.nodes]
+
+    def _renew(self, node: Node, children: list[Node]) -> bool:
+        """Look at these subdirectories of a directory in which nothing else was touched; whether
+        they are still there."""
+        rows = {}
+        try:
+            fd = self._directories.open(node.path)
+            for child in children:
+                name = split(child.path)[1]
+                rows[child.row] = row = stats.row(
+                    name, os.stat(name, dir_fd=fd, follow_symlinks=False)
+                )
+                if not stat.S_ISDIR(row[1]):
+                    return False
+                child.attributes = Attributes(row[1], row[3], row[6], row[7])
+        except OSError:
+            return False
+        node.stats = stats.with_rows(node.stats, rows)
+        node.merkle = digest.UNKNOWN
+        node.stored = False
+        return True
 
     def _relist(self, node: Node) -> None:
         path = node.path

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 from syncron_lib.core.table import TYPE_MASK, Malformed, Table, pack_names
@@ -19,6 +20,8 @@ PackedRow = tuple[bytes, bytes]
 """(name, the other seven packed by `FIELDS`): rows as a scan makes and compares them."""
 
 FIELDS = struct.Struct("<IQqqQII")
+_SIZES = struct.Struct(f"<4xQ{FIELDS.size - 12}x")
+"""The size in `FIELDS`."""
 _COUNT = struct.Struct("<I")
 _HEAD = struct.Struct("<II")
 """Number of rows, and bytes of their names joined by NUL."""
@@ -68,6 +71,15 @@ def pack(rows: list[StatRow]) -> bytes:
     return join([(row[0], pack_fields(row)) for row in rows])
 
 
+def with_rows(data: bytes, rows: Mapping[int, StatRow]) -> bytes:
+    """A packed directory with ``rows``, by number, in place of those of the same names."""
+    start = _HEAD.size + _HEAD.unpack_from(data)[1]
+    changed = bytearray(data)
+    for number, row in rows.items():
+        FIELDS.pack_into(changed, start + number * FIELDS.size, *row[1:])
+    return bytes(changed)
+
+
 def unpack(data: bytes) -> Stats:
     """The columns of a packed directory; raises `core.table.Malformed` on damage.
 
@@ -93,6 +105,16 @@ def unpack(data: bytes) -> Stats:
         for column, values in zip(columns, zip(*FIELDS.iter_unpack(block))):
             column.extend(values)
     return Stats(names, *columns)
+
+
+def has_one_of(sizes: Set[int], data: bytes) -> bool:
+    """Whether an entry of a packed directory that was scanned here has one of these sizes: a
+    quarter of the time that it takes to unpack it."""
+    if not data:
+        return False
+    length = _HEAD.unpack_from(data)[1]
+    rows = memoryview(data)[_HEAD.size + length :]
+    return not sizes.isdisjoint(itertools.chain.from_iterable(_SIZES.iter_unpack(rows)))
 
 
 def as_table(columns: Stats, digests: bytes, targets: bytes) -> Table:

@@ -252,14 +252,16 @@ def open_both(
     asked_source = early.get(0)
     if asked_source is None:
         asked_source = opener.ask(source_endpoint, opener.request(source, Role.SOURCE))
-        sealing.early(Role.SOURCE)
     asked_destination = early.get(1)
     # A wrong guess can be taken back from a local helper only, by ending it.
     if asked_destination is None and isinstance(source, Local) and _is_tree(source):
         asked_destination = _ask_destination(
             opener, destination_endpoint, destination, source, into
         )
-        sealing.early(Role.DESTINATION)
+    if _is_tree(source):
+        sealing.early(Role.SOURCE)
+        if asked_destination is not None:
+            sealing.early(Role.DESTINATION)
     source_opened = reply_of(asked_source.opened, Opened)
     _require_source(source_opened, source)
     if source_opened.kind == RootKind.FILE:

@@ -14,11 +14,28 @@ from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import join, split
 from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol.messages import Changed, Changes, Directory
+from syncron_lib.session.listings import listings
 
 _DIRECTORY = 0o040000
 ListNear = Callable[[Sequence[bytes]], Iterable[Directory]]
+
+
+class NearDirectories:
+    """The near side's directories as they are now, each asked for once. ``known``: those that
+    were, by path."""
+
+    def __init__(self, end: Endpoint) -> None:
+        self._end = end
+        self.known: dict[bytes, Directory] = {}
+
+    def listed(self, paths: Sequence[bytes]) -> Sequence[Directory]:
+        """The directories at ``paths``, in order."""
+        directories = list(listings(self._end, paths, self.known))
+        self.known.update(zip(paths, directories))
+        return directories
 
 
 def known_directories(
@@ -52,8 +69,13 @@ def known_directories(
     remembered = {change.path: change.directory for change in near.changed}
     # These are here as they were. The root counts in any case: its attributes are in no table.
     above = {b"", *(path for path, there in changed.items() if not there.own)}
-    same = sorted(above.difference(remembered, _gone(near, changed, list_near)))
-    remembered.update(zip(same, list_near(same)))
+    same = above.difference(remembered, _gone(near, changed, list_near))
+    # With those that are others now: the comparison will look into these too.
+    others = (change.path for change in near.changed if change.directory is not None)
+    paths = sorted(same.union(others))
+    remembered.update(
+        (path, directory) for path, directory in zip(paths, list_near(paths)) if path in same
+    )
     for path, before in remembered.items():
         there = changed.get(path)
         if before is None or (far.holds and not far_is_source and before.below):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -23,12 +22,12 @@ from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.compression import Compression, choose_way
 from syncron_lib.session.delta import DeltaChoice, choose, is_delta
-from syncron_lib.session.listings import Known, listings
+from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, open_both, watch_hashing
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.sealing import Sealed
-from syncron_lib.session.since import known_directories
+from syncron_lib.session.since import NearDirectories, known_directories
 from syncron_lib.session.transfer import Transfer
 
 
@@ -225,10 +224,12 @@ class SingleRun:
         if source is None or destination is None or not ends.whole:
             return {}, {}
         if ends.sealing.near is Role.SOURCE:
-            listed = functools.partial(listings, ends.source)
-            return {}, known_directories(source, destination, sealed.profile, False, listed)
-        listed = functools.partial(listings, ends.destination)
-        return known_directories(destination, source, sealed.profile, True, listed), {}
+            near = NearDirectories(ends.source)
+            far = known_directories(source, destination, sealed.profile, False, near.listed)
+            return near.known, far
+        near = NearDirectories(ends.destination)
+        far = known_directories(destination, source, sealed.profile, True, near.listed)
+        return far, near.known
 
     def _warn_of_no_deletes(self, entries: int) -> None:
         self._warn(

@@ -36,6 +36,12 @@ def test_unpack_undoes_pack(rows):
     assert list(zip(*stats.unpack(stats.pack(rows)))) == rows
 
 
+@given(stat_rows(), st.sets(st.integers(0, 3)))
+def test_sizes_are_found_in_packed_rows(rows, sizes):
+    rows = [(row[0], row[1], row[2] % 5, *row[3:]) for row in rows]
+    assert stats.has_one_of(sizes, stats.pack(rows)) == any(row[2] in sizes for row in rows)
+
+
 @given(stat_rows(), st.data())
 def test_damage_is_malformed_or_other_rows(rows, data):
     packed = bytearray(stats.pack(rows))
