@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
 from typing import NoReturn
+
+from syncron_lib import OBJECTS_BETWEEN_COLLECTIONS
 
 
 def main() -> NoReturn:
@@ -26,6 +29,7 @@ def main() -> NoReturn:
 def _run() -> int:
     # Until the client can say more, Ctrl-C ends the process as it ends any other.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     # The helper's start is on every run's critical path, so it loads no part of the client.
     if sys.argv[1:2] == ["--serve"]:
         from syncron_lib.helper.main import main as serve

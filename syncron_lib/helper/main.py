@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Optional, Union
 
+from syncron_lib import OBJECTS_BETWEEN_COLLECTIONS
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.channel import Channel
 from syncron_lib.endpoint.greeting import greeting
@@ -27,9 +28,6 @@ from syncron_lib.transport.stream import ByteStream
 
 _UNGREETED_TIMEOUT = 60.0
 """Seconds that a helper waits for its client's greeting."""
-_RARELY = 200_000
-"""Objects made before cycles among them are looked for. A scan and a transfer make millions of
-plain values and hardly a cycle; to look as often as Python does takes a twentieth of their time."""
 _QUEUED = 64
 """Frames received ahead of their handling. The client keeps fewer requests than this in flight,
 so that the receiving thread always gets back to reading heartbeats."""
@@ -148,7 +146,7 @@ def serve(
     reach: Reach = ANYWHERE,
 ) -> int:
     """Serve one client over ``stream``; the exit code for the process."""
-    gc.set_threshold(_RARELY)
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     raise_descriptor_limit()
     umask = os.umask(0)  # there is no way to ask for it without setting it
     os.umask(umask)

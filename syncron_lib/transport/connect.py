@@ -73,7 +73,7 @@ def connect(
 
     ``ship``: do not use an installed syncron (it turned out to be of another version).
     ``packed``: what to ship instead of this installation's own helper. ``on_asked``: called when
-    only the other machine has something to do, for a tenth of a second or more.
+    it is mostly the other machine that has something to do, for a tenth of a second or more.
     Raises `SshFailed`, `HelperNotStarted`, `UncleanShell`, `TimedOut` or `ConnectionLost`; nothing
     is left running.
     """
@@ -106,7 +106,13 @@ def _attempt(
         )
         stream = ProcessStream(arguments, options.notice)
     else:
-        stream = run_command(remote.host, remote.user, port, command, options)
+
+        def authenticated() -> str:
+            # It takes its time now to open a session, and then to start what it is asked for.
+            on_asked()
+            return command()
+
+        stream = run_command(remote.host, remote.user, port, authenticated, options)
     on_asked()
     account = remote.account()
     early = Pushback(stream)
