@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import Any
 
 SIZE = 1 << 19
 """Bytes asked of the kernel at once, and the most that can be looked at in one piece."""
+
+_MUCH = 1 << 18
+_PAUSE = 0.001
+"""Seconds that a reader lets go by who has sent `_MUCH`: a server says for every 96 KiB that it has
+taken them, and to be woken for each of these words holds up whoever sends."""
 
 
 class BufferedSocket:
@@ -17,6 +23,14 @@ class BufferedSocket:
         self._socket = sock
         self._view = memoryview(bytearray(SIZE))
         self._start = self._end = 0
+        self._sent = 0
+        """Bytes since the last pause."""
+
+    def send(self, data: bytes) -> int:
+        """As `socket.socket.send`."""
+        sent = self._socket.send(data)
+        self._sent += sent
+        return sent
 
     def __len__(self) -> int:
         """Bytes that have come and were not taken."""
@@ -41,6 +55,9 @@ class BufferedSocket:
                 self._start, self._end = 0, left
             elif self._start == self._end:
                 self._start = self._end = 0
+            if self._sent >= _MUCH:
+                self._sent = 0
+                time.sleep(_PAUSE)
             received = self._socket.recv_into(self._view[self._end :])
             if not received:
                 raise EOFError

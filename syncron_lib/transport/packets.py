@@ -1,12 +1,13 @@
 """SSH packets under AES-GCM, with few copies of each.
 
 paramiko copies what it receives seven times on its way from the socket to a channel, which takes as
-long as to decrypt it. This stands in for its `Packetizer`, by the parameter that it has for that.
-To be imported after `paramiko_library.load`.
+long as to decrypt it; what it sends, it hands over packet by packet. This stands in for its
+`Packetizer`, by the parameter that it has for that. To be imported after `paramiko_library.load`.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -18,6 +19,9 @@ from syncron_lib.transport.buffered import SIZE, BufferedSocket
 _TAG = 16
 _LENGTH = 4
 _CHANNEL_DATA = 94
+_JOINED = 4
+"""Packets that leave together where more follow: the server is woken by each that leaves alone, and
+takes the processor from whoever makes the next."""
 _LARGEST = SIZE - _LENGTH - _TAG
 
 
@@ -35,6 +39,22 @@ class Packets(Packetizer):
         """Received since the keys were agreed on."""
         self._packets_asked = self._bytes_asked = 0
         """What they were when new keys were asked for."""
+        self._held: list[bytes] = []
+        self._joining = 0
+        """The thread whose packets may wait for the next one."""
+
+    def follows(self, more: bool) -> None:
+        """Whether the calling thread sends another packet right behind the next one, without
+        waiting for anything in between: the two may leave together."""
+        self._joining = threading.get_ident() if more else 0
+
+    def write_all(self, out: Any) -> None:
+        # One thread at a time is here. What another one has to say takes along what is held back,
+        # so that no negotiation of keys waits for it.
+        self._held.append(out)
+        if self._joining != threading.get_ident() or len(self._held) == _JOINED:
+            held, self._held = self._held, []
+            super().write_all(b"".join(held))
 
     def set_inbound_cipher(self, block_engine: Any, *others: Any, **named: Any) -> None:
         super().set_inbound_cipher(block_engine, *others, **named)

@@ -25,6 +25,11 @@ _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
 """`fcntl.F_SETPIPE_SZ`, which Python knows by name from 3.10 on."""
 
+_LARGE = 1 << 17
+_PAUSE = 0.001
+"""Seconds for a pipe to fill, for who waits for `_LARGE` bytes or more: an SSH server writes 32 KiB
+at a time, and to be woken for each takes as long as to read it."""
+
 _SOCKET_BUFFER = 4 << 20
 """Asked for on local sockets; the kernel cuts it to its own limit."""
 
@@ -60,6 +65,8 @@ class FdStream:
                 return os.readv(self._read_fd, [view])
             except BlockingIOError:
                 self._wait(self._read_fd, select.POLLIN)
+                if len(view) >= _LARGE:
+                    time.sleep(_PAUSE)
             except ConnectionResetError:
                 return 0
             except OSError as error:

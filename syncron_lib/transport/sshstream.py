@@ -30,8 +30,15 @@ them: to change threads for every packet costs as much as to decrypt it."""
 _BATCH_SECONDS = 0.05
 """Seconds after which that reader is given what there is."""
 
+_OVERHEAD = 64
+"""Bytes of a packet that paramiko leaves for what is not content."""
+
 _CLOSE_GRACE = 5.0
 """Seconds the program at the other end has to end after its input has ended."""
+
+
+def _ignore(more: bool) -> None:
+    pass
 
 
 class _Link(Protocol):
@@ -111,6 +118,8 @@ class SshStream:
         self._link = link
         self._paramiko = paramiko_library.load()
         self._aborted = False
+        # Within another connection, it is that one's packets that count.
+        self._follows = getattr(link.transport.packetizer, "follows", _ignore)
         self._stderr = StderrTail()
         self._drain = threading.Thread(
             target=self._read_stderr, daemon=True, name=f"stderr of {link.label}"
@@ -138,15 +147,19 @@ class SshStream:
 
     def send(self, data: Buffer) -> None:
         view = memoryview(data)
-        channel = self._channel
+        channel, follows = self._channel, self._follows
+        most = channel.out_max_packet_size - _OVERHEAD
         try:
             while view:
+                follows(len(view) > most < channel.out_window_size)
                 sent = channel.send(view)  # type: ignore[arg-type]
                 if not sent:
                     raise self._lost(None)
                 view = view[sent:]
         except (self._paramiko.SSHException, EOFError, OSError) as error:
             raise self._lost(error) from error
+        finally:
+            follows(False)
         if self._aborted:
             # paramiko drops what is sent after the transport has ended, without a word.
             raise self._lost(None)

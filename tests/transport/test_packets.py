@@ -57,6 +57,45 @@ def sealed(*contents: bytes) -> bytearray:
     return wire.sent
 
 
+def sender(wire: Wire) -> Packets:
+    packets = Packets(wire)  # type: ignore[arg-type]
+    packets.set_outbound_cipher(AESGCM(KEY), 16, None, 16, None, aead=True, iv_out=NONCE)
+    return packets
+
+
+def test_packets_that_follow_each_other_leave_together(sockets):
+    ours, theirs = sockets
+    wire = Wire()
+    packets = sender(wire)
+    contents = [b"\x50" + noise(100 + each) for each in range(11)]
+    parts = []
+    for content in contents:
+        packets.follows(content is not contents[-1])
+        before = len(wire.sent)
+        packets.send_message(paramiko.Message(content))
+        parts.append(len(wire.sent) - before)
+    assert [bool(part) for part in parts] == [each in (3, 7, 10) for each in range(11)]
+    theirs.sendall(wire.sent)
+    arrived = reader(ours)
+    for content in contents:
+        assert arrived.read_message()[1].asbytes() == content[1:]
+
+
+def test_what_another_thread_sends_waits_for_nobody(sockets):
+    ours, theirs = sockets
+    wire = Wire()
+    packets = sender(wire)
+    packets.follows(True)
+    packets.send_message(paramiko.Message(b"\x50first"))
+    assert not wire.sent
+    other = threading.Thread(target=packets.send_message, args=(paramiko.Message(b"\x51second"),))
+    other.start()
+    other.join()
+    theirs.sendall(wire.sent)
+    arrived = reader(ours)
+    assert [arrived.read_message()[0] for _ in range(2)] == [0x50, 0x51]
+
+
 def data_of(content: bytes) -> bytes:
     """A message that carries channel data."""
     message = paramiko.Message()
