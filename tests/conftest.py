@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.deep import DEEP
+
 # Whoever runs the tests under nohup has SIGHUP ignored, and so would every program they start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -24,7 +26,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("deep", max_examples=2000, deadline=None)
-DEEP = os.environ.get("SYNCRON_DEEP") == "1"
 settings.load_profile("deep" if DEEP else "quick")
 
 _INHERITED = frozenset(("PATH", "LANG", "TMPDIR", "TERM", "CI", "SYNCRON_DEEP", "PYTHONPATH"))

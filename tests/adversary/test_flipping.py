@@ -24,8 +24,8 @@ from syncron_lib.protocol.messages import Role
 from syncron_lib.protocol.pack import Group, Groups, Piece
 from tests.adversary.evil import packed
 from tests.adversary.world import stats
-from tests.conftest import DEEP
 from tests.core.tables import Row, table
+from tests.deep import DEEP
 from tests.endpoint.driving import SEAL, XXH3, expected, opening, selected
 from tests.trees import make
 

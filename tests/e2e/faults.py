@@ -3,7 +3,6 @@ must hold after one, whatever it was."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,8 +26,6 @@ from tests.trees import (
     noise,
     read,
 )
-
-DEEP = os.environ.get("SYNCRON_DEEP") == "1"
 
 MUTATING = (
     *("openat", "write", "pwrite64", "pwritev", "ftruncate", "fallocate", "copy_file_range"),
@@ -183,13 +180,6 @@ def points(trace: Path, calls: Sequence[str] = MUTATING) -> list[Point]:
             if _CHANGES.get(call, "") in line:
                 found[Point(call, seen[match[1], call])] = None
     return list(found)
-
-
-def spread(found: Sequence[Point], most: int) -> list[Point]:
-    """All of them in the deep profile, else ``most``, evenly."""
-    if DEEP or len(found) <= most:
-        return list(found)
-    return [found[index * len(found) // most] for index in range(most)]
 
 
 # --- what must hold -------------------------------------------------------------------------------

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.deep import DEEP
 from tests.e2e.conftest import Command, MakeWay, assert_copied, eventually
 from tests.relay import Relay, running_relay
 from tests.sshd import Sshd
 from tests.trees import make, noise
 
-SECONDS = 10.0 if os.environ.get("SYNCRON_DEEP") == "1" else 2.0
+SECONDS = 10.0 if DEEP else 2.0
 RATE = 1 << 20
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.deep import DEEP
 from tests.e2e.conftest import IS_ROOT, Command, MakeWay, Way, assert_copied
 from tests.sshd import Sshd
 from tests.trees import (
@@ -185,7 +186,7 @@ def test_a_directory_that_is_not_empty_makes_way_only_when_allowed(
 
 
 @settings(
-    max_examples=100 if os.environ.get("SYNCRON_DEEP") == "1" else 3,
+    max_examples=100 if DEEP else 3,
     phases=(Phase.generate,),  # a failure's shrinking would take minutes of real runs
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

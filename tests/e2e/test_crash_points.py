@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.deep import DEEP, spread
 from tests.e2e.conftest import Command, MakeWay, Script, children, eventually
-from tests.e2e.faults import DEEP, MUTATING, WORKLOADS, Bench, points, spread, tracing
+from tests.e2e.faults import MUTATING, WORKLOADS, Bench, points, tracing
 from tests.e2e.forking import CLIENT, DESTINATION, SOURCE, Forked
 from tests.sshd import Sshd
 

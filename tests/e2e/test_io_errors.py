@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.deep import DEEP, spread
 from tests.e2e.conftest import Ended
-from tests.e2e.faults import DEEP, WORKLOADS, Bench, Point, assert_nothing_deleted, spread
+from tests.e2e.faults import WORKLOADS, Bench, Point, assert_nothing_deleted
 from tests.e2e.forking import DESTINATION, SOURCE, Forked
 from tests.trees import assert_same
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from tests import frame_relay
+from tests.deep import DEEP, part
 from tests.e2e.conftest import (
     Command,
     Ended,
@@ -35,7 +36,6 @@ from tests.relay import running_relay
 from tests.sshd import Sshd
 from tests.trees import File, make, noise
 
-DEEP = os.environ.get("SYNCRON_DEEP") == "1"
 Frame = tuple[str, int]
 """Where a frame goes, and its how-manieth there it is."""
 WAYS = ["push", "pull"]
@@ -69,7 +69,7 @@ def spread(frames: list[Frame], most: int) -> list[tuple[Frame, int]]:
     """Each frame with all the bytes to be tried at its end. Outside of the deep profile at most so
     many frames, with one each, in turns."""
     if DEEP:
-        return [(frame, offset) for frame in frames for offset in OFFSETS]
+        return part([(frame, offset) for frame in frames for offset in OFFSETS])
     chosen = frames[:: -(-len(frames) // most)]
     return [(frame, OFFSETS[number % 3]) for number, frame in enumerate(chosen)]
 
@@ -335,7 +335,7 @@ def test_a_connection_is_cut_anywhere(
 ) -> None:
     """Below SSH: in its handshake, in the shell's lines, in packets of both directions."""
     codes: Counter[int] = Counter()
-    places = range(500, 16_000, 200 if DEEP else 4000)
+    places = part(range(500, 16_000, 200 if DEEP else 4000))
     for place in places:
         destination = tmp_path / str(place)
         subprocess.run(["cp", "-a", trees[1], destination], check=True)

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.deep import DEEP, part
 from tests.e2e.conftest import Command, Ended, Script, assert_copied
 from tests.trees import File, directory, make, noise
 
-DEEP = os.environ.get("SYNCRON_DEEP") == "1"
 MOMENTS = 10_000 if DEEP else 8
 _CALLS = (
     "flock,openat,newfstatat,fstat,statx,getdents64,close,readlinkat,readv,linkat,renameat,"
@@ -79,7 +79,7 @@ class Stopper:
                 found[thread].append(Moment(name, seen[thread, name]))
         (all_,) = found.values()
         every = max(1, len(all_) // MOMENTS)
-        return all_[every // 2 :: every]
+        return part(all_[every // 2 :: every])
 
     def run(self, moment: Moment, change: Callable[[], None], *words: str) -> Ended | None:
         """A run with ``change`` at ``moment``; None where it did not come to that."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults import DEEP, WORKLOADS, Bench, leaves, spread
+from tests.deep import DEEP, spread
+from tests.e2e.faults import WORKLOADS, Bench, leaves
 from tests.e2e.forking import DESTINATION, Forked
 from tests.trees import MTIME_NS, Directory, File, assert_same, read
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import data
+from tests.deep import DEEP
 from tests.e2e.conftest import Command, MakeWay, Script, children
 
-DEEP = os.environ.get("SYNCRON_DEEP") == "1"
 CROWD = 1.0 if DEEP else 0.02
 FLAT = 300_000 if DEEP else 6_000
 SPARSE = (20 if DEEP else 1) << 30

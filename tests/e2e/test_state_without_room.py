@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.deep import DEEP, part
 from tests.e2e.conftest import Command, Ended, Script, assert_copied, listing, mounted
 from tests.sshd import Sshd
 from tests.trees import make
 
-DEEP = os.environ.get("SYNCRON_DEEP") == "1"
 PAGE = 4096
-ROOM = range(0, 90 * PAGE, 2 * PAGE if DEEP else 30 * PAGE)
+ROOM = part(range(0, 90 * PAGE, 2 * PAGE if DEEP else 30 * PAGE))
 """Bytes that are left: from none to more than two states of the tree take."""
 
 

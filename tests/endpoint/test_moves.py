@@ -18,6 +18,7 @@ from syncron_lib.protocol.messages import Moved, Role, SetAttributes
 from syncron_lib.protocol.pack import Group
 from tests import trees
 from tests.core.tables import Row, table
+from tests.deep import DEEP
 from tests.endpoint.driving import (
     OWN,
     XXH3,
@@ -62,7 +63,7 @@ def rearrange(top: Path, changes: list[tuple[str, int, int]]) -> None:
                 os.rename(top.parent / "aside", other)
 
 
-@pytest.mark.parametrize("seed", range(40 if os.environ.get("SYNCRON_DEEP") else 12))
+@pytest.mark.parametrize("seed", range(40 if DEEP else 12))
 def test_whatever_is_renamed_the_destination_follows(tmp_path: Path, seed: int) -> None:
     generator = random.Random(seed)
     source, destination = tmp_path / "source", tmp_path / "destination"

@@ -17,9 +17,10 @@ import pytest
 from syncron_lib.core.permission import EVERYTHING
 from syncron_lib.errors import RootError, SyncronError, UsageError
 from syncron_lib.fs.restriction import Within
+from tests.deep import DEEP
 from tests.trees import Link, make
 
-SECONDS = 5.0 if os.environ.get("SYNCRON_DEEP") == "1" else 0.3
+SECONDS = 5.0 if DEEP else 0.3
 """For each race."""
 
 

@@ -19,7 +19,7 @@ from syncron_lib.protocol.frames import pack_header
 from syncron_lib.protocol.messages import Role
 from tests.adversary.evil import resident
 from tests.adversary.world import stats
-from tests.conftest import DEEP
+from tests.deep import DEEP
 from tests.fuzz import corpus, targets
 from tests.fuzz.corpus import Frame
 from tests.fuzz.mutations import mutated

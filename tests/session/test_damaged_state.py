@@ -16,10 +16,10 @@ import pytest
 
 from syncron_lib.errors import Exit, StateUnusable, SyncronError
 from syncron_lib.fs.state import file_stem
+from tests.deep import DEEP, part
 from tests.session.test_run import Watcher, bring
 from tests.trees import assert_same, make, noise
 
-DEEP = os.environ.get("SYNCRON_DEEP") == "1"
 PAGE = 16384
 Damage = Callable[[bytes, int], bytes]
 
@@ -79,7 +79,7 @@ def test_every_page(home: Path, tmp_path: Path, side: str, how: str) -> None:
     assert pages >= 5
     counts: Counter[str] = Counter()
     for damage in DAMAGES[how]:
-        for page in range(pages):
+        for page in part(range(pages)):
             whole = path.read_bytes()
             damaged = damage(whole, page) if len(whole) > page * PAGE + PAGE - 1 else whole[:-1]
             path.write_bytes(damaged)
