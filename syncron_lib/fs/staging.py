@@ -50,6 +50,8 @@ class Staging:
         self._fd: Optional[int] = None
         self._index_fd: Optional[int] = None
         self._count = 0
+        self._was_open = False
+        """Whether others could write here."""
         self.mounts: list[bytes] = []
         """Mount points below that an interrupted run staged in, as `leftovers` found them noted."""
         self.published: list[os.stat_result] = []
@@ -74,14 +76,13 @@ class Staging:
                 f" ({error.strerror}); remove what has that name there."
             ) from None
         st = os.fstat(fd)
-        if st.st_uid != os.geteuid() and os.geteuid() != 0:
+        is_anothers = st.st_uid != os.geteuid()
+        if is_anothers and os.geteuid() != 0:
             os.close(fd)
-            raise FileFatal(
-                f"The staging directory {shown(PRIVATE)} in the destination belongs to another"
-                " user, whose interrupted run left it; have it removed."
-            )
+            raise _of_another_user()
         # Whoever could write here could swap files between the check and the rename.
-        if st.st_uid != os.geteuid():
+        self._was_open = is_anothers or bool(st.st_mode & 0o022)
+        if is_anothers:
             os.fchown(fd, os.geteuid(), -1)
         if stat.S_IMODE(st.st_mode) & 0o7077:
             os.fchmod(fd, 0o700)
@@ -104,6 +105,13 @@ class Staging:
                 self.remove(entry)
             elif _STAGED.fullmatch(entry):  # perhaps of an index that is lost
                 taken.add(entry)
+        if self._was_open:
+            # Nothing of it is used. Who put it here may hold it open, and write to it when it has
+            # its name, or have another name for it, which would get its attributes too.
+            _remove_below(self.fd)
+            if os.listdir(self.fd):
+                raise _of_another_user()
+            records = {name: each for name, each in records.items() if each[0] == b"mount"}
         self._count = 1 + max((int(name[1:]) for name in taken), default=0)
         left = []
         for name, (kind, path, size, mtime_ns) in records.items():
@@ -197,6 +205,13 @@ class Staging:
             if fd is not None:
                 os.close(fd)
         self._fd = self._index_fd = None
+
+
+def _of_another_user() -> FileFatal:
+    return FileFatal(
+        f"The staging directory {shown(PRIVATE)} in the destination belongs to another"
+        " user, whose interrupted run left it; have it removed."
+    )
 
 
 def _is_file(directory_fd: int, name: bytes) -> Optional[os.stat_result]:
