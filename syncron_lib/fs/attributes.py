@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -10,8 +11,11 @@ from typing import NamedTuple
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.errors import PeerViolation
+from syncron_lib.fs.stats import StatRow
 
 PERMISSIONS = 0o7777
+_NO_ID = 0xFFFFFFFF
+"""To chown(2) this says "leave it as it is", so nobody can have it."""
 
 
 class Applied(NamedTuple):
@@ -30,11 +34,13 @@ class Applied(NamedTuple):
     umask: int
 
     def owner_of(self, attributes: Attributes) -> tuple[int, int]:
-        """(uid, gid) for `os.chown`; -1 for what is not kept."""
-        return (
-            self.users.get(attributes.uid, attributes.uid) if self.owner else -1,
-            self.groups.get(attributes.gid, attributes.gid) if self.group else -1,
-        )
+        """(uid, gid) for `os.chown`; -1 for what is not kept. Raises OSError where it says an id
+        that there is not: the file would stay ours, with permissions meant for another."""
+        uid = self.users.get(attributes.uid, attributes.uid) if self.owner else -1
+        gid = self.groups.get(attributes.gid, attributes.gid) if self.group else -1
+        if _NO_ID in (uid, gid):
+            raise OSError(errno.EINVAL, "nobody can have such an owner or group")
+        return uid, gid
 
     def mode_of(self, attributes: Attributes) -> int:
         """Permission bits of a new entry."""
@@ -61,6 +67,21 @@ def set_on_new(fd: int, attributes: Attributes, keep: Applied, now_ns: int) -> N
     os.fchmod(fd, keep.mode_of(attributes))
     if keep.times:
         os.utime(fd, ns=(now_ns, attributes.mtime_ns))
+
+
+def set_on_replacement(
+    fd: int, old: StatRow, attributes: Attributes, keep: Applied, now_ns: int
+) -> None:
+    """The same for a file that takes the place of ``old``, whose permissions stay. Not so a set-id
+    bit that would now work for another: its owner gave it to a program of its own."""
+    uid, gid = keep.owner_of(attributes)
+    st = os.fstat(fd)
+    mode = old[1]
+    if (st.st_uid if uid == -1 else uid) != old[6]:
+        mode &= ~stat.S_ISUID
+    if (st.st_gid if gid == -1 else gid) != old[7]:
+        mode &= ~stat.S_ISGID
+    set_on_new(fd, attributes._replace(mode=mode), keep._replace(permissions=True), now_ns)
 
 
 def set_on_unopenable(
@@ -91,7 +112,13 @@ def make_special(
     elif kind in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
         bits = keep.mode_of(attributes)
         is_device = kind in (stat.S_IFCHR, stat.S_IFBLK)
+        if is_device and not keep.permissions:
+            bits &= 0o600  # what it leads to is the machine's, whatever a umask lets others read
         os.mknod(name, kind | bits, device if is_device else 0, dir_fd=directory_fd)
+        if bits & 0o6000:
+            set_on_unopenable(directory_fd, name, attributes, keep, now_ns)
+            os.chmod(name, bits, dir_fd=directory_fd)  # a new owner takes set-id bits away
+            return
     else:
         raise PeerViolation("The other side sent an entry of no known kind.")
     set_on_unopenable(directory_fd, name, attributes, keep, now_ns)

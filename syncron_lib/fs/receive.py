@@ -378,7 +378,7 @@ class Receiver:
             replace = self._trees.get(path, False)
             self._publisher.publish_directory(path, staged.staging, staged.name, replace)
             # Its own attributes come last of all: it must stay writable until then.
-            os.fchmod(staged.fd, self._keep.mode_of(staged.attributes) | 0o700)
+            os.fchmod(staged.fd, self._keep.mode_of(staged.attributes) & 0o1777 | 0o700)
             self._ledger.add_directory(path, staged.attributes, staged.entries)
             self._published += 1 + len(staged.entries)
         except OSError as error:
@@ -460,9 +460,9 @@ class Receiver:
         keep = self._keep
         scanned = self._publisher.scanned(path)
         if not keep.permissions and scanned is not None and stat.S_ISREG(scanned[1]):
-            attributes_ = attributes_._replace(mode=scanned[1])
-            keep = keep._replace(permissions=True)
-        attributes.set_on_new(fd, attributes_, keep, now)
+            attributes.set_on_replacement(fd, scanned, attributes_, keep, now)
+        else:
+            attributes.set_on_new(fd, attributes_, keep, now)
         return stats.in_range(os.fstat(fd).st_mtime_ns)
 
     # --- large files --------------------------------------------------------------------------
