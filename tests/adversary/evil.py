@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -29,8 +30,10 @@ from syncron_lib.transport.pipes import SocketStream
 from tests.endpoint.ends import fork
 from tests.session.test_run import Watcher
 
-RUN = 40.0
-"""Seconds that any run here may take; one that nobody bends takes a tenth of one."""
+SILENCE = 40.0
+"""Seconds without a sign of life that end a run here, with a code that no attack may end it with:
+so nobody waits in vain. How soon all is over is measured in processor time (`Ended.cpu`), which
+does not depend on what else the machine does."""
 
 
 def frame(kind: int, payload: bytes, request: int = 0) -> bytes:
@@ -104,7 +107,7 @@ class Relay:
 
     def join(self) -> None:
         for thread in self._threads:
-            thread.join(RUN)
+            thread.join(SILENCE)
             assert not thread.is_alive()
         for end in (self._client, self._helper):
             end.close()
@@ -207,8 +210,11 @@ class Ends:
 
 
 @contextlib.contextmanager
-def _helpers(side: int, attack: Attack | None) -> Iterator[tuple[Ends, Relay, list[int]]]:
-    """An honest helper here, and one that is evil on the ``side``."""
+def _helpers(
+    side: int, attack: Attack | None, used: list[float]
+) -> Iterator[tuple[Ends, Relay, list[int]]]:
+    """An honest helper here, and one that is evil on the ``side``. ``used`` gets the seconds of
+    processor time that each of them used in its life."""
     forked = fork(), fork()
     ends, children = [end for end, _ in forked], [child for _, child in forked]
     ours, theirs = socket.socketpair()
@@ -219,7 +225,7 @@ def _helpers(side: int, attack: Attack | None) -> Iterator[tuple[Ends, Relay, li
     try:
         for index, stream in enumerate(streams):
             whom = "evil.example" if index == side else "The local helper"
-            endpoints.append(RemoteEndpoint(stream, whom, RUN if index == side else 0))
+            endpoints.append(RemoteEndpoint(stream, whom, SILENCE if index == side else 0))
         yield Ends((endpoints[0], endpoints[1])), relay, children
     finally:
         for endpoint in endpoints:
@@ -228,7 +234,8 @@ def _helpers(side: int, attack: Attack | None) -> Iterator[tuple[Ends, Relay, li
             stream.close()
         relay.join()
         for child in children:
-            os.waitpid(child, 0)
+            usage = os.wait4(child, 0)[2]
+            used.append(usage.ru_utime + usage.ru_stime)
 
 
 class Ended(NamedTuple):
@@ -239,6 +246,8 @@ class Ended(NamedTuple):
     bent: int
     growth: int
     """Bytes by which the largest process grew at most."""
+    cpu: float
+    """Seconds of processor time that the client and both helpers used."""
     watcher: Watcher
 
     @property
@@ -264,7 +273,9 @@ def run(
     watcher = Watcher()
     report, error = None, None
     growth = 0
-    with _helpers(side, attack) as (ends, relay, children):
+    used: list[float] = []
+    began = time.process_time()
+    with _helpers(side, attack, used) as (ends, relay, children):
         before = {pid: resident(pid, "VmRSS") for pid in (os.getpid(), *children)}
         with open("/proc/self/clear_refs", "w") as refs:
             refs.write("5")
@@ -275,7 +286,8 @@ def run(
         for pid, size in before.items():
             with contextlib.suppress(OSError):
                 growth = max(growth, resident(pid, "VmHWM") - size)
-    return Ended(report, error, relay.bent, growth, watcher)
+    cpu = time.process_time() - began + sum(used)
+    return Ended(report, error, relay.bent, growth, cpu, watcher)
 
 
 def resident(pid: int, which: str) -> int:
