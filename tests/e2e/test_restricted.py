@@ -12,10 +12,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from syncron_lib.core.merkle import Attributes
+from syncron_lib.endpoint.base import RawPack
+from syncron_lib.endpoint.remote import RemoteEndpoint
+from syncron_lib.errors import SyncronError
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.messages import Role
+from syncron_lib.protocol.pack import Piece
+from syncron_lib.transport.process import ProcessStream
+from tests.adversary.evil import frame, packed
 from tests.e2e.conftest import CHECKOUT, Command, Ended, Script, assert_copied, listing
+from tests.endpoint.driving import SEAL, XXH3, expected, opening
 from tests.sshd import Sshd, generate_key
 from tests.trees import Link, make
 
@@ -291,3 +302,82 @@ def test_a_forced_helper_of_another_version_is_told_as_such(
     assert "speaks protocol versions 9 to 9" in ended.err
     assert "A forced command there starts the one that is installed" in ended.err
     assert not (tmp_path / "dst").exists()
+
+
+# --- a client of one's own -----------------------------------------------------------------------
+
+
+def piece(path: bytes, mode: int = 0o104755) -> RawPack:
+    """A file with all its content."""
+    own = Attributes(mode, 5, 0, 0)
+    return RawPack(packed(Piece(path, own, 4, 0, True, False, XXH3.of(b"evil"), b"evil")))
+
+
+def told(home: Path, host: str, requests: list[Any]) -> Any:
+    """What the helper answers to the last of these, or the exit code that it ends with; over SSH,
+    by a client that checks nothing and asks for what it likes."""
+    words = ["ssh", "-F", str(home / ".ssh/config"), host, "--", "true"]
+    stream = ProcessStream(words, lambda _: None)
+    end = RemoteEndpoint(stream, "The helper", 20)
+    reply = None
+    try:
+        for request in requests:
+            if isinstance(request, bytes):
+                stream.send(request)
+                return end.submit(messages.Close()).result(20)
+            reply = end.submit(request).result(20)
+    except SyncronError as error:
+        return int(error.exit_code)
+    finally:
+        end.close()
+        stream.close()
+    return reply
+
+
+@pytest.mark.parametrize("mode", ["--append-only", "--no-delete", "--read-only"])
+def test_a_client_that_keeps_to_nothing(
+    restricted: Restricted, top: Path, home: Path, mode: str
+) -> None:
+    """What leads out, and what the mode forbids, whoever asks; what it allows is done."""
+    there = top / "data/a"
+    make(there, {"out": Link(b"../ab"), "way": {"out": Link(bytes(top))}})
+    host = restricted("--restrict", there, mode)
+    role = Role.SOURCE if mode == "--read-only" else Role.DESTINATION
+
+    def ask(*requests: Any, at: str = "", as_: Role = role) -> Any:
+        begun = [opening(f"{there}{at}", as_), messages.Scan(1), SEAL]
+        if as_ is Role.DESTINATION:
+            begun.append(messages.Begin((), ()))
+        return told(home, host, [*begun, *requests])
+
+    before = listing(there)
+    for at in ("b", "/way/out/x"):
+        assert ask(at=at) == 3, at
+    if mode == "--read-only":
+        assert ask(as_=Role.DESTINATION) == 3
+        assert ask(messages.Begin((), ())) == 7
+        assert ask(b"\xff" * 2000) == 7
+        assert ask(frame(0xEE, b"")) == 7
+        # Nothing is read through a link, and what may be read is.
+        assert ask(messages.Hash([b"out/secret"])).digests == bytes(16)
+        assert ask(messages.Hash([b"old"])).digests == XXH3.of(b"what is there")
+        assert listing(there) == before
+        return
+    assert ask(messages.Delete([b"old"])) == 7
+    through = ask(messages.Expect([expected(b"out/new")]), piece(b"out/new"))
+    assert [each.path for each in through.problems] == [b"out/new"]
+    assert {name: at for name, at in listing(there).items() if "syncron" not in name}.keys() == (
+        before.keys()
+    )
+    if mode == "--append-only":
+        reply = ask(messages.Expect([expected(b"old", replace=True)]), piece(b"old"))
+        assert [each.path for each in reply.problems] == [b"old"]
+        reply = ask(messages.Adjust([messages.SetAttributes(b"old", 0o104777, 5, 0, 0)]))
+        assert [each.path for each in reply.problems] == [b"old"]
+        after = listing(there)
+        assert after[str(there / "old")] == before[str(there / "old")]
+    else:
+        assert ask(messages.Expect([expected(b"old")]), piece(b"old")).entries == 1
+        assert (there / "old").read_bytes() == b"evil"
+    assert ask(messages.Expect([expected(b"d/new")]), piece(b"d/new")).entries == 1
+    assert (there / "d/new").read_bytes() == b"evil"
