@@ -54,6 +54,11 @@ class Disk:
         fcntl.ioctl(fd, _SHUTDOWN, struct.pack("=I", 2))
         os.close(fd)
         self.unmount()
+        # A mount namespace that another test made meanwhile holds what was shut down for as long
+        # as it lasts, and mounting the same file again would be mounting that.
+        copy = self._image.with_suffix(".copy")
+        subprocess.run(["cp", "--sparse=always", self._image, copy], check=True)
+        os.rename(copy, self._image)
         self.mount()
 
 
@@ -138,3 +143,15 @@ def test_without_fsync_what_was_there_is_old_or_new(
     if committed and bench.workload.name == "new files":
         assert now[b"l"] == File(b"", 0o644, MTIME_NS), "nothing was lost: is the power cut at all?"
     bench.assert_goes_on("the power cut")
+
+
+def test_a_disk_comes_back_though_somebody_holds_what_it_was(disk: Disk) -> None:
+    """As any test that makes a mount namespace of its own does to the others beside it."""
+    (disk.mounted / "old").write_bytes(b"1")
+    words = ["unshare", "--mount", "sh", "-c", "echo; exec sleep 60"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        disk.cut(committed=True)
+        (disk.mounted / "new").write_bytes(b"2")
+        other.kill()
