@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import Optional
 
@@ -75,6 +76,8 @@ class Arrivals:
             if left.directory:
                 source = os.open(left.directory, OPEN_DIRECTORY, dir_fd=staging.fd)
             try:
+                if _is_there(name, directory):  # a file system may take another name for it
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
                 os.rename(left.name, name, src_dir_fd=source, dst_dir_fd=directory)
             finally:
                 if left.directory:
@@ -101,6 +104,14 @@ class Arrivals:
             os.close(fd)
             raise
         return staging, left.name, fd
+
+
+def _is_there(name: bytes, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def read_into(hasher: digest.Hasher, fd: int) -> int:

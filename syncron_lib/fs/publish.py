@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -56,12 +57,21 @@ class Publisher:
         if Effect.CHANGE not in self._may and self.scanned(path) is not None:
             raise FileExistsError(errno.EEXIST, THERE_ALREADY)
 
+    def _place(self, path: bytes) -> tuple[bytes, bytes]:
+        """The directory of ``path`` and the name in it. Raises OSError where the directory is not
+        one of the tree: what has its name there is another's, or another directory whose name a
+        file system takes for its own."""
+        parent, name = split(path)
+        if parent not in self._ledger.tree.nodes:
+            raise FileNotFoundError(errno.ENOENT, "its directory could not be made")
+        return parent, name
+
     def publish(
         self, path: bytes, staging: Staging, temporary: bytes, replace: bool, written: Written
     ) -> None:
         """Give the entry ``temporary`` its name. ``replace``: one of another kind may go."""
         self.require_allowed(path, replace)
-        parent, name = split(path)
+        parent, name = self._place(path)
         parent_fd = self._directories.open_writable(parent)
         scanned = self.scanned(path)
         if scanned is not None and (replace or scanned[1] & TYPE_MASK == stat.S_IFDIR):
@@ -86,7 +96,7 @@ class Publisher:
     ) -> None:
         """Give the staged directory its name; what appeared there since the scan is kept."""
         self.require_allowed(path, replace)
-        parent, name = split(path)
+        parent, name = self._place(path)
         parent_fd = self._directories.open_writable(parent)
         self.make_way(path, parent_fd, name, replace)
         parent_fd = self._directories.open_writable(parent)
@@ -103,7 +113,7 @@ class Publisher:
         except FileNotFoundError:
             return
         if scanned is None:
-            raise _appeared()
+            raise taken(parent_fd, name)
         if not replace:
             raise FileExistsError(errno.EEXIST, "an entry of another kind is in its place")
         if stat.S_ISDIR(current.st_mode):
@@ -122,7 +132,7 @@ def link_new(source: int, old: bytes, target: int, new: bytes, never_replace: bo
     try:
         os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     except FileExistsError:
-        raise _appeared() from None
+        raise taken(target, new) from None
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
@@ -156,7 +166,7 @@ def rename_new(source: int, old: bytes, target: int, new: bytes) -> bool:
     if number in (errno.EINVAL, errno.ENOSYS):
         return False
     if number == errno.EEXIST:
-        raise _appeared()
+        raise taken(target, new)
     raise OSError(number, os.strerror(number))
 
 
@@ -164,5 +174,10 @@ def _edited() -> OSError:
     return FileExistsError(errno.EEXIST, "it was changed at the destination during the run")
 
 
-def _appeared() -> OSError:
-    return FileExistsError(errno.EEXIST, "it was made at the destination during the run")
+def taken(directory: int, name: bytes) -> OSError:
+    """Why nothing can get a name that nothing had when the tree was scanned."""
+    what = "it was made at the destination during the run"
+    with contextlib.suppress(OSError):
+        if os.fsdecode(name) not in os.listdir(directory):
+            what = "the file system there takes it for another name that is there"
+    return FileExistsError(errno.EEXIST, what)

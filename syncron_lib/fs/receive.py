@@ -31,7 +31,7 @@ from syncron_lib.fs.incoming import Earlier, Incoming, wrong_content
 from syncron_lib.fs.largefile import write_all
 from syncron_lib.fs.ledger import Ledger, NewEntry, Written
 from syncron_lib.fs.mounts import Stagings
-from syncron_lib.fs.publish import Publisher
+from syncron_lib.fs.publish import Publisher, taken
 from syncron_lib.fs.references import REPEATED
 from syncron_lib.fs.removal import Removal
 from syncron_lib.fs.staging import CREATE_FILE, Staging
@@ -342,6 +342,8 @@ class Receiver:
                 )
             except Missing:
                 self._again.append(join(group.path, name))
+            except FileExistsError:
+                self._failed(join(group.path, name), taken(directory, name))
             except OSError as error:
                 # Half a file must not be published with its directory.
                 with contextlib.suppress(OSError):

@@ -26,6 +26,7 @@ CHECKOUT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 
 _AS_ROOT = [
+    "test_folding.py",
     "test_as_root.py",
     "test_link_down.py",
     "test_power_loss.py",
