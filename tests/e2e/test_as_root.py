@@ -297,3 +297,32 @@ def test_an_account_that_nobody_knows(public: Path, tmp_path: Path, way: str) ->
     assert (done.returncode, done.stderr) == (0, "")
     assert (public / "dst/d/b").read_bytes() == content
     assert not (public / "dst/~").exists()
+
+
+def test_what_may_not_be_changed_is_named_and_the_rest_is_done(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    """Files that not even root may touch (``chattr +i``, ``+a``), and a directory."""
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"fixed": b"new", "other": b"new", "d": {"in": b"new"}, "mode": b"same"})
+    old = {"fixed": b"older", "grows": b"only", "other": b"older", "gone": b"g", "mode": b"same"}
+    make(destination, {**old, "d": {"in": b"older", "old": b"x"}})
+    (source / "mode").chmod(0o600)
+    attributes = {"fixed": "i", "grows": "a", "d": "i", "mode": "i"}
+    for name, which in attributes.items():
+        subprocess.run(["chattr", f"+{which}", destination / name], check=True)
+    try:
+        ended = syncron("--json", "--delete", *way.words(source, destination))
+        assert ended.code == 23, ended.err
+        failed = {error["path"] for error in ended.summary["errors"]}
+        assert {"fixed", "mode", "grows", "d/in", "d/old"} <= failed
+        assert (destination / "other").read_bytes() == b"new"
+        kept = {"fixed": b"older", "grows": b"only", "d/in": b"older", "d/old": b"x"}
+        for name, content in kept.items():
+            assert (destination / name).read_bytes() == content, name
+        assert not (destination / "gone").exists()
+    finally:
+        for name in attributes:
+            subprocess.run(["chattr", "-ia", destination / name], check=True)
+    syncron.ok("--delete", *way.words(source, destination))
+    assert_copied(source, destination)
