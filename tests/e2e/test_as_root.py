@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -326,3 +327,57 @@ def test_what_may_not_be_changed_is_named_and_the_rest_is_done(
             subprocess.run(["chattr", "-ia", destination / name], check=True)
     syncron.ok("--delete", *way.words(source, destination))
     assert_copied(source, destination)
+
+
+@pytest.mark.parametrize("account", ["root", "nobody"])
+def test_set_id_bits_devices_and_owners_are_what_rsync_makes_of_them(
+    syncron: Command,
+    as_nobody: Callable[..., subprocess.CompletedProcess[str]],
+    public: Path,
+    account: str,
+) -> None:
+    """An honest tree, and the same by rsync as the same user; what a source may lie about it is in
+    `tests/adversary/test_attributes.py`."""
+    source = public / "src"
+    own = (NOBODY.pw_uid, NOBODY.pw_gid)
+    make(source, directory({"plain": b"1", "d": directory({"x": b"2"}, mode=0o2775)}))
+    for name, mode, owner in (
+        *(("root's", 0o4755, (0, 0)), ("group", 0o2755, (0, 0)), ("own", 0o6711, own)),
+        ("stranger's", 0o6777, (54321, 54322)),
+    ):
+        make(source / name, File(b"program", owner=owner))
+        (source / name).chmod(mode)
+    os.mkfifo(source / "fifo")
+    os.chown(source / "fifo", *own)
+    os.chmod(source / "fifo", 0o4622)
+    os.mknod(source / "null", 0o020666, os.makedev(1, 3))
+    os.chown(source / "null", 54321, 0)
+    os.chmod(source / "null", 0o4666)
+    made: list[tuple[int, dict[str, tuple[int, ...]]]] = []
+    for name in ("ours", "rsync's"):
+        place = public / name
+        make(place, directory({}, owner=own))
+        if name == "ours":
+            ended = as_nobody("--json", source, place) if account == "nobody" else None
+            code = ended.returncode if ended else syncron("--json", source, place).code
+        else:
+            user = {"user": own[0], "group": own[1], "extra_groups": []}
+            more: dict[str, Any] = user if account == "nobody" else {}
+            words = ["rsync", "-rlptgoD", f"{source}/", str(place)]
+            code = subprocess.run(words, stderr=subprocess.DEVNULL, **more).returncode
+        made.append((code, attributes(place)))
+    (ours, theirs) = made
+    assert ours[1] == theirs[1]
+    # Devices are root's to make. What else is not done is said; rsync says it and ends with 0.
+    assert (ours[0], theirs[0]) == ((0, 0) if account == "root" else (23, 0))
+    assert ("null" in ours[1]) is (account == "root")
+
+
+def attributes(top: Path) -> dict[str, tuple[int, ...]]:
+    """Mode, owner, group and device of all that is below."""
+    found = {str(path.relative_to(top)): path.lstat() for path in top.rglob("*")}
+    return {
+        name: (st.st_mode, st.st_uid, st.st_gid, st.st_rdev)
+        for name, st in found.items()
+        if not name.startswith(".syncron")
+    }
