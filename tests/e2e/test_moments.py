@@ -233,6 +233,7 @@ def test_a_source_that_changes_at_any_moment(
             versions.append(regular(source))
             if count % 2:
                 change_directory(source / ("d" if count % 4 == 1 else "e"), count // 4 % 3, outside)
+                versions.append(regular(source))
 
         ended = stopper.run(moment, change, *words)
         codes["missed" if ended is None else ended.code] += 1
