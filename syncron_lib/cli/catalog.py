@@ -168,6 +168,7 @@ OPTIONS: tuple[Option, ...] = (
         on=Ownership.ALWAYS,
         off=Ownership.NEVER,
     ),
+    Option(_WHAT, "hard-links", Kind.SWITCH, "which names are names of one file", "H"),
     Option(
         _RULES,
         "exclude",

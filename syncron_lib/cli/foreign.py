@@ -64,7 +64,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--copy-links", "L"),
     Foreign("--copy-dirlinks", "k"),
     Foreign("--keep-dirlinks", "K"),
-    Foreign("--hard-links", "H"),
     Foreign("--executability", "E"),
     Foreign("--acls", "A"),
     Foreign("--xattrs", "X"),

@@ -33,6 +33,7 @@ class Settings:
     times: bool | None = None
     owner: Ownership | None = None
     group: Ownership | None = None
+    hard_links: bool | None = None
     dry_run: bool | None = None
     verify: bool | None = None
     delete: bool | None = None
@@ -102,6 +103,7 @@ class Settings:
                 times=self.times is not False,
                 owner=(self.owner or Ownership.WHERE_ROOT).value,
                 group=(self.group or Ownership.WHERE_ROOT).value,
+                hard_links=bool(self.hard_links),
             ),
             rules=RuleOptions(
                 patterns=self.patterns,

@@ -50,6 +50,8 @@ def item_name(item: Item) -> str:
         return f"{shown(item.old)}{slash} -> {shown(item.path)}{slash}"
     if item.is_directory:
         return "./" if not item.path else f"{shown(item.path)}/"
+    if item.action is Action.LINK and item.target is not None:
+        return f"{shown(item.path)} => {shown(item.target)}"
     if item.target is not None and item.action is not Action.DELETE:
         return f"{shown(item.path)} -> {shown(item.target)}"
     return shown(item.path) or "."

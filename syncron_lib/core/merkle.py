@@ -30,9 +30,11 @@ class Profile(NamedTuple):
     group: bool
     users: Mapping[int, int]
     groups: Mapping[int, int]
+    hard_links: bool = False
+    """Which names are names of one file; of the root's digest only."""
 
     def key(self) -> bytes:
-        """Identifies the profile in the state."""
+        """Identifies in the state what the digests of directories stand for."""
         flags = bytes((self.permissions, self.times, self.owner, self.group))
         maps = (sorted(self.users.items()), sorted(self.groups.items()))
         return flags + repr(maps).encode()
@@ -100,11 +102,13 @@ def root_digest(
     profile: Profile,
     top: bytes,
     attributes: Optional[Attributes],
+    beside: bytes = b"",
 ) -> bytes:
     """Root of a tree: the top directory's digest and, where they count, its own attributes.
 
     ``attributes`` is None where the run is over some names of a directory only, whose own
-    attributes then do not belong to it.
+    attributes then do not belong to it. ``beside``: digests of what the profile keeps and no
+    directory's digest covers.
     """
     own = b"" if attributes is None else struct.pack("<IqII", *compared(profile, attributes))
-    return algorithm.of(top + own)[: digest.SIZE]
+    return algorithm.of(top + own + beside)[: digest.SIZE]

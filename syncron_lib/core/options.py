@@ -37,6 +37,8 @@ class Keep(NamedTuple):
     times: bool = True
     owner: Optional[bool] = None
     group: Optional[bool] = None
+    hard_links: bool = False
+    """Which names are names of one file."""
 
 
 class RunOptions(NamedTuple):

@@ -44,10 +44,18 @@ def withhold(plan: Plan, may: Effect) -> Iterator[tuple[bytes, str]]:
         plan.creates[:] = [each for each in plan.creates if not each.replaces]
         for create in replacing:
             yield create.path, IN_ITS_PLACE
+        for link in plan.links:
+            if link.replaces:
+                yield link.path, IN_ITS_PLACE
+        plan.links[:] = [each for each in plan.links if not each.replaces]
     if Effect.CHANGE not in may:
         for change in plan.changes:
             yield change.path, THERE_ALREADY
         plan.changes.clear()
+        for link in plan.links:
+            if not link.new:
+                yield link.path, THERE_ALREADY
+        plan.links[:] = [each for each in plan.links if each.new]
         files = [each for each in plan.adjusts if not stat.S_ISDIR(each.attributes.mode)]
         plan.adjusts[:] = [each for each in plan.adjusts if stat.S_ISDIR(each.attributes.mode)]
         for adjust in files:

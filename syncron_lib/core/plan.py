@@ -69,6 +69,20 @@ class Adjust(NamedTuple):
     target: Optional[bytes]
 
 
+class Link(NamedTuple):
+    """A name of the file at ``leader``, another path of its hard-link group. ``new``:
+    nothing has the name yet, but ``replaces`` entries of another kind. ``flags``: see
+    `core.compare`; ``mode`` and ``size``: the file's."""
+
+    path: bytes
+    leader: bytes
+    flags: str
+    mode: int
+    size: int
+    new: bool
+    replaces: int
+
+
 class Remove(NamedTuple):
     """An entry to be deleted; a directory with the ``entries`` in all, itself included.
     ``attributes`` and ``digest``: the destination's. ``holds``: there is something in it that
@@ -99,6 +113,7 @@ class Plan:
     removes: list[Remove] = field(default_factory=list)
     makes: list[Make] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
     touched: dict[bytes, Attributes] = field(default_factory=dict)
     extras: list[bytes] = field(default_factory=list)
     makes_root: bool = False
@@ -108,12 +123,14 @@ class Plan:
     def deleted(self) -> int:
         """Entries that will be gone, those that make way included; what is moved is not."""
         replaced = sum(create.replaces for create in self.creates)
+        replaced += sum(link.replaces for link in self.links)
         return replaced + sum(remove.entries for remove in self.removes)
 
     @property
     def created(self) -> int:
         """Entries that will be new; a destination that is made is none of its own entries."""
-        return len(self.makes) + sum(create.entries for create in self.creates)
+        linked = sum(link.new for link in self.links)
+        return len(self.makes) + linked + sum(create.entries for create in self.creates)
 
     @property
     def moved(self) -> int:
@@ -131,4 +148,4 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         steps = self.creates or self.changes or self.adjusts or self.removes or self.moves
-        return not (self.makes_root or steps)
+        return not (self.makes_root or steps or self.links)

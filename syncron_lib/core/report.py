@@ -34,6 +34,7 @@ class Action(Enum):
     CREATE = "create"
     CHANGE = "change"
     MOVE = "move"
+    LINK = "link"
     METADATA = "metadata"
     DELETE = "delete"
 
@@ -42,8 +43,9 @@ class Item(NamedTuple):
     """One itemized change, as ``-i``, ``-n`` and ``--json`` show it.
 
     ``flags`` is rsync's 11-character itemized string (``>f.st......``, ``cd+++++++++``,
-    ``*deleting  ``). ``target`` is a symlink's target. ``size`` is in bytes, of the new entry
-    (of the old one for a delete). ``old``: the path that a moved entry had.
+    ``*deleting  ``). ``target`` is a symlink's target, or the path that a hard link is made to.
+    ``size`` is in bytes, of the new entry (of the old one for a delete). ``old``: the path that a
+    moved entry had.
     """
 
     action: Action

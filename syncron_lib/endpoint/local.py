@@ -18,7 +18,7 @@ from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.writing import Writing
 from syncron_lib.errors import FileFatal, Locked, PeerViolation, RootError, SyncronError
-from syncron_lib.fs import ignorefiles, seal
+from syncron_lib.fs import ignorefiles
 from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import FileHasher
@@ -69,6 +69,7 @@ class LocalEndpoint:
             messages.MapIds: self._map_ids,
             messages.Seal: self._seal,
             messages.List: self._list,
+            messages.GetLinks: self._get_links,
             messages.Hash: self._hash,
             messages.GetChunks: self._get_chunks,
             messages.Basis: self._basis,
@@ -82,6 +83,7 @@ class LocalEndpoint:
             messages.Find: self._find,
             messages.Keep: self._keep,
             messages.Move: self._move,
+            messages.Link: self._link,
             messages.Adjust: self._adjust,
             messages.Delete: self._delete,
             messages.LeaveOut: self._leave_out,
@@ -275,13 +277,9 @@ class LocalEndpoint:
         if request.same_ids:
             users, groups = map(dict, root.remembered_ids())
         keep = request.permissions, request.times, request.owner, request.group
-        self._profile = Profile(*keep, users, groups)
+        self._profile = Profile(*keep, users, groups, request.hard_links)
         value = root.seal(algorithm, self._profile)
-        self._hasher = (
-            FileHasher(root.tree, self._directories(), algorithm, self._hashed_some, root.real_name)
-            if root.directories is not None
-            else None
-        )
+        self._hasher = root.hasher(algorithm, self._hashed_some)
         self._phase = Phase.SEALED
         problems: list[Problem] = []
         hashed = 0
@@ -330,6 +328,10 @@ class LocalEndpoint:
             lambda path: hasher is not None and hashes.hash_one(hasher, path),
         )
 
+    def _get_links(self, request: messages.GetLinks) -> messages.Links:
+        links = self.root.links
+        return parts.links(() if links is None else links.groups, request.known)
+
     def _hash(self, request: messages.Hash) -> messages.Hashed:
         hasher = self._hasher
         if hasher is None:
@@ -351,6 +353,8 @@ class LocalEndpoint:
             self._sender = Sender(
                 root.tree, self._directories(), self._algorithm, root.real_name, root.chunk_lists
             )
+            if root.links is not None:
+                self._sender.linked = root.links.others()
         return self._sender
 
     def _basis(self, request: messages.Basis) -> messages.Done:
@@ -437,6 +441,9 @@ class LocalEndpoint:
     def _move(self, request: messages.Move) -> messages.Stored:
         return self._writes().move(request)
 
+    def _link(self, request: messages.Link) -> messages.Stored:
+        return self._noted(self._writes().link(request.items))
+
     def _adjust(self, request: messages.Adjust) -> messages.Stored:
         return self._noted(self._writes().adjust(request.items))
 
@@ -465,10 +472,11 @@ class LocalEndpoint:
             complete = request.complete and not self._failures
             problems, gone, kept = self._writing.finish(complete, root.whole)
             extras.extend(kept)
+            root.relinked()
         value = root.seal(self._algorithm, profile)
         self._save(gone, self._writing is not None and self._writing.durable)
         if extras:
-            value = seal.seal_without(root.tree, self._algorithm, profile, root.whole, extras)
+            value = root.seal_without(self._algorithm, profile, extras)
         closed = request.close and (self._sender is None or self._sender.is_done)
         if closed:
             self.close()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile
-from syncron_lib.core.names import split
+from syncron_lib.core.names import shown, split
 from syncron_lib.core.permission import EVERYTHING, THERE_ALREADY, Effect
 from syncron_lib.endpoint.base import Buffer
 from syncron_lib.endpoint.parts import bounded
@@ -29,7 +29,7 @@ from syncron_lib.fs.removal import Removal
 from syncron_lib.fs.tree import Tree, is_directory
 from syncron_lib.protocol import messages, pack
 from syncron_lib.protocol.contents import pack_contents, unpack_sizes
-from syncron_lib.protocol.messages import Arrived, Expected, Problem, SetAttributes
+from syncron_lib.protocol.messages import Arrived, Expected, Linking, Problem, SetAttributes
 
 
 class Writing:
@@ -53,6 +53,7 @@ class Writing:
         self._made = made
         self._directories = directories
         self._umask = umask
+        self._hard_links = profile.hard_links
         self._keep = attributes.applied(
             profile, dict(request.users), dict(request.groups), self._umask
         )
@@ -126,6 +127,25 @@ class Writing:
         done = len(request.items) - len(again)
         return messages.Stored(done, 0, bounded(problems), (), again)
 
+    def link(self, items: Sequence[Linking]) -> messages.Stored:
+        """Make hard links; what cannot be one is to be sent."""
+        from syncron_lib.fs.linking import NO_LINK, Linker
+
+        receiver = self._receiver
+        linker = Linker(self._directories, self._ledger, self._stagings, receiver.publisher)
+        problems = []
+        again = []
+        done = 0
+        for path, leader, replace in items:
+            try:
+                done += linker.link(path, leader, replace)
+            except OSError as error:
+                what = f"cannot be linked to {shown(leader)}: {error.strerror}"
+                problems.append(Problem(path, what, False))
+                if error.errno in NO_LINK:
+                    again.append(path)
+        return messages.Stored(done, 0, bounded(problems), (), again)
+
     def adjust(self, items: Sequence[SetAttributes]) -> messages.Stored:
         """Set attributes of entries whose content stays; a directory's at the end."""
         finder = Finder(self._ledger.tree)
@@ -189,7 +209,7 @@ class Writing:
         problems = self._set_directory_attributes(whole)
         if self.durable:
             self._write_through()
-        return problems, self._ledger.update(), self._removal.kept
+        return problems, self._ledger.update(self._hard_links), self._removal.kept
 
     def _set_directory_attributes(self, whole: bool) -> list[Problem]:
         """Give directories their attributes, the deepest first: setting a mode can take away

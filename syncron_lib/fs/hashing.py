@@ -8,13 +8,16 @@ import stat
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import split
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.stats import StatRow, Stats, is_settled, row
 from syncron_lib.fs.tree import Node, Tree
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.links import Links
 
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """``O_NONBLOCK`` so that a fifo that took the file's place cannot hold us."""
@@ -33,6 +36,12 @@ class Found(NamedTuple):
     node: Node
     row: int
     stats: StatRow
+
+    @property
+    def digest(self) -> bytes:
+        """Its digest, as far as it is known."""
+        start = self.row * digest.SIZE
+        return bytes(self.node.digests[start : start + digest.SIZE])
 
 
 class Finder:
@@ -100,12 +109,18 @@ class FileHasher:
         self._buffer = bytearray(BLOCK)
         self.size = 0
         """Bytes read so far."""
+        self.links: Optional[Links] = None
+        """Which files have several names, so that they need be read once only."""
 
     def hash(self, path: bytes) -> bytes:
         """Digest of the file at ``path``. Raises Changed or OSError."""
         found = self._finder.find(path)
         if found is None or not stat.S_ISREG(found.stats[1]):
             raise Changed("was not scanned as a file")
+        if self.links is not None:
+            known = found.digest
+            if known != digest.UNKNOWN:  # by another of its names
+                return known
         began = time.time_ns()
         directory = self._directories.open(found.node.path)
         fd = open_scanned(directory, self._real_name(path), found.stats)
@@ -118,6 +133,8 @@ class FileHasher:
             raise Changed("changed while it was read")
         settled = is_settled(found.stats[3], found.stats[4], began)
         found.node.set_digest(found.row, value, settled)
+        if self.links is not None:
+            self.links.share(path, self._finder)
         return value
 
     def _read(self, fd: int, size: int) -> bytes:

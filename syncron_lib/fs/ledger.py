@@ -12,7 +12,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -59,6 +59,8 @@ class Ledger:
         self._disturbed: set[int] = set()
         """Inodes of files with several names, of which this run took one away: that alone gives
         them a new ctime."""
+        self._relinked: set[bytes] = set()
+        """Directories with names of such files, where those of all names count."""
         self._adjusted: set[int] = set()
         """Inodes of files with several names, of which this run adjusted one."""
 
@@ -66,6 +68,10 @@ class Ledger:
         """One name of the file ``st`` is about to go."""
         if st.st_nlink > 1:
             self._disturbed.add(st.st_ino)
+
+    def linked(self, st: os.stat_result) -> None:
+        """The file ``st`` got another name, and by that a new ctime."""
+        self._disturbed.add(st.st_ino)
 
     def adjust(self, st: os.stat_result) -> None:
         """The attributes of the entry ``st`` are about to be set."""
@@ -89,6 +95,10 @@ class Ledger:
     def wrote(self, parent: bytes, name: bytes, written: Written) -> None:
         """``name`` was published in the directory ``parent``."""
         self._written.setdefault(parent, {})[name] = written
+
+    def written(self, parent: bytes, name: bytes) -> Optional[Written]:
+        """What this run published as ``name`` in the directory ``parent``, if anything."""
+        return self._written.get(parent, {}).get(name)
 
     def touched(self, path: bytes) -> None:
         """Something in the directory ``path`` is no longer as scanned."""
@@ -138,9 +148,15 @@ class Ledger:
         self.touched(parent)
         self.directory_attributes[path] = attributes
 
-    def update(self) -> list[bytes]:
-        """Bring the nodes up to date; the paths of directories that are gone."""
+    def update(self, hard_links: bool = False) -> list[bytes]:
+        """Bring the nodes up to date; the paths of directories that are gone. ``hard_links``: also
+        where another name of a file got a new ctime by what was done to one."""
         tree = self.tree
+        if hard_links and self._disturbed:
+            for path, each in tree.nodes.items():
+                if each.stats and not self._disturbed.isdisjoint(each.columns().inodes):
+                    self.touched(path)
+                    self._relinked.add(path)
         gone = tree.remove(self._removed) if self._removed else []
         relist = set(self._written)
         renewed: dict[bytes, list[Node]] = {}
@@ -191,7 +207,7 @@ class Ledger:
         written = self._written.get(path, {})
         try:
             fd = self._directories.open(path)
-            if path in self._new:
+            if path in self._new and path not in self._relinked:
                 # Its small files were listed when it was published; the rest came since.
                 since = {*self._children.get(path, ()), *written}
                 new = [*scanned.values(), *_rows_of(fd, since.difference(scanned))]

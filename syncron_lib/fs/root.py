@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
@@ -20,12 +20,16 @@ from syncron_lib.fs import ignorefiles, lock, seal
 from syncron_lib.fs.changes import Change, changes
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.hashing import FileHasher
 from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
 from syncron_lib.fs.reach import ANYWHERE, Place, Reach
 from syncron_lib.fs.scan import OnProgress, Subject
 from syncron_lib.fs.state import NewerState, NoRoom, State, file_stem, state_directory
 from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.fs.walk import Walk, processors
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.links import Links
 
 
 class Choice(NamedTuple):
@@ -78,6 +82,7 @@ class Root:
         self._gone: list[bytes] = []
         self._profile_key = b""
         self._profile: Optional[Profile] = None
+        self._links: Optional[Links] = None
         self._same_profile = False
         """The digests of the state are of the profile that the root is sealed for."""
         self.unmounted = self._is_unmounted()
@@ -166,6 +171,7 @@ class Root:
     def scan(self, given: Optional[Sequence[IgnoreFile]], on_progress: OnProgress) -> None:
         """Scan the tree. ``given``: the source's ignore files, for a destination."""
         self._gone = []
+        self._links = None
         # What the nodes take over is for the profile of the state, not of an earlier seal.
         self._profile_key = b""
         if self.directories is None:
@@ -247,7 +253,44 @@ class Root:
                 seal.forget_merkle(self.tree)
             self._profile_key = key
         self._profile = profile
-        return seal.seal(self.tree, algorithm, profile, self.whole)
+        links = self.links
+        if links is not None:
+            links.spread(self.tree)
+        beside = b"" if links is None else links.digest(algorithm)
+        return seal.seal(self.tree, algorithm, profile, self.whole, beside)
+
+    def hasher(
+        self, algorithm: digest.Algorithm, on_bytes: Callable[[int], None]
+    ) -> Optional[FileHasher]:
+        """What reads files of this root to know their digests; None where it is missing."""
+        if self.directories is None:
+            return None
+        hasher = FileHasher(self.tree, self.directories, algorithm, on_bytes, self.real_name)
+        hasher.links = self.links
+        return hasher
+
+    def seal_without(
+        self, algorithm: digest.Algorithm, profile: Profile, extras: Sequence[bytes]
+    ) -> bytes:
+        """The root's digest as it would be without the entries at ``extras``."""
+        beside = b"" if self.links is None else self.links.digest(algorithm, extras)
+        return seal.seal_without(self.tree, algorithm, profile, self.whole, extras, beside)
+
+    @property
+    def links(self) -> Optional[Links]:
+        """The hard-link groups; None where they do not count."""
+        if self._profile is None or not self._profile.hard_links:
+            return None
+        if self._links is None:
+            from syncron_lib.fs.links import Links
+
+            known = self.directories
+            self._links = Links([]) if known is None else Links.of(self.tree, known)
+        return self._links
+
+    def relinked(self) -> None:
+        """Files have other names by now."""
+        self._links = None
 
     def remembered_ids(self) -> tuple[Mapping[int, int], Mapping[int, int]]:
         """How users and groups of this source were numbered at the receiver of the last run."""

@@ -28,10 +28,13 @@ def forget_merkle(tree: Tree) -> None:
         node.stored = False
 
 
-def seal(tree: Tree, algorithm: digest.Algorithm, profile: Profile, whole: bool) -> bytes:
+def seal(
+    tree: Tree, algorithm: digest.Algorithm, profile: Profile, whole: bool, beside: bytes = b""
+) -> bytes:
     """Bring every directory's digest up to date; the root's, or `digest.UNKNOWN`.
 
-    ``whole``: the root directory's own attributes belong to the tree.
+    ``whole``: the root directory's own attributes belong to the tree. ``beside``: see
+    `core.merkle.root_digest`.
     """
     for node in tree.upwards():
         if node.merkle == digest.UNKNOWN and not node.problem and is_known(node):
@@ -45,7 +48,8 @@ def seal(tree: Tree, algorithm: digest.Algorithm, profile: Profile, whole: bool)
     root = tree.root
     if root.merkle == digest.UNKNOWN:
         return digest.UNKNOWN
-    return root_digest(algorithm, profile, root.merkle, root.attributes if whole else None)
+    own = root.attributes if whole else None
+    return root_digest(algorithm, profile, root.merkle, own, beside)
 
 
 def seal_without(
@@ -54,6 +58,7 @@ def seal_without(
     profile: Profile,
     whole: bool,
     extras: Iterable[bytes],
+    beside: bytes = b"",
 ) -> bytes:
     """The root's digest as it would be without the entries at ``extras``. Changes no node."""
     left_out: dict[bytes, set[bytes]] = {}
@@ -85,7 +90,8 @@ def seal_without(
     top = changed.get(b"", tree.root.merkle)
     if top == digest.UNKNOWN:
         return digest.UNKNOWN
-    return root_digest(algorithm, profile, top, tree.root.attributes if whole else None)
+    own = tree.root.attributes if whole else None
+    return root_digest(algorithm, profile, top, own, beside)
 
 
 def _put(node: Node, start: int, value: bytes) -> None:

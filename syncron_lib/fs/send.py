@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple, Optional, Union
 
 from syncron_lib.core import digest
@@ -79,6 +79,8 @@ class Sender:
         self._rows = 0
         self._header = 0
         self._filled = 0
+        self.linked: Mapping[bytes, Set[bytes]] = {}
+        """Names, by directory, that are no content of a new one: they will be linked there."""
         self.size = 0
         """Bytes read so far; every one of them was hashed."""
 
@@ -156,7 +158,7 @@ class Sender:
                 stack = [top] if top is not None else []
                 while stack:
                     node = stack.pop()
-                    yield _Part(node, None, True)
+                    yield _Part(node, self._rows_of_new(node), True)
                     below = self._subdirectories(node)
                     below.reverse()
                     stack.extend(below)
@@ -175,6 +177,13 @@ class Sender:
             index = {name: row for row, name in enumerate(node.columns().names)}
             rows = sorted(index[name] for name in names if name in index)
             yield _Part(node, rows, False)
+
+    def _rows_of_new(self, node: Node) -> Optional[list[int]]:
+        """What of a new directory is sent; None for all of it."""
+        linked = self.linked.get(node.path)
+        if linked is None:
+            return None
+        return [row for row, name in enumerate(node.columns().names) if name not in linked]
 
     def _subdirectories(self, node: Node) -> list[Node]:
         if not node.stats:

@@ -21,6 +21,11 @@ from syncron_lib.protocol.known import Keep as Keep
 from syncron_lib.protocol.known import Offer as Offer
 from syncron_lib.protocol.known import Sizes as Sizes
 from syncron_lib.protocol.known import Wanted as Wanted
+from syncron_lib.protocol.linking import GetLinks as GetLinks
+from syncron_lib.protocol.linking import Link as Link
+from syncron_lib.protocol.linking import Linked as Linked
+from syncron_lib.protocol.linking import Linking as Linking
+from syncron_lib.protocol.linking import Links as Links
 from syncron_lib.protocol.listing import Below as Below
 from syncron_lib.protocol.listing import Changed as Changed
 from syncron_lib.protocol.listing import Changes as Changes
@@ -253,6 +258,7 @@ class Seal(NamedTuple):
     groups: Sequence[IdPair]
     complete: bool
     same_ids: bool = False
+    hard_links: bool = False
 
 
 class Sealed(NamedTuple):
@@ -389,7 +395,7 @@ class Next(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """Reply to a `Store`, `Move`, `Adjust` or `Delete`: how many entries were done.
+    """Reply to a `Store`, `Move`, `Link`, `Adjust` or `Delete`: how many entries were done.
 
     ``busy``: microseconds that it took, which tells a slow disk from a slow link. ``problems``:
     the destination's own; ``passed_on``: those of the source, which came in a pack. ``again``:

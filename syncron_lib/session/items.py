@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from syncron_lib.core.compare import new_flags
+from syncron_lib.core.links import up
 from syncron_lib.core.names import join
-from syncron_lib.core.plan import Create, Plan
+from syncron_lib.core.plan import Create, Link, Plan
 from syncron_lib.core.report import Action, Item
 from syncron_lib.core.table import link_targets
 from syncron_lib.endpoint.base import Endpoint
@@ -27,6 +28,7 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
         yield Item(Action.CREATE, "cd" + "+" * 9, b"", True, 0)
     trees = [create.path for create in plan.creates if stat.S_ISDIR(create.mode)]
     below = _below(trees, source)
+    links = {link.path: _linked(link) for link in plan.links}
     made = [_created(create, transfer) for create in plan.creates]
     made.extend(
         Item(Action.CREATE, "c" + new_flags(make.attributes.mode), make.path, True, 0)
@@ -52,13 +54,20 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
                 adjust.target,
             )
         )
+    tops = frozenset(trees)
+    made.extend(item for path, item in links.items() if tops.isdisjoint(up(path)))
     made.sort(key=lambda item: item.path.replace(b"/", b"\0"))
     for item in made:
         yield item
         if item.path in below:
-            yield from _walked(item.path, below, transfer)
+            for each in _walked(item.path, below, transfer):
+                yield links.get(each.path, each) if links else each
     for remove in plan.removes:
         yield Item(Action.DELETE, _DELETING, remove.path, remove.is_directory, remove.size)
+
+
+def _linked(link: Link) -> Item:
+    return Item(Action.LINK, "h" + link.flags, link.path, False, link.size, link.leader)
 
 
 def _created(create: Create, transfer: str) -> Item:

@@ -20,6 +20,7 @@ def profile_of(options: RunOptions, receiver_uid: int) -> Profile:
         is_root if keep.group is None else keep.group,
         {},
         {},
+        keep.hard_links,
     )
 
 
@@ -39,4 +40,5 @@ def seal_request(
         users,
         groups,
         complete,
+        hard_links=profile.hard_links,
     )

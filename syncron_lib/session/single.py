@@ -188,6 +188,11 @@ class SingleRun:
             to_hash[:] = [total]
             show(done)
 
+        links = None
+        if sealed.profile.hard_links and ends.whole:
+            from syncron_lib.session.linking import LinkSearch
+
+            links = LinkSearch(ends.source, ends.destination)
         missing = ends.destination_opened.kind == RootKind.MISSING
         comparison = Comparison(
             ends.source,
@@ -208,6 +213,9 @@ class SingleRun:
             self._warn_of_no_deletes(comparison.withheld_removals)
         if plan.creates and plan.removes and not self._options.verify:
             self._find_moves(ends, sealed.profile, plan)
+        if links is not None:
+            counts = ends.source_scanned.entries, ends.destination_scanned.entries
+            links.apply_to(plan, *counts, self._failed)
         return plan
 
     def _find_moves(self, ends: Ends, profile: Profile, plan: Plan) -> None:
@@ -352,15 +360,18 @@ class SingleRun:
         self._under_way = None
         failed = self._failed
         report.created = plan.created
-        report.changed = sum(1 for change in plan.changes if change.path not in failed)
+        changed = [change.path for change in plan.changes]
+        changed.extend(link.path for link in plan.links if not link.new)
+        report.changed = sum(1 for path in changed if path not in failed)
         report.metadata = sum(1 for adjust in plan.adjusts if adjust.path not in failed)
         report.moved = plan.moved
         report.deleted = plan.deleted
         trees = [create.path for create in plan.creates]
+        trees.extend(link.path for link in plan.links if link.new)
         lost = sum(1 for path in failed if any(_is_in(path, tree) for tree in trees))
         report.created -= min(lost, report.created)
         report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
-        touched = plan.created + plan.moved + len(plan.changes) + len(plan.adjusts)
+        touched = plan.created + plan.moved + len(changed) + len(plan.adjusts)
         report.unchanged = max(0, report.source_entries - touched)
 
     def _decide_exit(self, plan: Plan) -> None:

@@ -103,7 +103,7 @@ class Transfer:
             deltas = self._offer(plan, deltas)
         if len(plan.creates) + len(plan.changes) > len(deltas):
             few = plan.created + len(plan.changes) <= _FEW and plan.size <= _SMALL
-            self._stream(source_is_far and few and not deltas)
+            self._stream(source_is_far and few and not deltas and not plan.links)
         for window in windows(deltas):
             tell(self._source, self._destination, self._deltas, window)
             self._select([change.path for change in window])
@@ -113,6 +113,8 @@ class Transfer:
         if self._again:
             self._send_again(plan)
             self._storing.settle()
+        if plan.links:
+            self._link(plan)
         self._adjust(plan)
         if plan.instead:
             # What could not be moved may go only where it has come by now.
@@ -145,6 +147,15 @@ class Transfer:
 
         self.moved = carry_out(self._destination, plan, self._note)
 
+    def _link(self, plan: Plan) -> None:
+        from syncron_lib.session.linking import requests
+
+        for request in requests(plan):
+            self._storing.send(request, messages.Stored, self._named)
+        self._storing.settle()
+        if self._again:
+            self._send_again(plan)
+
     def _offer(self, plan: Plan, deltas: list[Change]) -> list[Change]:
         """Tell the source what the destination has; the deltas that are still to be made."""
         from syncron_lib.session.reuse import offer
@@ -158,6 +169,7 @@ class Transfer:
     def _send_again(self, plan: Plan) -> None:
         """Send whole what the destination could not find or put together after all."""
         replacing = {create.path for create in plan.creates if create.replaces}
+        replacing.update(link.path for link in plan.links if link.replaces)
         again, self._again = self._again, []
         _require_sent(plan, again)
         expected = [Expected(path, False, path in replacing) for path in again]
@@ -235,6 +247,9 @@ class Transfer:
 
     def _stored(self, stored: messages.Stored) -> None:
         self._compression.stored(stored.busy)
+        self._named(stored)
+
+    def _named(self, stored: messages.Stored) -> None:
         self._note(stored)
         self.published += stored.entries
         self._again.extend(stored.again)
@@ -274,6 +289,7 @@ def _require_sent(plan: Plan, again: Sequence[bytes]) -> None:
     """See that the destination asks again for nothing but what ``plan`` brings it."""
     brought = {create.path for create in plan.creates}
     brought.update(change.path for change in plan.changes)
+    brought.update(link.path for link in plan.links)
     for path in again:
         above = path
         while above and above not in brought:

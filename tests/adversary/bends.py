@@ -8,8 +8,10 @@ from typing import Any
 from syncron_lib.core.table import Table
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import HEADER
+from syncron_lib.protocol.messages import GetLinks, Linked, Links
 from syncron_lib.protocol.pack import Group, Groups
 from tests.adversary.evil import Attack, encoded
+from tests.adversary.world import LINKED
 from tests.core.tables import Row, rows_of, table
 
 
@@ -125,3 +127,31 @@ def in_group(
         has,
         **more,
     )
+
+
+# --- hard links -----------------------------------------------------------------------------------
+
+
+def linked(name: str, *links: Linked, more: bool = False, codes: tuple[int, ...] = (7,)) -> Attack:
+    """An attack by other hard links than there are."""
+    told = Links(links, more)
+    return answer(name, GetLinks, lambda _: told, options=LINKED, codes=codes)
+
+
+_FILE = 0o100644
+LINKS = [
+    linked("a name that is linked twice", *[Linked(0, _FILE, 5, b"common/same")] * 2),
+    linked("a directory that is linked", Linked(0, 0o040755, 0, b"common")),
+    linked("more links, and none of them", more=True),
+    linked("links without an end", Linked(0, _FILE, 5, b"common/same"), more=True),
+    linked(
+        "links of what is not one",
+        *[Linked(0, _FILE, 5, path) for path in (b"common/same", b"edited", b"gone/x", b"large")],
+        codes=(0, 7, 23),
+    ),
+    linked(
+        "links in what is not there",
+        *[Linked(7, _FILE, 1 << 62, path) for path in (b"x/y/z", b"common/same/x", b"fresh")],
+        codes=(0, 7, 23),
+    ),
+]

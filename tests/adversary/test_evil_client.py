@@ -130,6 +130,10 @@ def move(old: bytes, new: bytes) -> messages.Move:
     return messages.Move((), [messages.Moved(old, new)])
 
 
+def link(path: bytes, leader: bytes) -> messages.Link:
+    return messages.Link([messages.Linking(path, leader, False)])
+
+
 def made(path: bytes) -> messages.Move:
     return messages.Move([messages.SetAttributes(path, DIRECTORY, 0, 0, 0)], ())
 
@@ -340,6 +344,15 @@ CASES = [
     ),
     writing("a delete of the root", messages.Delete([b""]), last=nothing),
     writing("a delete far below", messages.Delete([DEEP]), last=nothing),
+    writing("a link through a symlink", link(b"here", b"link/secret"), last=failed),
+    writing("a link into a symlink", link(b"link/there", b"file"), last=failed),
+    writing("a link to the root", link(b"here", b""), last=failed),
+    writing("a link to a directory", link(b"here", b"a"), last=failed),
+    writing("a link to what is left out", link(b"here", b"left out/mine"), last=failed),
+    writing("a link that is the root", link(b"", b"file"), last=failed),
+    writing("a link in place of a directory", link(b"a", b"file"), last=failed),
+    writing("a link to itself", link(b"file", b"file"), last=nothing),
+    writing("a link to what is outside", raw(link(b"x", b"aa/outside/secret"), b"aa/", b"../")),
     writing("a move through a symlink", move(b"link/secret", b"here"), last=failed),
     writing("a move into a symlink", move(b"file", b"link/there"), last=failed),
     writing("a move of a symlink", move(b"secret", b"here"), last=failed),

@@ -20,7 +20,18 @@ from syncron_lib.protocol.frames import HEADER, MAX_PAYLOAD
 from syncron_lib.protocol.messages import Below, Directory, IgnoreFile, Problem
 from syncron_lib.protocol.pack import HEAD, Delta, End, Group, Groups, Piece
 from syncron_lib.protocol.wire import BY_KIND, PACK
-from tests.adversary.bends import answer, attack, field, grouped, in_group, listed, plus, raw, row
+from tests.adversary.bends import (
+    LINKS,
+    answer,
+    attack,
+    field,
+    grouped,
+    in_group,
+    listed,
+    plus,
+    raw,
+    row,
+)
 from tests.adversary.evil import HANG_UP, Attack, encoded, frame
 from tests.adversary.world import OPTIONS, SOURCE, hold, hold_honest
 from tests.core.tables import Row, table
@@ -459,7 +470,7 @@ def zstd(length: int) -> bytes:
     return packed
 
 
-ATTACKS = [*FRAMES, *LISTINGS, *EARLIER, *CHANGES, *PIECES, *DELTAS, *PACKS]
+ATTACKS = [*LINKS, *FRAMES, *LISTINGS, *EARLIER, *CHANGES, *PIECES, *DELTAS, *PACKS]
 
 
 @pytest.mark.parametrize("again", [False, True])

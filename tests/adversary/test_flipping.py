@@ -99,6 +99,13 @@ def move(ask: Talk) -> list[Any]:
     return [ask(messages.Move(made, ())), ask(messages.Move((), moved))]
 
 
+def link(ask: Talk) -> list[Any]:
+    """New names for a file, and one in place of another."""
+    names = [(b"p/d/new", b"p/d/f"), (b"new", b"p/d/f"), (b"p/d/g", b"p/d/f")]
+    items = [messages.Linking(path, leader, False) for path, leader in names]
+    return [ask(messages.Link(items))]
+
+
 def delete(ask: Talk) -> list[Any]:
     """All below goes."""
     return [ask(messages.Delete([b"p/d"]))]
@@ -129,7 +136,7 @@ def read(ask: Talk) -> list[Any]:
     return [hashed]
 
 
-@pytest.mark.parametrize("do", [write, move, delete, adjust, scan, read])
+@pytest.mark.parametrize("do", [write, move, link, delete, adjust, scan, read])
 def test_a_directory_that_flips(tmp_path: Path, do: Callable[[Talk], list[Any]]) -> None:
     top, aside, outside = tmp_path / "root", tmp_path / "aside", tmp_path / "outside"
     make(outside, OUTSIDE)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from syncron_lib.core.options import RunOptions
+from syncron_lib.core.options import Keep, RunOptions
 from syncron_lib.errors import SyncronError
 from tests.adversary.evil import Attack, Ended, run
 from tests.trees import File, Link, make, noise
@@ -20,6 +20,7 @@ CPU = 5.0
 Half of them take 0.06, as does a run that nobody bends; the dearest 2.6 (64 MiB of ignore files).
 """
 OPTIONS = RunOptions(delete=True, compress="none")
+LINKED = OPTIONS._replace(keep=Keep(hard_links=True))
 SOURCE, DESTINATION = 0, 1
 
 

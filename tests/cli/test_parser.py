@@ -173,7 +173,7 @@ def test_modes() -> None:
         (["-P", "a", "b"], "-P"),
         (["-avX", "a", "b"], "-X (--xattrs)"),
         (["-avh", "a", "b"], "-h (--human-readable)"),
-        (["-avH", "--delete", "a", "b"], "rsync's -H (--hard-links)"),
+        (["-avU", "--delete", "a", "b"], "rsync's -U (--atimes)"),
         (["--max-size=100", "a", "b"], "rsync's --max-size"),
         (["--delete-after", "a", "b"], "use --delete"),
     ],

@@ -111,9 +111,9 @@ def tables(draw: st.DrawFn, max_rows: int = 6, kinds: Sequence[int] = KINDS) -> 
 
 
 def profiles() -> st.SearchStrategy[Profile]:
-    """Profiles that map no ids."""
-    flags = st.booleans()
-    return st.builds(Profile, flags, flags, flags, flags, st.just({}), st.just({}))
+    """Profiles that map no ids, of what the digests of directories cover."""
+    flags, off = st.booleans(), st.just(False)
+    return st.builds(Profile, flags, flags, flags, flags, st.just({}), st.just({}), off)
 
 
 ALL = Profile(True, True, True, True, {}, {})

@@ -381,3 +381,14 @@ def attributes(top: Path) -> dict[str, tuple[int, ...]]:
         for name, st in found.items()
         if not name.startswith(".syncron")
     }
+
+
+def test_no_link_leads_to_another_file_system(syncron: Command, tmp_path: Path) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"a": b"same", "m": {"k": b"k"}})
+    os.link(source / "a", source / "m/b")
+    with mounted(destination / "m"):
+        ended = syncron("-H", str(source), str(destination))
+        assert ended.code == 23
+        assert "cannot be linked to a: Invalid cross-device link" in ended.err
+        assert (destination / "m/b").read_bytes() == b"same"

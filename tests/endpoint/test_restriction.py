@@ -26,7 +26,7 @@ from syncron_lib.fs.publish import rename_new
 from syncron_lib.fs.restriction import Within
 from syncron_lib.helper.arguments import reach_of
 from syncron_lib.protocol import messages, order, wire
-from syncron_lib.protocol.messages import Expected, Moved, Role, SetAttributes
+from syncron_lib.protocol.messages import Expected, Linking, Moved, Role, SetAttributes
 from syncron_lib.protocol.order import Phase
 from syncron_lib.protocol.pack import PLAIN, Delta, Groups, Packer, Piece
 from syncron_lib.protocol.wire import STORE, Sender
@@ -118,6 +118,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.MapIds: lambda _: messages.MapIds([], []),
     messages.Seal: lambda _: SEAL,
     messages.List: lambda _: messages.List([b""], None),
+    messages.GetLinks: lambda _: messages.GetLinks(0),
     messages.Hash: lambda _: messages.Hash([b"file"]),
     messages.GetChanges: lambda _: messages.GetChanges(True, 1 << 18, 1 << 20),
     messages.GetChunks: lambda _: messages.GetChunks(b"large", "fixed", 0, 5000),
@@ -132,6 +133,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Keep: lambda _: messages.Keep(b""),
     STORE: lambda _: _pack(),
     messages.Move: lambda _: messages.Move([], [Moved(b"file", b"moved")]),
+    messages.Link: lambda _: messages.Link([Linking(b"new", b"file", False)]),
     messages.Adjust: lambda _: messages.Adjust([SetAttributes(b"file", 0o100600, *OWN)]),
     messages.Delete: lambda _: messages.Delete([b"file"]),
     messages.LeaveOut: lambda _: messages.LeaveOut([b"file"]),
@@ -183,7 +185,7 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
         assert set(before) <= set(after)
     # The control: without a restriction each of them does what it is refused for.
     if mode == "everything":
-        changes = {messages.Adjust, messages.Delete, messages.Move, STORE}
+        changes = {messages.Adjust, messages.Delete, messages.Link, messages.Move, STORE}
         assert (after != before) == (kind in changes)
 
 

@@ -54,7 +54,7 @@ MESSAGES: list[Any] = [
     m.UseIgnoreFiles(_IGNORE_FILES, False),
     m.MapIds([m.IdName(1, b"one")], []),
     m.MappedIds(_PAIRS, []),
-    m.Seal("xxh3-128", True, True, False, True, _PAIRS, [], False, True),
+    m.Seal("xxh3-128", True, True, False, True, _PAIRS, [], False, True, True),
     m.Sealed(_DIGEST, 7, [_PROBLEM], _PAIRS, []),
     m.List([b"", b"a", b"a/b"], b"name"),
     m.Listing(
@@ -63,6 +63,8 @@ MESSAGES: list[Any] = [
             m.Directory(stat.S_IFDIR | 0o700, 0, 0, 0, 13, table(), [], True),
         ]
     ),
+    m.GetLinks(7),
+    m.Links([m.Linked(3, stat.S_IFREG | 0o644, 5, b"a"), m.Linked(3, 33188, 5, b"b/c")], True),
     m.Hash([b"a\nb"]),
     m.Hashed(_DIGEST, 9, [_PROBLEM]),
     m.GetChanges(True, 1 << 18, 1 << 23),
@@ -100,6 +102,7 @@ MESSAGES: list[Any] = [
     m.Next(1, 3),
     m.Stored(4, 1_500, [_PROBLEM], [], [b"a/again"]),
     m.Move([m.SetAttributes(b"d", stat.S_IFDIR | 0o750, 6, 7, 8)], [m.Moved(b"old/x", b"d/\xff")]),
+    m.Link([m.Linking(b"d/name", b"leader", True)]),
     m.GetChunks(b"big", "fixed", 0, 1 << 40),
     m.Chunks(4096, b"\0\x10\0\0", b"8 bytes."),
     m.Basis(b"big", "fixed", 4096, b"\0\x10\0\0", b"8 bytes.", False, True),

@@ -1,0 +1,132 @@
+"""What a plan must do so that the names of one file at the source are so at the destination."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence, Set
+from typing import Optional
+
+from syncron_lib.core.compare import letter, new_flags
+from syncron_lib.core.links import Group, up
+from syncron_lib.core.plan import Adjust, Change, Create, Link, Plan
+
+_LOST = -1
+"""Stands for a file that is another group's."""
+
+
+def regroup(
+    plan: Plan, source: Sequence[Group], destination: Sequence[Group], unsure: Set[bytes]
+) -> None:
+    """Have ``plan`` make the names of each of the source's groups names of one file, and of files
+    that are none of one group others. ``unsure``: paths that could not be compared.
+
+    Where files of the destination stay as they are, the one with the most names of a group becomes
+    the group's; else the leader's, which comes as the plan says. Where names of two groups are of
+    one file, one group keeps that, and the other's are made anew.
+    """
+    fates = _Fates(plan, unsure)
+    leader_of = {path: group.paths[0] for group in source for path in group.paths}
+    file_of: dict[bytes, int] = {}
+    for number, group in enumerate(destination):
+        kept = [path for path in map(fates.kept, group.paths) if path is not None]
+        owners = Counter(leader_of.get(path, path) for path in kept)
+        most = max(owners, key=owners.__getitem__, default=None)
+        for path in kept:
+            owner = leader_of.get(path, path)
+            if owner == most:
+                file_of[path] = number
+            elif path in leader_of:
+                file_of[path] = _LOST
+            else:
+                fates.renew(path, group)
+    for group in source:
+        names: dict[object, list[bytes]] = {}
+        for path in group.paths:
+            file = file_of.get(path, path)
+            if file != _LOST and fates.stays(path):
+                names.setdefault(file, []).append(path)
+        if names:
+            same = max(names.values(), key=len)
+        else:
+            same = [group.paths[0]]
+            if same[0] in file_of:
+                fates.renew(same[0], group)
+        linked = frozenset(same)
+        for path in group.paths:
+            if path not in linked:
+                fates.link(path, same[0], group)
+    fates.put()
+
+
+class _Fates:
+    """What a plan makes of paths, and how that is changed."""
+
+    def __init__(self, plan: Plan, unsure: Set[bytes]) -> None:
+        self._plan = plan
+        self._unsure = unsure
+        self._creates: dict[bytes, Create] = {create.path: create for create in plan.creates}
+        self._changes: dict[bytes, Change] = {change.path: change for change in plan.changes}
+        self._adjusts: dict[bytes, Adjust] = {adjust.path: adjust for adjust in plan.adjusts}
+        self._moves = {move.old: move.path for move in plan.moves}
+        self._gone = {remove.path for remove in plan.removes}.union(plan.extras)
+        self._links: list[Link] = []
+
+    def _created(self, path: bytes) -> Optional[Create]:
+        """What is created with ``path`` in it, or as it."""
+        found = (self._creates[top] for top in up(path) if top in self._creates)
+        return next(found, None)
+
+    def kept(self, path: bytes) -> Optional[bytes]:
+        """Where what the destination has at ``path`` will be; None if it is no more, or no part of
+        what the run is about."""
+        for top in up(path):
+            if top in self._moves:
+                path = self._moves[top] + path[len(top) :]
+                break
+            if top in self._gone:
+                return None
+        return path if self.stays(path) else None
+
+    def stays(self, path: bytes) -> bool:
+        """Whether the destination has the source's content of ``path`` there."""
+        if path in self._changes or path in self._unsure:
+            return False
+        return self._created(path) is None
+
+    def renew(self, path: bytes, group: Group) -> None:
+        """Have the file at ``path`` written anew, with its content as it is."""
+        adjust = self._adjusts.pop(path, None)
+        flags = letter(group.mode) + "." * 9 if adjust is None else adjust.flags
+        target = None if adjust is None else adjust.target
+        self._changes[path] = Change(path, flags, group.size, group.size, target)
+
+    def link(self, path: bytes, anchor: bytes, group: Group) -> None:
+        """Have ``path`` be a name of the file at ``anchor``, instead of what the plan would have
+        done for it."""
+        created = self._created(path)
+        change, adjust = self._changes.pop(path, None), self._adjusts.pop(path, None)
+        replaces = 0
+        # Of one that is there and is as it should be, rsync shows blanks.
+        flags = letter(group.mode) + " " * 9
+        if created is not None:
+            flags = new_flags(group.mode)
+            if created.path == path:
+                replaces = created.replaces
+                del self._creates[path]
+            else:  # the source leaves it out of the directory that it would have come with
+                entries, size = created.entries - 1, created.size - group.size
+                self._creates[created.path] = created._replace(entries=entries, size=size)
+        elif change is not None:
+            flags = change.flags
+        elif adjust is not None:
+            flags = adjust.flags
+        new = created is not None
+        self._links.append(Link(path, anchor, flags, group.mode, group.size, new, replaces))
+
+    def put(self) -> None:
+        """Bring all that was changed into the plan."""
+        plan = self._plan
+        plan.creates[:] = self._creates.values()
+        plan.changes[:] = self._changes.values()
+        plan.adjusts[:] = self._adjusts.values()
+        plan.links.extend(self._links)
