@@ -169,6 +169,8 @@ OPTIONS: tuple[Option, ...] = (
         off=Ownership.NEVER,
     ),
     Option(_WHAT, "hard-links", Kind.SWITCH, "which names are names of one file", "H"),
+    Option(_WHAT, "xattrs", Kind.SWITCH, "extended attributes", "X"),
+    Option(_WHAT, "acls", Kind.SWITCH, "access control lists; implies -p", "A"),
     Option(
         _RULES,
         "exclude",

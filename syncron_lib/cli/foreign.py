@@ -65,8 +65,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--copy-dirlinks", "k"),
     Foreign("--keep-dirlinks", "K"),
     Foreign("--executability", "E"),
-    Foreign("--acls", "A"),
-    Foreign("--xattrs", "X"),
     Foreign("--atimes", "U"),
     Foreign("--crtimes", "N"),
     Foreign("--omit-dir-times", "O"),

@@ -34,6 +34,8 @@ class Settings:
     owner: Ownership | None = None
     group: Ownership | None = None
     hard_links: bool | None = None
+    xattrs: bool | None = None
+    acls: bool | None = None
     dry_run: bool | None = None
     verify: bool | None = None
     delete: bool | None = None
@@ -99,11 +101,13 @@ class Settings:
         options that do not go together."""
         return RunOptions(
             keep=Keep(
-                permissions=self.perms is not False,
+                permissions=bool(self.perms is not False or self.acls),
                 times=self.times is not False,
                 owner=(self.owner or Ownership.WHERE_ROOT).value,
                 group=(self.group or Ownership.WHERE_ROOT).value,
                 hard_links=bool(self.hard_links),
+                xattrs=bool(self.xattrs),
+                acls=bool(self.acls),
             ),
             rules=RuleOptions(
                 patterns=self.patterns,

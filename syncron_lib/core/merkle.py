@@ -32,6 +32,8 @@ class Profile(NamedTuple):
     groups: Mapping[int, int]
     hard_links: bool = False
     """Which names are names of one file; of the root's digest only."""
+    extended: int = 0
+    """Extended attributes, a `core.extended.Kinds`; likewise."""
 
     def key(self) -> bytes:
         """Identifies in the state what the digests of directories stand for."""

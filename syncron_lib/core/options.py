@@ -39,6 +39,9 @@ class Keep(NamedTuple):
     group: Optional[bool] = None
     hard_links: bool = False
     """Which names are names of one file."""
+    xattrs: bool = False
+    """Extended attributes: as root all but the system's, else the user's."""
+    acls: bool = False
 
 
 class RunOptions(NamedTuple):

@@ -56,6 +56,10 @@ def withhold(plan: Plan, may: Effect) -> Iterator[tuple[bytes, str]]:
             if not link.new:
                 yield link.path, THERE_ALREADY
         plan.links[:] = [each for each in plan.links if each.new]
+        for step in plan.extends:
+            if step.flags:
+                yield step.path, THERE_ALREADY
+        plan.extends[:] = [each for each in plan.extends if not each.flags]
         files = [each for each in plan.adjusts if not stat.S_ISDIR(each.attributes.mode)]
         plan.adjusts[:] = [each for each in plan.adjusts if stat.S_ISDIR(each.attributes.mode)]
         for adjust in files:

@@ -83,6 +83,16 @@ class Link(NamedTuple):
     replaces: int
 
 
+class Extend(NamedTuple):
+    """An entry that gets the source's extended attributes. ``flags``: what differs, see
+    `core.compare`; empty for an entry that comes anew. ``mode`` and ``size``: then 0."""
+
+    path: bytes
+    flags: str
+    mode: int
+    size: int
+
+
 class Remove(NamedTuple):
     """An entry to be deleted; a directory with the ``entries`` in all, itself included.
     ``attributes`` and ``digest``: the destination's. ``holds``: there is something in it that
@@ -114,6 +124,7 @@ class Plan:
     makes: list[Make] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    extends: list[Extend] = field(default_factory=list)
     touched: dict[bytes, Attributes] = field(default_factory=dict)
     extras: list[bytes] = field(default_factory=list)
     makes_root: bool = False
@@ -148,4 +159,4 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         steps = self.creates or self.changes or self.adjusts or self.removes or self.moves
-        return not (self.makes_root or steps or self.links)
+        return not (self.makes_root or steps or self.links or self.extends)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
-from typing import Optional
 
 from syncron_lib.core.compare import letter, new_flags
-from syncron_lib.core.links import Group, up
-from syncron_lib.core.plan import Adjust, Change, Create, Link, Plan
+from syncron_lib.core.fates import Fates
+from syncron_lib.core.links import Group
+from syncron_lib.core.plan import Change, Link, Plan
 
 _LOST = -1
 """Stands for a file that is another group's."""
@@ -58,53 +58,26 @@ def regroup(
     fates.put()
 
 
-class _Fates:
-    """What a plan makes of paths, and how that is changed."""
+class _Fates(Fates):
+    """The same while names are linked."""
 
     def __init__(self, plan: Plan, unsure: Set[bytes]) -> None:
+        super().__init__(plan, unsure)
         self._plan = plan
-        self._unsure = unsure
-        self._creates: dict[bytes, Create] = {create.path: create for create in plan.creates}
-        self._changes: dict[bytes, Change] = {change.path: change for change in plan.changes}
-        self._adjusts: dict[bytes, Adjust] = {adjust.path: adjust for adjust in plan.adjusts}
-        self._moves = {move.old: move.path for move in plan.moves}
-        self._gone = {remove.path for remove in plan.removes}.union(plan.extras)
         self._links: list[Link] = []
-
-    def _created(self, path: bytes) -> Optional[Create]:
-        """What is created with ``path`` in it, or as it."""
-        found = (self._creates[top] for top in up(path) if top in self._creates)
-        return next(found, None)
-
-    def kept(self, path: bytes) -> Optional[bytes]:
-        """Where what the destination has at ``path`` will be; None if it is no more, or no part of
-        what the run is about."""
-        for top in up(path):
-            if top in self._moves:
-                path = self._moves[top] + path[len(top) :]
-                break
-            if top in self._gone:
-                return None
-        return path if self.stays(path) else None
-
-    def stays(self, path: bytes) -> bool:
-        """Whether the destination has the source's content of ``path`` there."""
-        if path in self._changes or path in self._unsure:
-            return False
-        return self._created(path) is None
 
     def renew(self, path: bytes, group: Group) -> None:
         """Have the file at ``path`` written anew, with its content as it is."""
-        adjust = self._adjusts.pop(path, None)
+        adjust = self.adjusts.pop(path, None)
         flags = letter(group.mode) + "." * 9 if adjust is None else adjust.flags
         target = None if adjust is None else adjust.target
-        self._changes[path] = Change(path, flags, group.size, group.size, target)
+        self.changes[path] = Change(path, flags, group.size, group.size, target)
 
     def link(self, path: bytes, anchor: bytes, group: Group) -> None:
         """Have ``path`` be a name of the file at ``anchor``, instead of what the plan would have
         done for it."""
-        created = self._created(path)
-        change, adjust = self._changes.pop(path, None), self._adjusts.pop(path, None)
+        created = self.created(path)
+        change, adjust = self.changes.pop(path, None), self.adjusts.pop(path, None)
         replaces = 0
         # Of one that is there and is as it should be, rsync shows blanks.
         flags = letter(group.mode) + " " * 9
@@ -112,10 +85,10 @@ class _Fates:
             flags = new_flags(group.mode)
             if created.path == path:
                 replaces = created.replaces
-                del self._creates[path]
+                del self.creates[path]
             else:  # the source leaves it out of the directory that it would have come with
                 entries, size = created.entries - 1, created.size - group.size
-                self._creates[created.path] = created._replace(entries=entries, size=size)
+                self.creates[created.path] = created._replace(entries=entries, size=size)
         elif change is not None:
             flags = change.flags
         elif adjust is not None:
@@ -126,7 +99,7 @@ class _Fates:
     def put(self) -> None:
         """Bring all that was changed into the plan."""
         plan = self._plan
-        plan.creates[:] = self._creates.values()
-        plan.changes[:] = self._changes.values()
-        plan.adjusts[:] = self._adjusts.values()
+        plan.creates[:] = self.creates.values()
+        plan.changes[:] = self.changes.values()
+        plan.adjusts[:] = self.adjusts.values()
         plan.links.extend(self._links)

@@ -6,8 +6,12 @@ import grp
 import os
 import pwd
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.protocol import messages
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.extended import Reading
 
 
 def named_users(numbers: Iterable[int]) -> list[messages.IdName]:
@@ -18,6 +22,16 @@ def named_users(numbers: Iterable[int]) -> list[messages.IdName]:
 def named_groups(numbers: Iterable[int]) -> list[messages.IdName]:
     """Group ids with their names here, which are empty where there is none."""
     return _named(numbers, _name_of_gid)
+
+
+def with_acls(scanned: messages.Scanned, extended: Optional[Reading]) -> messages.Scanned:
+    """What was seen, with the users and groups that ACLs name."""
+    if extended is None:
+        return scanned
+    users, groups = extended.ids()
+    users.update(seen.number for seen in scanned.users)
+    groups.update(seen.number for seen in scanned.groups)
+    return scanned._replace(users=named_users(users), groups=named_groups(groups))
 
 
 def mapped(request: messages.MapIds) -> messages.MappedIds:

@@ -14,6 +14,7 @@ from syncron_lib.core.names import shown
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.endpoint import changed, hashes, ids, parts
 from syncron_lib.endpoint.base import RawPack
+from syncron_lib.endpoint.beside import Beside
 from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.writing import Writing
@@ -61,6 +62,7 @@ class LocalEndpoint:
         self._tell = tell
         self._listing_limit = listing_limit
         self._reported = 0.0
+        beside = Beside(lambda: self.root, self._writes, self._noted)
         self._handlers: dict[Any, Callable[[Any], Any]] = {
             messages.Open: self._open,
             messages.Scan: self._scan,
@@ -69,7 +71,9 @@ class LocalEndpoint:
             messages.MapIds: self._map_ids,
             messages.Seal: self._seal,
             messages.List: self._list,
-            messages.GetLinks: self._get_links,
+            messages.GetLinks: beside.links,
+            messages.GetMarks: beside.marks,
+            messages.GetSets: beside.sets,
             messages.Hash: self._hash,
             messages.GetChunks: self._get_chunks,
             messages.Basis: self._basis,
@@ -83,7 +87,8 @@ class LocalEndpoint:
             messages.Find: self._find,
             messages.Keep: self._keep,
             messages.Move: self._move,
-            messages.Link: self._link,
+            messages.Link: beside.link,
+            messages.Extend: beside.extend,
             messages.Adjust: self._adjust,
             messages.Delete: self._delete,
             messages.LeaveOut: self._leave_out,
@@ -221,7 +226,8 @@ class LocalEndpoint:
             return messages.Scanned(0, 0, 0, digest.UNKNOWN, (), ())
         self._root.processes = request.processes
         given = None if self._role == Role.SOURCE else self._root.remembered_source_files()
-        return self._scanned(given)
+        scanned = self._scanned(given)
+        return ids.with_acls(scanned, self._root.extended()) if request.acls else scanned
 
     def _use_ignore_files(self, request: messages.UseIgnoreFiles) -> messages.Scanned:
         given = [
@@ -277,7 +283,7 @@ class LocalEndpoint:
         if request.same_ids:
             users, groups = map(dict, root.remembered_ids())
         keep = request.permissions, request.times, request.owner, request.group
-        self._profile = Profile(*keep, users, groups, request.hard_links)
+        self._profile = Profile(*keep, users, groups, request.hard_links, request.extended)
         value = root.seal(algorithm, self._profile)
         self._hasher = root.hasher(algorithm, self._hashed_some)
         self._phase = Phase.SEALED
@@ -327,10 +333,6 @@ class LocalEndpoint:
             request._replace(hash=most),
             lambda path: hasher is not None and hashes.hash_one(hasher, path),
         )
-
-    def _get_links(self, request: messages.GetLinks) -> messages.Links:
-        links = self.root.links
-        return parts.links(() if links is None else links.groups, request.known)
 
     def _hash(self, request: messages.Hash) -> messages.Hashed:
         hasher = self._hasher
@@ -441,9 +443,6 @@ class LocalEndpoint:
     def _move(self, request: messages.Move) -> messages.Stored:
         return self._writes().move(request)
 
-    def _link(self, request: messages.Link) -> messages.Stored:
-        return self._noted(self._writes().link(request.items))
-
     def _adjust(self, request: messages.Adjust) -> messages.Stored:
         return self._noted(self._writes().adjust(request.items))
 
@@ -472,7 +471,7 @@ class LocalEndpoint:
             complete = request.complete and not self._failures
             problems, gone, kept = self._writing.finish(complete, root.whole)
             extras.extend(kept)
-            root.relinked()
+            root.altered()
         value = root.seal(self._algorithm, profile)
         self._save(gone, self._writing is not None and self._writing.durable)
         if extras:

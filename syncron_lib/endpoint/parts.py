@@ -7,12 +7,10 @@ do not: after so many, a number says enough.
 from __future__ import annotations
 
 import bisect
-import itertools
 import stat
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from syncron_lib.core.links import Group
 from syncron_lib.core.names import join, shown
 from syncron_lib.core.table import TYPE_MASK, Table, sliced
 from syncron_lib.errors import PeerViolation
@@ -33,9 +31,6 @@ _DIRECTORY = 64
 """Bytes of a directory beside its rows, at most."""
 _MAX_FILES = 100_000
 """Ignore files in one reply."""
-_MAX_LINKS = 200_000
-_LINK = 20
-"""Bytes of a link beside its path."""
 _MAX_PROBLEM_BYTES = 2 << 20
 """Of paths and texts: two such lists and more fit into one reply."""
 
@@ -123,22 +118,6 @@ def ignore_files(
         if size > limit:
             break
     return messages.IgnoreFiles(part, known + len(part) < len(files))
-
-
-def links(groups: Sequence[Group], known: int, limit: int = LIMIT) -> messages.Links:
-    """The names of ``groups`` behind the first ``known``, as many as ``limit`` bytes hold."""
-    names = (
-        messages.Linked(number, group.mode, group.size, path)
-        for number, group in enumerate(groups)
-        for path in group.paths
-    )
-    part: list[messages.Linked] = []
-    for each in itertools.islice(names, known, None):
-        if limit <= 0 or len(part) == _MAX_LINKS:
-            return messages.Links(part, True)
-        part.append(each)
-        limit -= len(each.path) + _LINK
-    return messages.Links(part)
 
 
 def bounded(problems: Sequence[Problem], most: int = MAX_PROBLEMS) -> list[Problem]:

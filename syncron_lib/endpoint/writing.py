@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from syncron_lib.core import digest
+from syncron_lib.core.extended import Kinds
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import shown, split
 from syncron_lib.core.permission import EVERYTHING, THERE_ALREADY, Effect
@@ -58,7 +59,8 @@ class Writing:
             profile, dict(request.users), dict(request.groups), self._umask
         )
         self._ledger = Ledger(tree, directories)
-        self._stagings = Stagings(directories, self._ledger)
+        self._kinds = Kinds(profile.extended)
+        self._stagings = Stagings(directories, self._ledger, Kinds.ACLS in self._kinds)
         self._removal = Removal(directories, self._ledger, may)
         self._receiver = Receiver(
             directories,
@@ -146,6 +148,49 @@ class Writing:
                     again.append(path)
         return messages.Stored(done, 0, bounded(problems), (), again)
 
+    def extend(self, request: messages.Extend) -> messages.Stored:
+        """Give entries extended attributes: those that will come then, directories at the end."""
+        from syncron_lib.fs.extended import Waiting, give, held
+
+        waiting = self._receiver.extended
+        if waiting is None:
+            waiting = self._receiver.extended = Waiting(self._kinds)
+        problems = []
+        finder = Finder(self._ledger.tree)
+        done = 0
+        for path, packed in request.items:
+            if request.coming or path in self._ledger.tree.nodes or not path:
+                waiting.add(path, packed)
+                continue
+            wanted = waiting.unpack(packed)
+            try:
+                if Effect.CHANGE not in self._may:
+                    raise OSError(errno.EEXIST, THERE_ALREADY)
+                parent, name = split(path)
+                with held(self._directories.open(parent), name) as where:
+                    written = self._unchanged(finder, path, os.stat(where))
+                    give(where, wanted, self._kinds)
+                self._ledger.wrote(parent, name, written)
+                done += 1
+            except OSError as error:
+                problems.append(_unset(path, error))
+        return messages.Stored(done, 0, bounded(problems), (), ())
+
+    def _unchanged(self, finder: Finder, path: bytes, st: os.stat_result) -> Written:
+        """What is known of an entry about to get other attributes. Raises OSError where it is not
+        as it was scanned, or as this run wrote it."""
+        parent, name = split(path)
+        size = st.st_size if stat.S_ISREG(st.st_mode) else 0
+        mtime = stats.in_range(st.st_mtime_ns)
+        written = self._ledger.written(parent, name)
+        if written is not None and (written.size, written.mtime_ns) == (size, mtime):
+            return written
+        found = finder.find(path)
+        if found is None or not self._ledger.is_as_scanned(found.stats, stats.row(name, st)):
+            raise OSError(errno.EEXIST, "it was changed at the destination during the run")
+        self._ledger.adjust(st)
+        return Written(size, mtime, found.digest)
+
     def adjust(self, items: Sequence[SetAttributes]) -> messages.Stored:
         """Set attributes of entries whose content stays; a directory's at the end."""
         finder = Finder(self._ledger.tree)
@@ -206,7 +251,8 @@ class Writing:
             self._stagings.clear()
         else:
             self._stagings.close()
-        problems = self._set_directory_attributes(whole)
+        problems = self._extend_directories(whole)
+        problems += self._set_directory_attributes(whole)
         if self.durable:
             self._write_through()
         return problems, self._ledger.update(self._hard_links), self._removal.kept
@@ -226,6 +272,24 @@ class Writing:
                     if Effect.CHANGE not in self._may and not is_new:
                         keep = self._kept_of_old(path, fd, wanted[path])
                     attributes.change_directory(fd, wanted[path], keep, now)
+                except OSError as error:
+                    problems.append(_unset(path, error))
+        return problems
+
+    def _extend_directories(self, whole: bool) -> list[Problem]:
+        """Give directories their extended attributes, before their modes can take away the way."""
+        waiting = self._receiver.extended
+        problems: list[Problem] = []
+        if waiting is None:
+            return problems
+        for path in waiting.directories(self._ledger.tree):
+            is_new = self._ledger.is_new(path) if path else self._made
+            if path or whole:
+                try:
+                    if Effect.CHANGE not in self._may and not is_new:
+                        raise OSError(errno.EEXIST, THERE_ALREADY)
+                    waiting.give(path, self._directories.open(path))
+                    self._ledger.touched(path)
                 except OSError as error:
                     problems.append(_unset(path, error))
         return problems

@@ -84,6 +84,15 @@ def set_on_replacement(
     set_on_new(fd, attributes._replace(mode=mode), keep._replace(permissions=True), now_ns)
 
 
+def inherit_group(directory_fd: int, fd: int) -> None:
+    """Give a new directory the group of a setgid directory that it will be in, as new entries of
+    such a one have it where groups are not kept. Raises OSError."""
+    st = os.fstat(directory_fd)
+    if st.st_mode & stat.S_ISGID:
+        os.fchown(fd, -1, st.st_gid)
+        os.fchmod(fd, 0o2700)
+
+
 def set_on_unopenable(
     directory_fd: int, name: bytes, attributes: Attributes, keep: Applied, now_ns: int
 ) -> None:
@@ -91,6 +100,9 @@ def set_on_unopenable(
     uid, gid = keep.owner_of(attributes)
     if uid != -1 or gid != -1:
         os.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
+        if keep.mode_of(attributes) & 0o7000 and not stat.S_ISLNK(attributes.mode):
+            # Which `chown` has taken away. Nobody but us reaches what is staged.
+            os.chmod(name, keep.mode_of(attributes), dir_fd=directory_fd)
     if keep.times:
         os.utime(name, ns=(now_ns, attributes.mtime_ns), dir_fd=directory_fd, follow_symlinks=False)
 

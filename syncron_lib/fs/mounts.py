@@ -33,13 +33,15 @@ class _Mounted(NamedTuple):
 class Stagings:
     """The stagings of one destination: the root's, and one for each mount that is written to."""
 
-    def __init__(self, directories: Directories, ledger: Ledger) -> None:
+    def __init__(self, directories: Directories, ledger: Ledger, own_acls: bool = False) -> None:
+        """``own_acls``: see `Staging`."""
+        self._own_acls = own_acls
         self._directories = directories
         self._ledger = ledger
         self._device = os.fstat(directories.root_fd).st_dev
         self._points = _mount_points(directories.root_fd)
         self._mounted: dict[bytes, _Mounted] = {}
-        self.main = Staging(directories.root_fd)
+        self.main = Staging(directories.root_fd, own_acls)
 
     def beside(self, directory: bytes) -> Staging:
         """The staging from which can be published into the directory at this path. Raises
@@ -82,7 +84,7 @@ class Stagings:
         except BaseException:
             os.close(fd)
             raise
-        staging = Staging(fd)
+        staging = Staging(fd, self._own_acls)
         self._mounted[top] = _Mounted(staging, fd, before)
         return staging
 

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, NamedTuple, Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -38,6 +38,9 @@ from syncron_lib.fs.staging import CREATE_FILE, Staging
 from syncron_lib.protocol.contents import Content
 from syncron_lib.protocol.messages import Arrived, Expected, Problem
 from syncron_lib.protocol.pack import Delta, Group, Groups, Piece
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.extended import Waiting as Sets
 
 _FATAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 """After one of these no further file can succeed."""
@@ -88,6 +91,8 @@ class Receiver:
         """The same for whole new directories."""
         self._created: set[bytes] = set()
         self._failed_trees: set[bytes] = set()
+        self.extended: Optional[Sets] = None
+        """Extended attributes of what will come, where they are kept."""
         self._staged: Optional[_Staged] = None
         self._durable = durable
         self._waiting = Waiting()
@@ -160,9 +165,6 @@ class Receiver:
             " make room and run the same command again."
         ) from None
 
-    def _problem(self, path: bytes, what: str) -> None:
-        self._problems.append(Problem(path, what, False))
-
     def _release(self) -> None:
         """Publish what waits for the disk."""
         if self._waiting:
@@ -172,7 +174,7 @@ class Receiver:
         """Note one entry that could not be written; what stops everything is raised on."""
         if error.errno in _FATAL:
             raise error
-        self._problem(path, f"cannot be written: {error.strerror}")
+        self._problems.append(Problem(path, f"cannot be written: {error.strerror}", False))
 
     def _group(self, group: Group, body: memoryview, position: int) -> int:
         table = group.table
@@ -239,7 +241,9 @@ class Receiver:
             staging = beside(parent)
             name = staging.new_directory(path)
             fd = os.open(name, OPEN_DIRECTORY, dir_fd=staging.fd)
-            self._inherit_group(parent, fd)
+            if not self._keep.group:
+                with contextlib.suppress(OSError):
+                    attributes.inherit_group(self._directories.open(parent), fd)
         except OSError as error:
             self._failed_trees.add(path)
             self._failed(path, error)
@@ -247,16 +251,6 @@ class Receiver:
         self._staged = _Staged(path, staging, name, fd, group.attributes, [])
         self.contents.staged = path, fd
         return self._staged
-
-    def _inherit_group(self, parent: bytes, fd: int) -> None:
-        """Where groups are not kept, new entries of a setgid directory take its group."""
-        if self._keep.group:
-            return
-        with contextlib.suppress(OSError):
-            st = os.fstat(self._directories.open(parent))
-            if st.st_mode & stat.S_ISGID:
-                os.fchown(fd, -1, st.st_gid)
-                os.fchmod(fd, 0o2700)
 
     def _fill(self, staged: _Staged, group: Group, body: memoryview, position: int) -> int:
         """Create a group's entries in a staged directory. Hot: most files of a first copy."""
@@ -273,6 +267,7 @@ class Receiver:
         targets = iter(table.targets)
         digests = table.digests
         own = os.geteuid(), os.fstat(directory).st_gid
+        extended = self.extended
         start = 0
         for name, mode, size, mtime, uid, gid in zip(
             table.names, table.modes, table.sizes, table.mtimes, table.uids, table.gids
@@ -286,6 +281,8 @@ class Receiver:
                     attributes.make_special(
                         directory, name, own_attributes, size, target, keep, now
                     )
+                    if extended is not None:
+                        extended.give_special(join(group.path, name), directory, name)
                     st = os.stat(name, dir_fd=directory, follow_symlinks=False)
                     made((stats.row(name, st), digest.UNKNOWN, target))
                     continue
@@ -319,6 +316,8 @@ class Receiver:
                         attributes.set_on_new(fd, Attributes(mode, mtime, uid, gid), keep, now)
                     elif times:
                         utime(fd, ns=(now, mtime))
+                    if extended is not None:
+                        extended.give(join(group.path, name), fd)
                     st = fstat(fd)
                 finally:
                     close(fd)
@@ -380,7 +379,10 @@ class Receiver:
             replace = self._trees.get(path, False)
             self.publisher.publish_directory(path, staged.staging, staged.name, replace)
             # Its own attributes come last of all: it must stay writable until then.
-            os.fchmod(staged.fd, self._keep.mode_of(staged.attributes) & 0o1777 | 0o700)
+            # An ACL may allow less than the mode that goes with it.
+            closed = self.extended is not None and path in self.extended
+            mode = 0 if closed else self._keep.mode_of(staged.attributes)
+            os.fchmod(staged.fd, mode & 0o1777 | 0o700)
             self._ledger.add_directory(path, staged.attributes, staged.entries)
             self._published += 1 + len(staged.entries)
         except OSError as error:
@@ -434,6 +436,8 @@ class Receiver:
                 attributes.make_special(
                     staging.fd, temporary, attributes_, size, target, self._keep, now
                 )
+                if self.extended is not None:
+                    self.extended.give_special(path, staging.fd, temporary)
                 written = Written(0, attributes_.mtime_ns, value)
         except OSError:
             staging.remove(temporary)
@@ -465,6 +469,8 @@ class Receiver:
             attributes.set_on_replacement(fd, scanned, attributes_, keep, now)
         else:
             attributes.set_on_new(fd, attributes_, keep, now)
+        if self.extended is not None:
+            self.extended.give(path, fd)
         return stats.in_range(os.fstat(fd).st_mtime_ns)
 
     # --- large files --------------------------------------------------------------------------

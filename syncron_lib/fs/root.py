@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core import digest
+from syncron_lib.core.extended import marks_digest
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import PRIVATE, shown
 from syncron_lib.core.options import RuleOptions
@@ -29,6 +30,7 @@ from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.fs.walk import Walk, processors
 
 if TYPE_CHECKING:
+    from syncron_lib.fs.extended import Reading
     from syncron_lib.fs.links import Links
 
 
@@ -81,8 +83,9 @@ class Root:
         self.groups: set[int] = set()
         self._gone: list[bytes] = []
         self._profile_key = b""
-        self._profile: Optional[Profile] = None
+        self.profile: Optional[Profile] = None
         self._links: Optional[Links] = None
+        self._extended: Optional[Reading] = None
         self._same_profile = False
         """The digests of the state are of the profile that the root is sealed for."""
         self.unmounted = self._is_unmounted()
@@ -171,7 +174,7 @@ class Root:
     def scan(self, given: Optional[Sequence[IgnoreFile]], on_progress: OnProgress) -> None:
         """Scan the tree. ``given``: the source's ignore files, for a destination."""
         self._gone = []
-        self._links = None
+        self._links = self._extended = None
         # What the nodes take over is for the profile of the state, not of an earlier seal.
         self._profile_key = b""
         if self.directories is None:
@@ -252,12 +255,31 @@ class Root:
             elif before != key:
                 seal.forget_merkle(self.tree)
             self._profile_key = key
-        self._profile = profile
+        self.profile = profile
         links = self.links
         if links is not None:
             links.spread(self.tree)
-        beside = b"" if links is None else links.digest(algorithm)
+        beside = self._beside(algorithm, profile)
         return seal.seal(self.tree, algorithm, profile, self.whole, beside)
+
+    def _beside(
+        self, algorithm: digest.Algorithm, profile: Profile, extras: Sequence[bytes] = ()
+    ) -> bytes:
+        """What the root covers that no directory's digest does."""
+        links = b"" if self.links is None else self.links.digest(algorithm, extras)
+        if not profile.extended:
+            return links
+        extended = self.extended()
+        marks = {} if extended is None else extended.marks(profile)
+        return links + marks_digest(algorithm, marks, extras)
+
+    def extended(self) -> Optional[Reading]:
+        """Extended attributes and ACLs of all entries; None where the root is missing."""
+        if self._extended is None and self.directories is not None:
+            from syncron_lib.fs.extended import Reading
+
+            self._extended = Reading(self.tree, self.directories, self.real_name, self.whole)
+        return self._extended
 
     def hasher(
         self, algorithm: digest.Algorithm, on_bytes: Callable[[int], None]
@@ -273,13 +295,13 @@ class Root:
         self, algorithm: digest.Algorithm, profile: Profile, extras: Sequence[bytes]
     ) -> bytes:
         """The root's digest as it would be without the entries at ``extras``."""
-        beside = b"" if self.links is None else self.links.digest(algorithm, extras)
+        beside = self._beside(algorithm, profile, extras)
         return seal.seal_without(self.tree, algorithm, profile, self.whole, extras, beside)
 
     @property
     def links(self) -> Optional[Links]:
         """The hard-link groups; None where they do not count."""
-        if self._profile is None or not self._profile.hard_links:
+        if self.profile is None or not self.profile.hard_links:
             return None
         if self._links is None:
             from syncron_lib.fs.links import Links
@@ -288,9 +310,9 @@ class Root:
             self._links = Links([]) if known is None else Links.of(self.tree, known)
         return self._links
 
-    def relinked(self) -> None:
-        """Files have other names by now."""
-        self._links = None
+    def altered(self) -> None:
+        """Names, extended attributes and ACLs are others by now."""
+        self._links = self._extended = None
 
     def remembered_ids(self) -> tuple[Mapping[int, int], Mapping[int, int]]:
         """How users and groups of this source were numbered at the receiver of the last run."""
@@ -315,8 +337,8 @@ class Root:
             "entries": b"%d" % self.tree.root.entries,
             key: ignorefiles.pack(self.ignore_files),
         }
-        if self._profile is not None and self.choice.reading:
-            values["ids"] = _packed_ids(self._profile)
+        if self.profile is not None and self.choice.reading:
+            values["ids"] = _packed_ids(self.profile)
         gone = (*self._gone, *gone)
         try:
             if state.damaged:

@@ -45,8 +45,10 @@ class Staging:
     and ``mount`` for a mount point ``path`` that has a staging of its own.
     """
 
-    def __init__(self, root_fd: int) -> None:
+    def __init__(self, root_fd: int, own_acls: bool = False) -> None:
+        """``own_acls``: what is staged has none but its own, whatever the root's default is."""
         self._root_fd = root_fd
+        self._own_acls = own_acls
         self._fd: Optional[int] = None
         self._index_fd: Optional[int] = None
         self._count = 0
@@ -86,6 +88,9 @@ class Staging:
             os.fchown(fd, os.geteuid(), -1)
         if stat.S_IMODE(st.st_mode) & 0o7077:
             os.fchmod(fd, 0o700)
+        if self._own_acls:
+            with contextlib.suppress(OSError):
+                os.removexattr(fd, "system.posix_acl_default")
         self._fd = fd
 
     def leftovers(self) -> list[Leftover]:

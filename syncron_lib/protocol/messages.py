@@ -14,6 +14,13 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
 from syncron_lib.core.permission import EVERYTHING
+from syncron_lib.protocol.extending import Extend as Extend
+from syncron_lib.protocol.extending import Extended as Extended
+from syncron_lib.protocol.extending import GetMarks as GetMarks
+from syncron_lib.protocol.extending import GetSets as GetSets
+from syncron_lib.protocol.extending import Marked as Marked
+from syncron_lib.protocol.extending import Marks as Marks
+from syncron_lib.protocol.extending import Sets as Sets
 from syncron_lib.protocol.known import Find as Find
 from syncron_lib.protocol.known import Found as Found
 from syncron_lib.protocol.known import GetSizes as GetSizes
@@ -183,10 +190,12 @@ class Scan(NamedTuple):
     """Scan the root. A destination scans with the ignore files it remembers.
 
     ``processes``: how many may be used, as far as there are processors. One while the client
-    needs a processor of the same machine to connect to another.
+    needs a processor of the same machine to connect to another. ``acls``: the ids that ACLs name
+    are among those seen.
     """
 
     processes: int = 2
+    acls: bool = False
 
 
 class Scanned(NamedTuple):
@@ -259,6 +268,7 @@ class Seal(NamedTuple):
     complete: bool
     same_ids: bool = False
     hard_links: bool = False
+    extended: int = 0
 
 
 class Sealed(NamedTuple):

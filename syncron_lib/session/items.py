@@ -10,7 +10,7 @@ from typing import NamedTuple
 from syncron_lib.core.compare import new_flags
 from syncron_lib.core.links import up
 from syncron_lib.core.names import join
-from syncron_lib.core.plan import Create, Link, Plan
+from syncron_lib.core.plan import Create, Extend, Link, Plan
 from syncron_lib.core.report import Action, Item
 from syncron_lib.core.table import link_targets
 from syncron_lib.endpoint.base import Endpoint
@@ -54,6 +54,10 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
                 adjust.target,
             )
         )
+    adjusted = {adjust.path for adjust in plan.adjusts}
+    made.extend(
+        _extended(step) for step in plan.extends if step.path not in adjusted and step.flags
+    )
     tops = frozenset(trees)
     made.extend(item for path, item in links.items() if tops.isdisjoint(up(path)))
     made.sort(key=lambda item: item.path.replace(b"/", b"\0"))
@@ -64,6 +68,11 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
                 yield links.get(each.path, each) if links else each
     for remove in plan.removes:
         yield Item(Action.DELETE, _DELETING, remove.path, remove.is_directory, remove.size)
+
+
+def _extended(step: Extend) -> Item:
+    directory = stat.S_ISDIR(step.mode)
+    return Item(Action.METADATA, "." + step.flags, step.path, directory, step.size)
 
 
 def _linked(link: Link) -> Item:

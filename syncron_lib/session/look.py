@@ -22,7 +22,7 @@ def root_of(pool: Pool, location: Location, options: RunOptions, observer: Obser
     endpoint, opened = open_one(pool, location, options, observer)
     if opened.kind != RootKind.DIRECTORY:
         raise RootError(f"{location.shown()} is not a directory; name one.")
-    profile = profile_of(options, receiver_uid=endpoint.hello.uid)
+    profile = profile_of(options, endpoint.hello.uid, endpoint.hello.uid)
     observer.phase(Phase.HASH)
     algorithm = endpoint.hello.algorithms[0]
     sealed = reply_of(

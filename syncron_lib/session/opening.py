@@ -122,7 +122,9 @@ class _Opener:
         endpoint.on_progress = on_progress
         endpoint.on_warning = self._on_warning
         opened = endpoint.submit(request)
-        return _Asked(endpoint, request, opened, endpoint.submit(messages.Scan(self._processes)))
+        acls = side == Role.SOURCE and self.options.keep.acls
+        scan = messages.Scan(self._processes, acls)
+        return _Asked(endpoint, request, opened, endpoint.submit(scan))
 
 
 def _holder() -> str:

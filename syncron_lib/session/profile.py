@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from syncron_lib.core.extended import Kinds
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.options import RunOptions
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdPair
 
 
-def profile_of(options: RunOptions, receiver_uid: int) -> Profile:
+def profile_of(options: RunOptions, receiver_uid: int, source_uid: int) -> Profile:
     keep = options.keep
     is_root = receiver_uid == 0
+    kinds = Kinds.NONE
+    if keep.xattrs:
+        kinds = Kinds.ALL if is_root and source_uid == 0 else Kinds.USER
+    if keep.acls:
+        kinds |= Kinds.ACLS
     return Profile(
         keep.permissions,
         keep.times,
@@ -21,6 +27,7 @@ def profile_of(options: RunOptions, receiver_uid: int) -> Profile:
         {},
         {},
         keep.hard_links,
+        int(kinds),
     )
 
 
@@ -41,4 +48,5 @@ def seal_request(
         groups,
         complete,
         hard_links=profile.hard_links,
+        extended=profile.extended,
     )

@@ -59,12 +59,13 @@ class Sealing:
         self._ends = {Role.SOURCE: source, Role.DESTINATION: destination}
         self.near = near
         self._complete = options.verify
-        self._profile = profile_of(options, destination.hello.uid)
+        self._profile = profile_of(options, destination.hello.uid, source.hello.uid)
         theirs = destination.hello.algorithms
         self.algorithm = next(
             (name for name in source.hello.algorithms if name in theirs), "sha256-128"
         )
-        self._maps_ids = near is not None and (self._profile.owner or self._profile.group)
+        counts = self._profile.owner or self._profile.group or options.keep.acls
+        self._maps_ids = near is not None and counts
         self._mapped: Future[Any] | None = None
         self._asked: dict[Role, _Asked] = {}
 

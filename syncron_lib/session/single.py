@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from syncron_lib.core import digest, guards
 from syncron_lib.core.chunks import FASTCDC
+from syncron_lib.core.extended import Kinds
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.options import RunOptions
@@ -193,6 +194,11 @@ class SingleRun:
             from syncron_lib.session.linking import LinkSearch
 
             links = LinkSearch(ends.source, ends.destination)
+        marks = None
+        if sealed.profile.extended:
+            from syncron_lib.session.extending import MarkSearch
+
+            marks = MarkSearch(ends.source, ends.destination, Kinds(sealed.profile.extended))
         missing = ends.destination_opened.kind == RootKind.MISSING
         comparison = Comparison(
             ends.source,
@@ -213,9 +219,11 @@ class SingleRun:
             self._warn_of_no_deletes(comparison.withheld_removals)
         if plan.creates and plan.removes and not self._options.verify:
             self._find_moves(ends, sealed.profile, plan)
+        counts = ends.source_scanned.entries, ends.destination_scanned.entries
         if links is not None:
-            counts = ends.source_scanned.entries, ends.destination_scanned.entries
             links.apply_to(plan, *counts, self._failed)
+        if marks is not None:
+            marks.apply_to(plan, counts, self._failed)
         return plan
 
     def _find_moves(self, ends: Ends, profile: Profile, plan: Plan) -> None:
@@ -363,7 +371,9 @@ class SingleRun:
         changed = [change.path for change in plan.changes]
         changed.extend(link.path for link in plan.links if not link.new)
         report.changed = sum(1 for path in changed if path not in failed)
-        report.metadata = sum(1 for adjust in plan.adjusts if adjust.path not in failed)
+        adjusted = {adjust.path for adjust in plan.adjusts}
+        adjusted.update(step.path for step in plan.extends if step.flags)
+        report.metadata = len(adjusted - failed)
         report.moved = plan.moved
         report.deleted = plan.deleted
         trees = [create.path for create in plan.creates]
@@ -371,7 +381,7 @@ class SingleRun:
         lost = sum(1 for path in failed if any(_is_in(path, tree) for tree in trees))
         report.created -= min(lost, report.created)
         report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
-        touched = plan.created + plan.moved + len(changed) + len(plan.adjusts)
+        touched = plan.created + plan.moved + len(changed) + len(adjusted)
         report.unchanged = max(0, report.source_entries - touched)
 
     def _decide_exit(self, plan: Plan) -> None:

@@ -97,13 +97,15 @@ class Transfer:
             self._storing.settle()
         if plan.moves:
             self._move(plan)
+        if plan.extends:
+            self._extend(plan, coming=True)
         deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
         self._announce(plan, arrived, {change.path for change in deltas})
         if self._reuse and (plan.creates or plan.changes):
             deltas = self._offer(plan, deltas)
         if len(plan.creates) + len(plan.changes) > len(deltas):
             few = plan.created + len(plan.changes) <= _FEW and plan.size <= _SMALL
-            self._stream(source_is_far and few and not deltas and not plan.links)
+            self._stream(source_is_far and few and not deltas and not (plan.links or plan.extends))
         for window in windows(deltas):
             tell(self._source, self._destination, self._deltas, window)
             self._select([change.path for change in window])
@@ -116,6 +118,8 @@ class Transfer:
         if plan.links:
             self._link(plan)
         self._adjust(plan)
+        if plan.extends:
+            self._extend(plan, coming=False)
         if plan.instead:
             # What could not be moved may go only where it has come by now.
             self._storing.settle()
@@ -146,6 +150,16 @@ class Transfer:
         from syncron_lib.session.moving import carry_out
 
         self.moved = carry_out(self._destination, plan, self._note)
+
+    def _extend(self, plan: Plan, coming: bool) -> None:
+        from syncron_lib.session.extending import order
+
+        order(
+            self._source,
+            plan,
+            coming,
+            lambda request: self._storing.send(request, messages.Stored, self._note),
+        )
 
     def _link(self, plan: Plan) -> None:
         from syncron_lib.session.linking import requests

@@ -8,10 +8,10 @@ from typing import Any
 from syncron_lib.core.table import Table
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import HEADER
-from syncron_lib.protocol.messages import GetLinks, Linked, Links
+from syncron_lib.protocol.messages import GetLinks, GetMarks, Linked, Links, Marked, Marks
 from syncron_lib.protocol.pack import Group, Groups
 from tests.adversary.evil import Attack, encoded
-from tests.adversary.world import LINKED
+from tests.adversary.world import EXTENDED, LINKED
 from tests.core.tables import Row, rows_of, table
 
 
@@ -154,4 +154,24 @@ LINKS = [
         *[Linked(7, _FILE, 1 << 62, path) for path in (b"x/y/z", b"common/same/x", b"fresh")],
         codes=(0, 7, 23),
     ),
+]
+
+
+# --- extended attributes --------------------------------------------------------------------------
+
+
+def marked(name: str, *marks: Marked, more: bool = False, codes: tuple[int, ...] = (7,)) -> Attack:
+    """An attack by other extended attributes than there are."""
+    told = Marks(marks, more)
+    return answer(name, GetMarks, lambda _: told, options=EXTENDED, codes=codes)
+
+
+_MARK = Marked(b"common/same", _FILE, 5, bytes(16), b"m" * 16)
+MARKS = [
+    marked("a name that is marked twice", _MARK, _MARK),
+    marked("a mark of nothing", _MARK._replace(others=bytes(16))),
+    marked("more marks, and none of them", more=True),
+    marked("marks without an end", _MARK, more=True),
+    marked("what is not marked", _MARK, codes=(0, 23)),
+    marked("marks of what is not there", _MARK._replace(path=b"x/y/z"), codes=(0, 23)),
 ]

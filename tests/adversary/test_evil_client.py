@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from syncron_lib.core.chunks import Step
+from syncron_lib.core.extended import pack_set
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.greeting import greeting
@@ -132,6 +133,18 @@ def move(old: bytes, new: bytes) -> messages.Move:
 
 def link(path: bytes, leader: bytes) -> messages.Link:
     return messages.Link([messages.Linking(path, leader, False)])
+
+
+def extend(path: bytes, name: bytes = b"user.x", value: bytes = b"v") -> messages.Extend:
+    packed = pack_set({name: value})
+    return messages.Extend([messages.Extended(path, packed)], False)
+
+
+EXTENDED = SEAL._replace(extended=1)
+
+
+def extending(name: str, *requests: Any, last: Any = REFUSED) -> Case:
+    return destination(name, EXTENDED, messages.Begin((), ()), *requests, last=last)
 
 
 def made(path: bytes) -> messages.Move:
@@ -344,6 +357,19 @@ CASES = [
     ),
     writing("a delete of the root", messages.Delete([b""]), last=nothing),
     writing("a delete far below", messages.Delete([DEEP]), last=nothing),
+    extending("attributes through a symlink", extend(b"link/secret"), last=failed),
+    extending("attributes of a symlink", extend(b"secret"), last=failed),
+    extending("attributes of what is left out", extend(b"left out/mine"), last=failed),
+    extending("attributes of nothing", extend(b"nowhere"), last=failed),
+    extending("attributes of the system", extend(b"file", b"security.capability")),
+    extending("an ACL", extend(b"file", b"system.posix_acl_access")),
+    extending("an attribute beyond all measure", extend(b"file", value=bytes(70_000))),
+    extending("an attribute of a name", extend(b"file", b"user." + b"x" * 300)),
+    extending(
+        "half an attribute", messages.Extend([messages.Extended(b"file", b"\6\0\0\0user")], True)
+    ),
+    writing("attributes that nobody asked for", extend(b"file")),
+    source("attributes that are not kept", messages.GetSets([b"file"])),
     writing("a link through a symlink", link(b"here", b"link/secret"), last=failed),
     writing("a link into a symlink", link(b"link/there", b"file"), last=failed),
     writing("a link to the root", link(b"here", b""), last=failed),

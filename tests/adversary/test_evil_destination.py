@@ -15,7 +15,7 @@ from syncron_lib.protocol import messages
 from syncron_lib.protocol.contents import Content, pack_contents
 from syncron_lib.protocol.messages import Arrived, Below, Directory, IdPair, Problem
 from syncron_lib.protocol.pack import End
-from tests.adversary.bends import LINKS, answer, attack, field, listed, plus, row
+from tests.adversary.bends import LINKS, MARKS, answer, attack, field, listed, plus, row
 from tests.adversary.evil import HANG_UP, Attack, encoded
 from tests.adversary.world import DESTINATION, hold, hold_honest
 from tests.core.tables import Row, table
@@ -59,6 +59,7 @@ def begun(what: messages.Opened | messages.Leftovers, _request: int) -> Any:
 
 ATTACKS = [
     *LINKS,
+    *MARKS,
     Attack(
         "beginnings that are all to be compared",
         (messages.Opened, messages.Leftovers),

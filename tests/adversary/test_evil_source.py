@@ -22,6 +22,7 @@ from syncron_lib.protocol.pack import HEAD, Delta, End, Group, Groups, Piece
 from syncron_lib.protocol.wire import BY_KIND, PACK
 from tests.adversary.bends import (
     LINKS,
+    MARKS,
     answer,
     attack,
     field,
@@ -470,7 +471,7 @@ def zstd(length: int) -> bytes:
     return packed
 
 
-ATTACKS = [*LINKS, *FRAMES, *LISTINGS, *EARLIER, *CHANGES, *PIECES, *DELTAS, *PACKS]
+ATTACKS = [*LINKS, *MARKS, *FRAMES, *LISTINGS, *EARLIER, *CHANGES, *PIECES, *DELTAS, *PACKS]
 
 
 @pytest.mark.parametrize("again", [False, True])

@@ -20,6 +20,7 @@ CPU = 5.0
 Half of them take 0.06, as does a run that nobody bends; the dearest 2.6 (64 MiB of ignore files).
 """
 OPTIONS = RunOptions(delete=True, compress="none")
+EXTENDED = OPTIONS._replace(keep=Keep(xattrs=True, acls=True))
 LINKED = OPTIONS._replace(keep=Keep(hard_links=True))
 SOURCE, DESTINATION = 0, 1
 

@@ -171,7 +171,7 @@ def test_modes() -> None:
         (["--root="], "--root"),
         (["--verify", "a", "b", "c"], "--verify"),
         (["-P", "a", "b"], "-P"),
-        (["-avX", "a", "b"], "-X (--xattrs)"),
+        (["-avN", "a", "b"], "-N (--crtimes)"),
         (["-avh", "a", "b"], "-h (--human-readable)"),
         (["-avU", "--delete", "a", "b"], "rsync's -U (--atimes)"),
         (["--max-size=100", "a", "b"], "rsync's --max-size"),

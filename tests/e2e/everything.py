@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import stat
+import struct
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,47 @@ def groups(top: Path) -> set[frozenset[str]]:
     return {frozenset(each) for each in names.values() if len(each) > 1}
 
 
+def assert_equal(source: Path, destination: Path, *, extras: bool = False) -> None:
+    """``extras``: the destination may have more than the source."""
+    mine, theirs = kept(source), kept(destination)
+    names = set(mine) if extras else {*mine, *theirs}
+    differing = {
+        name: (mine.get(name), theirs.get(name))
+        for name in names
+        if mine.get(name) != theirs.get(name)
+    }
+    assert differing == {}
+    linked = {group & names for group in groups(destination)}
+    assert {group for group in linked if len(group) > 1} == groups(source)
+
+
+def itemized(lines: str) -> list[str]:
+    """Lines of ``-i`` less what may be another first name of a group, or another time of the
+    root."""
+    found = []
+    for line in lines.splitlines():
+        flags, name = line[:11], re.split(" [-=]> ", line[12:])[0]
+        if name != "./" and re.match(r"[<>ch.*][fdLDS]", flags):
+            found.append(f"{flags} {name}")
+    return sorted(found)
+
+
+def rsync(source: Path, destination: Path, *options: str) -> str:
+    """What rsync says while it does the same; to the nanosecond."""
+    command = ["rsync", "--modify-window=-1", *options, f"{source}/", f"{destination}/"]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+ACL_USER = 0x02
+
+
+def acl(named: tuple[int, int, int], mask: int) -> bytes:
+    """An ACL as Linux has it: what its owner and its group may do, one more, and the rest."""
+    nobody = 0xFFFFFFFF
+    entries = [(1, 6, nobody), named, (4, 5, nobody), (16, mask, nobody), (32, 4, nobody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in sorted(entries))
+
+
 class Changing:
     """A tree that changes at random, in ways that people's trees do."""
 
@@ -72,7 +116,7 @@ class Changing:
     def free(self) -> Path:
         """A path that nothing has."""
         self._number += 1
-        directories = [self.top, *filter(_is_directory, sorted(self.top.rglob("*")))]
+        directories = [self.top, *self.directories()]
         return self.random.choice(directories) / f"{self.random.choice('akz')}{self._number}"
 
     def create(self) -> None:
@@ -123,6 +167,43 @@ class Changing:
         if not path.is_symlink():
             path.chmod(self.random.choice((0o600, 0o644, 0o4755, 0o640)))
 
+    def extend(self) -> None:
+        """An extended attribute more, fewer, or another."""
+        path = self.random.choice([self.any(), *self.directories()])
+        spaces = ["user"] if stat.S_ISREG(path.lstat().st_mode) or _is_directory(path) else []
+        if os.geteuid() == 0:
+            spaces.append("trusted")
+        if not spaces:
+            return
+        name = f"{self.random.choice(spaces)}.{self.random.choice('xyz')}"
+        try:
+            os.removexattr(path, name, follow_symlinks=False)
+        except OSError:
+            value = self.random.randbytes(self.random.choice((0, 1, 200)))
+            os.setxattr(path, name, value, follow_symlinks=False)
+
+    def allow(self) -> None:
+        """An ACL more or fewer; or a default one, of a directory."""
+        path = self.random.choice([self.any(), *self.directories()])
+        if path.is_symlink():
+            return
+        names = ["access", "default"] if _is_directory(path) else ["access"]
+        name = f"system.posix_acl_{self.random.choice(names)}"
+        try:
+            os.removexattr(path, name)
+        except OSError:
+            named = (ACL_USER, self.random.randrange(8), self.random.choice((0, 1000, 4_000_000)))
+            os.setxattr(path, name, acl(named, self.random.randrange(8)))
+
+    def directories(self) -> list[Path]:
+        """All directories but the top one."""
+        return [path for path in sorted(self.top.rglob("*")) if _is_directory(path)]
+
+    def adjust(self, times: int = 6) -> None:
+        """Other modes, extended attributes and ACLs, and nothing else."""
+        for _ in range(times):
+            self.random.choice((self.mode, self.extend, self.extend, self.allow, self.allow))()
+
     def remove(self) -> None:
         """One name fewer."""
         if len(self.files()) > 5:
@@ -130,7 +211,7 @@ class Changing:
 
     def rename(self) -> None:
         """Another name for a file, or for a directory with all in it."""
-        directories = [path for path in sorted(self.top.rglob("*")) if _is_directory(path)]
+        directories = self.directories()
         path = self.random.choice([self.any(), *directories])
         target = self.free()
         if path not in target.parents:
@@ -138,7 +219,7 @@ class Changing:
 
     def clear(self) -> None:
         """A directory with all in it goes."""
-        directories = [path for path in sorted(self.top.rglob("*")) if _is_directory(path)]
+        directories = self.directories()
         if len(directories) > 4 and len(self.files()) > 12:
             shutil.rmtree(self.random.choice(directories))
         if not self.files():

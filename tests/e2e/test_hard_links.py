@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Command, Script, Way
-from tests.e2e.everything import Changing, groups, kept
+from tests.e2e.everything import Changing, assert_equal, groups, itemized, rsync
 from tests.e2e.forking import Forked
 from tests.fs.roots import settle
 from tests.trees import make, noise
@@ -20,38 +18,13 @@ SEEDS = range(1000 if os.environ.get("SYNCRON_DEEP") else 8)
 ROUNDS = 4
 
 
-def assert_equal(source: Path, destination: Path, *, extras: bool = False) -> None:
-    """``extras``: the destination may have more than the source."""
-    mine, theirs = kept(source), kept(destination)
-    names = set(mine) if extras else {*mine, *theirs}
-    differing = {
-        name: (mine.get(name), theirs.get(name))
-        for name in names
-        if mine.get(name) != theirs.get(name)
-    }
-    assert differing == {}
-    linked = {group & names for group in groups(destination)}
-    assert {group for group in linked if len(group) > 1} == groups(source)
-
-
-def itemized(lines: str) -> list[str]:
-    """Lines of ``-i`` less what may be another first name of a group, or another time of the
-    root."""
-    found = []
-    for line in lines.splitlines():
-        flags, name = line[:11], re.split(" [-=]> ", line[12:])[0]
-        if name != "./" and re.match(r"[<>ch.*][fdLDS]", flags):
-            found.append(f"{flags} {name}")
-    return sorted(found)
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_groups_follow_the_source(forked: Forked, tmp_path: Path, seed: int) -> None:
     source, ours, rsyncs = tmp_path / "src", tmp_path / "ours", tmp_path / "rsyncs"
     tree = Changing(source, seed)
     for number in range(ROUNDS):
         deletes = ["--delete"] if number % 2 or seed % 2 else []
-        before = None if number else _rsync(source, rsyncs, "-i")
+        before = None if number else rsync(source, rsyncs, "-aHi")
         if number == 2:  # nothing is remembered any more
             shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
         ended = forked("-Hi", *deletes, source, ours)
@@ -68,11 +41,6 @@ def test_groups_follow_the_source(forked: Forked, tmp_path: Path, seed: int) -> 
         assert again.code == 0
         assert again.summary["created"] == again.summary["changed"] == 0
         tree.change()
-
-
-def _rsync(source: Path, destination: Path, *options: str) -> str:
-    command = ["rsync", "-aH", "--modify-window=-1", *options, f"{source}/", f"{destination}/"]
-    return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
 
 
 def test_content_crosses_once_and_what_is_equal_is_free(

@@ -26,7 +26,7 @@ from syncron_lib.fs.publish import rename_new
 from syncron_lib.fs.restriction import Within
 from syncron_lib.helper.arguments import reach_of
 from syncron_lib.protocol import messages, order, wire
-from syncron_lib.protocol.messages import Expected, Linking, Moved, Role, SetAttributes
+from syncron_lib.protocol.messages import Expected, Extended, Linking, Moved, Role, SetAttributes
 from syncron_lib.protocol.order import Phase
 from syncron_lib.protocol.pack import PLAIN, Delta, Groups, Packer, Piece
 from syncron_lib.protocol.wire import STORE, Sender
@@ -110,6 +110,7 @@ def _pack(path: bytes = b"", name: bytes = b"new", data: bytes = b"n", mode: int
 
 
 OWN = (1_000_000_000, os.geteuid(), os.getegid())
+_EXTENDED = b"\6\0\0\0user.x\1\0\0\0v"
 EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Open: lambda root: opening(root, Role.SOURCE),
     messages.Scan: lambda _: messages.Scan(),
@@ -119,6 +120,8 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Seal: lambda _: SEAL,
     messages.List: lambda _: messages.List([b""], None),
     messages.GetLinks: lambda _: messages.GetLinks(0),
+    messages.GetMarks: lambda _: messages.GetMarks(0),
+    messages.GetSets: lambda _: messages.GetSets([b"file"]),
     messages.Hash: lambda _: messages.Hash([b"file"]),
     messages.GetChanges: lambda _: messages.GetChanges(True, 1 << 18, 1 << 20),
     messages.GetChunks: lambda _: messages.GetChunks(b"large", "fixed", 0, 5000),
@@ -134,6 +137,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     STORE: lambda _: _pack(),
     messages.Move: lambda _: messages.Move([], [Moved(b"file", b"moved")]),
     messages.Link: lambda _: messages.Link([Linking(b"new", b"file", False)]),
+    messages.Extend: lambda _: messages.Extend([Extended(b"file", _EXTENDED)], False),
     messages.Adjust: lambda _: messages.Adjust([SetAttributes(b"file", 0o100600, *OWN)]),
     messages.Delete: lambda _: messages.Delete([b"file"]),
     messages.LeaveOut: lambda _: messages.LeaveOut([b"file"]),
@@ -147,7 +151,7 @@ def _bring_to(endpoint: LocalEndpoint, root: Path, turn: order.Turn, writing: bo
     """Send what comes before, by the table of order; a source's role where either will do."""
     role = Role.SOURCE if turn.role is None else turn.role
     before: list[Any] = [opening(root, role, writing=writing and role is Role.DESTINATION)]
-    before += [messages.Scan(), SEAL, messages.Begin((), ())]
+    before += [messages.Scan(), SEAL._replace(extended=1), messages.Begin((), ())]
     for request in before[: int(turn.earliest)]:
         ask(endpoint, request)
 
@@ -183,9 +187,17 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
         assert {name: after.get(name) for name in before} == before
     if Effect.REMOVE not in may:
         assert set(before) <= set(after)
+    if kind is messages.Extend:
+        assert os.listxattr(root / "file") == (["user.x"] if Effect.CHANGE in may else [])
     # The control: without a restriction each of them does what it is refused for.
     if mode == "everything":
-        changes = {messages.Adjust, messages.Delete, messages.Link, messages.Move, STORE}
+        changes = {
+            messages.Adjust,
+            messages.Delete,
+            messages.Link,
+            messages.Move,
+            STORE,
+        }
         assert (after != before) == (kind in changes)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from syncron_lib.core import digest, names, table
+from syncron_lib.core import digest, extended, names, table
 from syncron_lib.core.permission import Effect
 from syncron_lib.endpoint.local import LocalEndpoint
+from syncron_lib.fs import extended as waiting
 from syncron_lib.protocol import codec, frames, messages, order, pack, wire
 from syncron_lib.transport import bootstrap, first_stage
 
@@ -22,7 +23,7 @@ _TYPES = {
     getattr(codec, name): name.lower().replace("_", "-")
     for name in (
         *("U8", "U32", "U64", "I64", "BOOL", "BLOB", "TEXT", "PATH", "SYSTEM_PATH", "NAME"),
-        *("DIGEST", "TABLE", "ROLE", "ROOT_KIND", "ERRNO", "EFFECTS"),
+        *("DIGEST", "TABLE", "ROLE", "ROOT_KIND", "ERRNO", "EFFECTS", "KINDS"),
     )
 }
 _CODES = {"u8": "B", "u32": "I", "u64": "Q", "i64": "q", "digest": "16s"}
@@ -178,6 +179,9 @@ def test_limits_are_the_code_s() -> None:
         "`system-path`": codec.SYSTEM_PATH._limit,
         "`name`": names.NAME_MAX,
         "digest": digest.SIZE,
+        "set of extended attributes": extended._SET_MAX,
+        "value of an extended attribute": extended._VALUE_MAX,
+        "sets that wait for their entries, equal ones once": waiting._MOST,
         "items of a list": codec.MAX_ITEMS,
         "problems in a reply": wire.MAX_PROBLEMS + 1,
         "rows of a table": table.MAX_ROWS,

@@ -1,0 +1,73 @@
+"""What a plan must do so that entries have the source's extended attributes and ACLs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import NamedTuple
+
+from syncron_lib.core.compare import letter
+from syncron_lib.core.extended import PLAIN, Kinds, Mark
+from syncron_lib.core.fates import Fates
+from syncron_lib.core.links import walk_order
+from syncron_lib.core.plan import Extend, Plan
+
+_ACL, _XATTR = 8, 9
+"""Where in an entry's flags an ACL and other attributes that differ are told."""
+
+
+class Marked(NamedTuple):
+    """One entry that has any: of what kind it is, its size, and its mark."""
+
+    mode: int
+    size: int
+    mark: Mark
+
+
+def extend(
+    plan: Plan,
+    source: Mapping[bytes, Marked],
+    destination: Mapping[bytes, Marked],
+    unsure: Set[bytes],
+    kinds: Kinds,
+) -> None:
+    """Have ``plan``, which holds all else, give entries what they lack or have too much of.
+    ``unsure``: paths that could not be compared."""
+    fates = Fates(plan, unsure)
+    theirs = {}
+    for path, marked in destination.items():
+        kept = fates.kept(path)
+        if kept is not None:
+            theirs[kept] = marked
+    linked = {link.path for link in plan.links}
+    # What is made in its place gets the ACL of the directory that it is in.
+    made = {make.path for make in plan.makes} if Kinds.ACLS in kinds else set()
+    if plan.makes_root and Kinds.ACLS in kinds:
+        made.add(b"")
+    flags = {}
+    for path in sorted({*source, *theirs, *made}, key=walk_order):
+        if path in linked or not fates.is_sure(path):
+            continue
+        mine, other = source.get(path), theirs.get(path)
+        wanted = PLAIN if mine is None else mine.mark
+        has = PLAIN if other is None else other.mark
+        if path in made or not fates.stays(path) or (plan.makes_root and not path):
+            plan.extends.append(Extend(path, "", 0, 0))
+        elif wanted != has:
+            mode, size = next((each.mode, each.size) for each in (mine, other) if each is not None)
+            told = list(letter(mode) + "." * 9)
+            if wanted.acls != has.acls:
+                told[_ACL] = "a"
+            if wanted.others != has.others:
+                told[_XATTR] = "x"
+            flags[path] = told
+            plan.extends.append(Extend(path, "".join(told), mode, size))
+    plan.adjusts[:] = [
+        adjust._replace(flags=_both(adjust.flags, flags.get(adjust.path)))
+        for adjust in plan.adjusts
+    ]
+
+
+def _both(flags: str, others: list[str] | None) -> str:
+    if others is None:
+        return flags
+    return "".join(two if one == "." else one for one, two in zip(flags, others))

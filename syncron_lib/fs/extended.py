@@ -1,0 +1,257 @@
+"""Extended attributes and ACLs of a tree's entries, read and set by what is held.
+
+An entry that must not be opened (a fifo, a symlink) is reached by the magic link of the directory
+that is held and its own name, which is not followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, Optional, Union
+
+from syncron_lib.core import digest
+from syncron_lib.core.extended import (
+    ACL_NAMES,
+    Kinds,
+    Mark,
+    Set,
+    ids_of,
+    mark_of,
+    pack_set,
+    renumbered,
+    unpack_set,
+)
+from syncron_lib.core.merkle import Profile
+from syncron_lib.core.names import join, split
+from syncron_lib.core.table import PROBLEM, Malformed
+from syncron_lib.errors import PeerViolation, RootError
+from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.tree import Tree
+
+_NONE = frozenset((errno.ENOTSUP, errno.ENOENT, errno.ENODATA, errno.ELOOP, errno.EACCES))
+"""What is said of an entry that has none, or is gone, or whose attributes are not for us."""
+_ALGORITHM = digest.available()[-1]
+"""SHA-256: they are read before it is known by which hash the root will be."""
+_MOST = 256 << 20
+"""Bytes of attributes that wait for their entries, each set counted once."""
+
+
+class Has(NamedTuple):
+    """What one entry has. ``attributes``: values, that are ACLs; digests of others."""
+
+    mode: int
+    size: int
+    attributes: Mapping[bytes, bytes]
+
+
+class Reading:
+    """The extended attributes of one scanned tree."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        directories: Directories,
+        real_name: Callable[[bytes], bytes],
+        whole: bool,
+    ) -> None:
+        """``whole``: the root's own count."""
+        if not hasattr(os, "listxattr"):
+            raise RootError(
+                "The system there, or its Python, has no extended attributes; leave out -X and -A."
+                " Nothing was changed."
+            )
+        self._tree = tree
+        self._directories = directories
+        self._real_name = real_name
+        self.entries: dict[bytes, Has] = {}
+        self._marks_for: Optional[Profile] = None
+        self._marks: dict[bytes, Mark] = {}
+        for path, mode, size in self._walk(whole):
+            try:
+                names = _names(self._place(path))
+            except OSError:  # the directory is gone, or not for us
+                continue
+            if names:
+                self.entries[path] = Has(mode, size, self._read(path, names))
+
+    def _walk(self, whole: bool) -> Iterator[tuple[bytes, int, int]]:
+        for node in self._tree.nodes.values():
+            if not node.path and whole:
+                yield b"", node.attributes.mode, 0
+            if node.stats:
+                columns = node.columns()
+                for name, mode, size in zip(columns.names, columns.modes, columns.sizes):
+                    if mode != PROBLEM:
+                        yield join(node.path, name), mode, size if stat.S_ISREG(mode) else 0
+
+    def _place(self, path: bytes) -> Union[int, bytes]:
+        return place(self._directories, path, self._real_name)
+
+    def _read(self, path: bytes, names: list[bytes]) -> dict[bytes, bytes]:
+        found = {}
+        for name, value in _values(self._place(path), names).items():
+            found[name] = value if name in ACL_NAMES else _ALGORITHM.of(value)
+        return found
+
+    def ids(self) -> tuple[set[int], set[int]]:
+        """The users and groups that ACLs name."""
+        users: set[int] = set()
+        groups: set[int] = set()
+        for has in self.entries.values():
+            for name in ACL_NAMES.intersection(has.attributes):
+                named = ids_of(has.attributes[name])
+                users |= named[0]
+                groups |= named[1]
+        return users, groups
+
+    def marks(self, profile: Profile) -> dict[bytes, Mark]:
+        """The marks of all entries that have anything to be kept."""
+        if self._marks_for != profile:
+            self._marks_for = profile
+            kept = {path: _kept(has.attributes, profile) for path, has in self.entries.items()}
+            self._marks = {path: mark_of(_ALGORITHM, each) for path, each in kept.items() if each}
+        return self._marks
+
+    def set_of(self, path: bytes, profile: Profile) -> bytes:
+        """What is to be kept of the entry at ``path``, as it is now; empty where there is none."""
+        try:
+            where = self._place(path)
+            return pack_set(_kept(_values(where, _names(where)), profile))
+        except OSError:
+            return b""
+
+
+def _kept(attributes: Set, profile: Profile) -> dict[bytes, bytes]:
+    kinds = Kinds(profile.extended)
+    kept = {}
+    for name, value in attributes.items():
+        if kinds.keeps(name):
+            is_acl = name in ACL_NAMES
+            kept[name] = renumbered(value, profile.users, profile.groups) if is_acl else value
+    return kept
+
+
+def place(
+    directories: Directories, path: bytes, real_name: Callable[[bytes], bytes]
+) -> Union[int, bytes]:
+    """What stands for an entry in the calls below. Raises OSError."""
+    if not path:
+        return directories.root_fd
+    return b"/proc/self/fd/%d/%s" % (directories.open(split(path)[0]), real_name(path))
+
+
+def _names(where: Union[int, bytes], follow: bool = False) -> list[bytes]:
+    try:
+        if isinstance(where, int) or follow:
+            return [os.fsencode(name) for name in os.listxattr(where)]
+        return [os.fsencode(name) for name in os.listxattr(where, follow_symlinks=False)]
+    except OSError as error:
+        if error.errno in _NONE:
+            return []
+        raise
+
+
+def _values(
+    where: Union[int, bytes], names: list[bytes], follow: bool = False
+) -> dict[bytes, bytes]:
+    found = {}
+    for name in names:
+        with contextlib.suppress(OSError):
+            if isinstance(where, int) or follow:
+                found[name] = os.getxattr(where, name)
+            else:
+                found[name] = os.getxattr(where, name, follow_symlinks=False)
+    return found
+
+
+@contextlib.contextmanager
+def held(directory_fd: int, name: bytes) -> Iterator[bytes]:
+    """What stands for an entry of a directory, be it a symlink, whatever has its name by then.
+    Raises OSError."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd)
+    try:
+        yield b"/proc/self/fd/%d" % fd
+    finally:
+        os.close(fd)
+
+
+def give(where: Union[int, bytes], wanted: Set, kinds: Kinds) -> None:
+    """Have what is open at ``where``, or is `held`, have ``wanted`` and nothing else of ``kinds``.
+    Raises OSError."""
+    has = _values(where, [name for name in _names(where, True) if kinds.keeps(name)], True)
+    with _writable(where, any(name.startswith(b"user.") for name in (*has, *wanted))):
+        for name in has.keys() - wanted.keys():
+            os.removexattr(where, name)
+        for name, value in wanted.items():
+            if has.get(name) != value:
+                os.setxattr(where, name, value)
+
+
+@contextlib.contextmanager
+def _writable(where: Union[int, bytes], needed: bool) -> Iterator[None]:
+    """A file that its owner may not write to takes no attributes of the user's; it does in here."""
+    if not needed or os.geteuid() == 0:
+        yield
+        return
+    st = os.stat(where)
+    mode = stat.S_IMODE(st.st_mode)
+    if mode & stat.S_IWUSR or st.st_uid != os.geteuid() or stat.S_ISLNK(st.st_mode):
+        yield
+        return
+    os.chmod(where, mode | stat.S_IWUSR)
+    try:
+        yield
+    finally:
+        os.chmod(where, mode)
+
+
+class Waiting:
+    """Sets that entries get when they come."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self.kinds = kinds
+        self._sets: dict[bytes, bytes] = {}
+        self._distinct: dict[bytes, bytes] = {}
+        self._size = 0
+
+    def add(self, path: bytes, packed: bytes) -> None:
+        """Note what the entry at ``path`` is to have. Raises PeerViolation."""
+        self.unpack(packed)
+        if packed not in self._distinct:
+            self._size += len(packed)
+            if self._size > _MOST:
+                raise PeerViolation("The client sent more extended attributes than can be held.")
+        self._sets[path] = self._distinct.setdefault(packed, packed)
+
+    def unpack(self, packed: bytes) -> dict[bytes, bytes]:
+        """A set that came. Raises PeerViolation."""
+        try:
+            return unpack_set(packed, self.kinds)
+        except Malformed as error:
+            raise PeerViolation(f"The client sent {error}.") from None
+
+    def __bool__(self) -> bool:
+        return bool(self._sets)
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._sets
+
+    def give(self, path: bytes, where: Union[int, bytes]) -> None:
+        """Give the entry what it is to have, if anything is known of it. Raises OSError."""
+        packed = self._sets.get(path)
+        if packed is not None:
+            give(where, self.unpack(packed), self.kinds)
+
+    def give_special(self, path: bytes, directory_fd: int, name: bytes) -> None:
+        """The same for an entry that cannot be opened."""
+        if path in self._sets:
+            with held(directory_fd, name) as where:
+                self.give(path, where)
+
+    def directories(self, tree: Tree) -> list[bytes]:
+        """Paths of directories among those that are to have any."""
+        return [path for path in self._sets if path in tree.nodes]

@@ -1,0 +1,57 @@
+"""The messages about extended attributes and ACLs; `protocol.messages` has them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class GetMarks(NamedTuple):
+    """Ask which entries have extended attributes that are kept, less the first ``known``."""
+
+    known: int = 0
+
+
+class Marked(NamedTuple):
+    """An entry that has: digests of its ACLs and of the others, zeros for none. ``mode`` and
+    ``size``: the entry's."""
+
+    path: bytes
+    mode: int
+    size: int
+    acls: bytes
+    others: bytes
+
+
+class Marks(NamedTuple):
+    """Reply to `GetMarks`; ``more``: these are not all."""
+
+    marks: Sequence[Marked]
+    more: bool = False
+
+
+class GetSets(NamedTuple):
+    """Ask the source for extended attributes of entries."""
+
+    paths: Sequence[bytes]
+
+
+class Sets(NamedTuple):
+    """Reply to `GetSets`: a set (see `core.extended`) for each of the first paths, at least one."""
+
+    sets: Sequence[bytes]
+
+
+class Extended(NamedTuple):
+    """The extended attributes that an entry is to have, and no others."""
+
+    path: bytes
+    attributes: bytes
+
+
+class Extend(NamedTuple):
+    """Give entries these extended attributes: when they come (``coming``; a directory at the end),
+    or now. Reply: `Stored`."""
+
+    items: Sequence[Extended]
+    coming: bool
