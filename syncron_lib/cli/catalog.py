@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from syncron_lib.cli.settings import Ownership
+from syncron_lib.core.ids import parse_chown, parse_map
 from syncron_lib.core.options import DeleteCap
 
 
@@ -167,6 +168,31 @@ OPTIONS: tuple[Option, ...] = (
         "g",
         on=Ownership.ALWAYS,
         off=Ownership.NEVER,
+    ),
+    Option(_WHAT, "numeric-ids", Kind.SWITCH, "keep numbers of users and groups, not names"),
+    Option(
+        _WHAT,
+        "usermap",
+        Kind.TEXT,
+        "give what is one user's to another; implies -o",
+        metavar="FROM:TO,...",
+        convert=parse_map,
+    ),
+    Option(
+        _WHAT,
+        "groupmap",
+        Kind.TEXT,
+        "the same for groups; implies -g",
+        metavar="FROM:TO,...",
+        convert=parse_map,
+    ),
+    Option(
+        _WHAT,
+        "chown",
+        Kind.TEXT,
+        "give all to this user and group",
+        metavar="USER:GROUP",
+        convert=parse_chown,
     ),
     Option(_WHAT, "hard-links", Kind.SWITCH, "which names are names of one file", "H"),
     Option(_WHAT, "xattrs", Kind.SWITCH, "extended attributes", "X"),

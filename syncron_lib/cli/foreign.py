@@ -91,7 +91,7 @@ FOREIGN: tuple[Foreign, ...] = (
             " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
             " checksum-choice existing ignore-non-existing ignore-existing remove-source-files"
             " delete-excluded ignore-missing-args delete-missing-args ignore-errors max-size"
-            " min-size max-alloc numeric-ids usermap groupmap chown size-only compare-dest"
+            " min-size max-alloc size-only compare-dest"
             " copy-dest link-dest compress-threads skip-compress files-from"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"
             " log-file-format password-file early-input stop-after stop-at"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
+from syncron_lib.core.ids import IdOptions, IdRule
 from syncron_lib.core.options import DeleteCap, Keep, RuleOptions, RunOptions
 from syncron_lib.errors import UsageError
 
@@ -34,6 +35,10 @@ class Settings:
     owner: Ownership | None = None
     group: Ownership | None = None
     hard_links: bool | None = None
+    numeric_ids: bool | None = None
+    usermap: tuple[IdRule, ...] | None = None
+    groupmap: tuple[IdRule, ...] | None = None
+    chown: tuple[tuple[IdRule, ...], tuple[IdRule, ...]] | None = None
     xattrs: bool | None = None
     acls: bool | None = None
     dry_run: bool | None = None
@@ -96,19 +101,27 @@ class Settings:
             )
         return way
 
+    def _ids(self) -> IdOptions:
+        """``chown`` is for all that the maps say nothing of."""
+        users, groups = self.chown or ((), ())
+        maps = (self.usermap or ()) + users, (self.groupmap or ()) + groups
+        return IdOptions(bool(self.numeric_ids), *maps)
+
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for
         options that do not go together."""
+        ids = self._ids()
         return RunOptions(
             keep=Keep(
                 permissions=bool(self.perms is not False or self.acls),
                 times=self.times is not False,
-                owner=(self.owner or Ownership.WHERE_ROOT).value,
-                group=(self.group or Ownership.WHERE_ROOT).value,
+                owner=bool(ids.users) or (self.owner or Ownership.WHERE_ROOT).value,
+                group=bool(ids.groups) or (self.group or Ownership.WHERE_ROOT).value,
                 hard_links=bool(self.hard_links),
                 xattrs=bool(self.xattrs),
                 acls=bool(self.acls),
             ),
+            ids=ids,
             rules=RuleOptions(
                 patterns=self.patterns,
                 gitignore=bool(self.gitignore),

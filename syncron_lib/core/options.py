@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional
 
+from syncron_lib.core.ids import IdOptions
+
 
 class DeleteCap(NamedTuple):
     """``--max-delete``: at most ``entries`` deletes, or ``percent`` of what the destination has."""
@@ -48,6 +50,7 @@ class RunOptions(NamedTuple):
     """One run's options, named as on the command line."""
 
     keep: Keep = Keep()
+    ids: IdOptions = IdOptions()
     rules: RuleOptions = RuleOptions()
     delete: bool = False
     force: bool = False

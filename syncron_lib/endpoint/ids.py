@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Optional
 
+from syncron_lib.core.ids import IdRule, target_of
+from syncron_lib.core.names import shown
+from syncron_lib.errors import RootError
 from syncron_lib.protocol import messages
 
 if TYPE_CHECKING:
@@ -35,9 +39,12 @@ def with_acls(scanned: messages.Scanned, extended: Optional[Reading]) -> message
 
 
 def mapped(request: messages.MapIds) -> messages.MappedIds:
-    """The source's users and groups that have another number here."""
+    """The source's users and groups that have another number here. Raises RootError for a name
+    that a rule leads to and nobody has."""
+    numeric = request.numeric
     return messages.MappedIds(
-        _pairs(request.users, _uid_of_name), _pairs(request.groups, _gid_of_name)
+        _pairs(request.users, _uid_of_name, request.user_rules, numeric),
+        _pairs(request.groups, _gid_of_name, request.group_rules, numeric),
     )
 
 
@@ -68,18 +75,36 @@ def _gid_of_name(name: bytes) -> int:
 
 
 def _pairs(
-    ids: Iterable[messages.IdName], number_of: Callable[[bytes], int]
+    ids: Iterable[messages.IdName],
+    number_of: Callable[[bytes], int],
+    rules: Sequence[IdRule],
+    numeric: bool,
 ) -> list[messages.IdPair]:
-    """Ids that have another number here. As rsync does, root stays root, and a name that is not
-    known here leaves the number as it is."""
+    """Ids that have another number here, by the rules or by name. As rsync does, root stays root,
+    and a name that is not known here leaves the number as it is."""
+    targets = {rule.target: _number(rule.target, number_of) for rule in rules}
     pairs = []
     for number, name in ids:
-        if number == 0 or not name:
-            continue
-        try:
-            here = number_of(name)
-        except (KeyError, ValueError):
-            continue
+        called = b"" if numeric else name or (b"root" if number == 0 else b"")
+        target = target_of(rules, number, called) if rules else None
+        here = number
+        if target is not None:
+            here = targets[target]
+        elif number and called:
+            with contextlib.suppress(KeyError, ValueError):
+                here = number_of(name)
         if here != number:
             pairs.append(messages.IdPair(number, here))
     return pairs
+
+
+def _number(target: bytes, number_of: Callable[[bytes], int]) -> int:
+    if target.isdigit():
+        return int(target)
+    try:
+        return number_of(target)
+    except (KeyError, ValueError):
+        raise RootError(
+            f"Nobody is called {shown(target)} at the destination. Nothing was changed; name"
+            " another user or group, or a number."
+        ) from None

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
+from syncron_lib.core.ids import IdRule
 from syncron_lib.core.permission import EVERYTHING
 from syncron_lib.protocol.extending import Extend as Extend
 from syncron_lib.protocol.extending import Extended as Extended
@@ -239,10 +240,14 @@ class UseIgnoreFiles(NamedTuple):
 
 
 class MapIds(NamedTuple):
-    """Ask the receiver for its own ids of the source's user and group names."""
+    """Ask the receiver for its own ids of the source's user and group names. ``numeric``: names do
+    not count; the rules do in any case."""
 
     users: Sequence[IdName]
     groups: Sequence[IdName]
+    numeric: bool = False
+    user_rules: Sequence[IdRule] = ()
+    group_rules: Sequence[IdRule] = ()
 
 
 class MappedIds(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple, Optional, Union
 
+from syncron_lib.core.ids import IdRule
 from syncron_lib.core.permission import Effect
 from syncron_lib.core.table import Malformed, Reader
 from syncron_lib.errors import PeerViolation
@@ -134,6 +135,7 @@ STORE = 0x41
 
 _PAIRS = ListOf(Record(IdPair, U32, U32))
 _IDS = ListOf(Record(IdName, U32, BLOB))
+_ID_RULES = ListOf(Record(IdRule, U32, U32, BLOB, BLOB), 10_000)
 MAX_PROBLEMS = 10_000
 """Problems in a reply, beside the last, which says how many more there are."""
 _PROBLEMS = ListOf(Record(Problem, PATH, TEXT, BOOL), MAX_PROBLEMS + 1)
@@ -219,7 +221,7 @@ RULES: tuple[Rule, ...] = (
     _rule(0x14, GetIgnoreFiles, _C, U32, needs=_NONE),
     _rule(0x15, IgnoreFiles, _H, _IGNORE_FILES, BOOL),
     _rule(0x16, UseIgnoreFiles, _C, _IGNORE_FILES, BOOL, needs=_NONE),
-    _rule(0x18, MapIds, _C, _IDS, _IDS, needs=_NONE),
+    _rule(0x18, MapIds, _C, _IDS, _IDS, BOOL, _ID_RULES, _ID_RULES, needs=_NONE),
     _rule(0x19, MappedIds, _H, _PAIRS, _PAIRS),
     _rule(
         0x1A,

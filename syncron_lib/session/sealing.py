@@ -65,7 +65,9 @@ class Sealing:
             (name for name in source.hello.algorithms if name in theirs), "sha256-128"
         )
         counts = self._profile.owner or self._profile.group or options.keep.acls
-        self._maps_ids = near is not None and counts
+        self._ids_options = options.ids
+        ruled = bool(options.ids.users or options.ids.groups)
+        self._maps_ids = counts and (ruled or (near is not None and not options.ids.numeric))
         self._mapped: Future[Any] | None = None
         self._asked: dict[Role, _Asked] = {}
 
@@ -81,7 +83,7 @@ class Sealing:
     def map_ids(self, scanned: Scanned) -> None:
         """Ask the receiver how it numbers the source's users and groups."""
         if self._maps_ids:
-            request = messages.MapIds(scanned.users, scanned.groups)
+            request = messages.MapIds(scanned.users, scanned.groups, *self._ids_options)
             self._mapped = self._ends[Role.DESTINATION].submit(request)
 
     def _ask(self, role: Role, ids: tuple[Sequence[IdPair], Sequence[IdPair]] | None) -> _Asked:

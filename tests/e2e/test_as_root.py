@@ -392,3 +392,44 @@ def test_no_link_leads_to_another_file_system(syncron: Command, tmp_path: Path) 
         assert ended.code == 23
         assert "cannot be linked to a: Invalid cross-device link" in ended.err
         assert (destination / "m/b").read_bytes() == b"same"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--chown=daemon:sys"],
+        ["--chown=:7"],
+        ["--usermap=:daemon"],
+        ["--usermap=d*:7,*:5", "--groupmap=[!d]*:3"],
+        ["--usermap=12000-13000:1,0:3"],
+        ["--numeric-ids", "--usermap=*:5"],
+        ["--numeric-ids", "--usermap=daemon:5"],
+        ["--usermap=root:9"],
+    ],
+    ids=" ".join,
+)
+def test_users_and_groups_are_given_to_others_as_by_rsync(
+    syncron: Command, tmp_path: Path, options: list[str]
+) -> None:
+    source, ours, rsyncs = tmp_path / "src", tmp_path / "ours", tmp_path / "rsyncs"
+    make(source, {"root": b"", "daemon": b"", "d": {"nameless": b""}})
+    os.chown(source / "daemon", 1, 1)
+    os.chown(source / "d/nameless", 12345, 12345)
+    subprocess.run(["rsync", "-a", *options, f"{source}/", f"{rsyncs}/"], check=True)
+    syncron.ok(*options, str(source), str(ours))
+    assert_same(rsyncs, ours, owner=True)
+    again = syncron.ok(*options, str(source), str(ours))
+    assert again["metadata"] == again["changed"] == 0
+
+
+def test_ids_that_are_numbers_stay_so_over_ssh(syncron: Command, way: Way, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"daemon": b""})
+    os.chown(tmp_path / "src/daemon", 1, 1)
+    words = way.words(tmp_path / "src", tmp_path / "dst")
+    syncron.ok("--numeric-ids", *words)
+    assert_same(tmp_path / "src", tmp_path / "dst", owner=True)
+    syncron.ok("--chown=bin:5", *words)
+    st = (tmp_path / "dst/daemon").stat()
+    assert (st.st_uid, st.st_gid) == (2, 5)
+    ended = syncron("--chown=nobody-at-all", *words)
+    assert (ended.code, "Nobody is called nobody-at-all at" in ended.err) == (3, True)

@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from syncron_lib.core.ids import IdRule
 from syncron_lib.protocol import messages as m
 from syncron_lib.protocol.wire import encode
 from tests.core.tables import Row, table
@@ -52,7 +53,7 @@ MESSAGES: list[Any] = [
     m.GetIgnoreFiles(7),
     m.IgnoreFiles(_IGNORE_FILES, True),
     m.UseIgnoreFiles(_IGNORE_FILES, False),
-    m.MapIds([m.IdName(1, b"one")], []),
+    m.MapIds([m.IdName(1, b"one")], [], True, [IdRule(1, 0, b"*", b"two")], []),
     m.MappedIds(_PAIRS, []),
     m.Seal("xxh3-128", True, True, False, True, _PAIRS, [], False, True, True, 5),
     m.Sealed(_DIGEST, 7, [_PROBLEM], _PAIRS, []),
