@@ -169,6 +169,17 @@ OPTIONS: tuple[Option, ...] = (
         on=Ownership.ALWAYS,
         off=Ownership.NEVER,
     ),
+    Option(_WHAT, "omit-dir-times", Kind.SWITCH, "times, but not those of directories", "O"),
+    Option(_WHAT, "omit-link-times", Kind.SWITCH, "times, but not those of symlinks", "J"),
+    Option(
+        _WHAT,
+        "devices",
+        Kind.PRESET,
+        "device nodes where the receiver is root (always); -D: and --specials",
+        "D",
+        on={},
+    ),
+    Option(_WHAT, "specials", Kind.PRESET, "fifos and sockets (always)", on={}),
     Option(_WHAT, "numeric-ids", Kind.SWITCH, "keep numbers of users and groups, not names"),
     Option(
         _WHAT,

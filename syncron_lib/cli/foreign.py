@@ -28,10 +28,6 @@ class Foreign:
 
 _DELETES_LAST = "deletes always come last; use --delete"
 _KEEPS_PARTS = "what an interrupted run has brought over is always kept; leave it out"
-_SPECIAL = (
-    "fifos and sockets are always carried over, device nodes where the receiver is root; leave it"
-    " out"
-)
 _READABLE = "sizes are shown for people anyway; leave it out (--help for help)"
 
 FOREIGN: tuple[Foreign, ...] = (
@@ -51,9 +47,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--info", "", "use --progress, --stats or -v"),
     Foreign("--out-format", "", "use -i, or --json for programs"),
     Foreign("--list-only", "", "use -n -i"),
-    Foreign("--specials", "", "fifos and sockets are always carried over; leave it out"),
-    Foreign("--devices", "", _SPECIAL),
-    Foreign("", "D", _SPECIAL),
     Foreign("--inc-recursive", "", "leave it out"),
     Foreign("--contimeout", "", "use --timeout"),
     Foreign("--block-size", "B"),
@@ -67,8 +60,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--executability", "E"),
     Foreign("--atimes", "U"),
     Foreign("--crtimes", "N"),
-    Foreign("--omit-dir-times", "O"),
-    Foreign("--omit-link-times", "J"),
     Foreign("--sparse", "S"),
     Foreign("--prune-empty-dirs", "m"),
     Foreign("--ignore-times", "I", "use --checksum"),

@@ -39,6 +39,8 @@ class Settings:
     usermap: tuple[IdRule, ...] | None = None
     groupmap: tuple[IdRule, ...] | None = None
     chown: tuple[tuple[IdRule, ...], tuple[IdRule, ...]] | None = None
+    omit_dir_times: bool | None = None
+    omit_link_times: bool | None = None
     xattrs: bool | None = None
     acls: bool | None = None
     dry_run: bool | None = None
@@ -118,6 +120,8 @@ class Settings:
                 owner=bool(ids.users) or (self.owner or Ownership.WHERE_ROOT).value,
                 group=bool(ids.groups) or (self.group or Ownership.WHERE_ROOT).value,
                 hard_links=bool(self.hard_links),
+                omit_dir_times=bool(self.omit_dir_times),
+                omit_link_times=bool(self.omit_link_times),
                 xattrs=bool(self.xattrs),
                 acls=bool(self.acls),
             ),

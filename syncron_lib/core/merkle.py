@@ -34,12 +34,24 @@ class Profile(NamedTuple):
     """Which names are names of one file; of the root's digest only."""
     extended: int = 0
     """Extended attributes, a `core.extended.Kinds`; likewise."""
+    omit_dir_times: bool = False
+    omit_link_times: bool = False
+    """Times of directories, and of symlinks, do not count."""
 
     def key(self) -> bytes:
         """Identifies in the state what the digests of directories stand for."""
         flags = bytes((self.permissions, self.times, self.owner, self.group))
         maps = (sorted(self.users.items()), sorted(self.groups.items()))
-        return flags + repr(maps).encode()
+        omitted = (b"O" if self.omit_dir_times else b"") + (b"J" if self.omit_link_times else b"")
+        return flags + repr(maps).encode() + omitted
+
+    def counts_time(self, mode: int) -> bool:
+        """Whether the time of an entry of this kind counts."""
+        kind = mode & TYPE_MASK
+        return self.times and not (
+            (self.omit_dir_times and kind == stat.S_IFDIR)
+            or (self.omit_link_times and kind == stat.S_IFLNK)
+        )
 
 
 class Attributes(NamedTuple):
@@ -81,7 +93,11 @@ def directory_digest(algorithm: digest.Algorithm, profile: Profile, table: Table
         pack_column("Q", devices),
     ]
     if profile.times:
-        parts.append(pack_column("q", table.mtimes))
+        mtimes = table.mtimes
+        if profile.omit_dir_times or profile.omit_link_times:
+            counted = map(profile.counts_time, table.modes)
+            mtimes = [mtime if counts else 0 for mtime, counts in zip(mtimes, counted)]
+        parts.append(pack_column("q", mtimes))
     if profile.owner:
         parts.append(pack_column("I", _mapped(table.uids, profile.users)))
     if profile.group:
@@ -93,7 +109,7 @@ def compared(profile: Profile, attributes: Attributes) -> tuple[int, ...]:
     """The part of ``attributes`` that the profile compares, in the receiver's ids."""
     return (
         _compared_mode(attributes.mode, profile.permissions),
-        attributes.mtime_ns if profile.times else 0,
+        attributes.mtime_ns if profile.counts_time(attributes.mode) else 0,
         profile.users.get(attributes.uid, attributes.uid) if profile.owner else 0,
         profile.groups.get(attributes.gid, attributes.gid) if profile.group else 0,
     )

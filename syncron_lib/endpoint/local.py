@@ -283,7 +283,9 @@ class LocalEndpoint:
         if request.same_ids:
             users, groups = map(dict, root.remembered_ids())
         keep = request.permissions, request.times, request.owner, request.group
-        self._profile = Profile(*keep, users, groups, request.hard_links, request.extended)
+        beside = request.hard_links, request.extended
+        omitted = request.omit_dir_times, request.omit_link_times
+        self._profile = Profile(*keep, users, groups, *beside, *omitted)
         value = root.seal(algorithm, self._profile)
         self._hasher = root.hasher(algorithm, self._hashed_some)
         self._phase = Phase.SEALED

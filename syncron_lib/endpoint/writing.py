@@ -230,7 +230,7 @@ class Writing:
         row = found.row * digest.SIZE
         value = bytes(found.node.digests[row : row + digest.SIZE])
         size = found.stats[2] if stat.S_ISREG(item.mode) else 0
-        mtime = item.mtime_ns if keep.times else found.stats[3]
+        mtime = item.mtime_ns if keep.sets_time(item.mode) else found.stats[3]
         ledger.wrote(parent, name, Written(size, mtime, value))
 
     def delete(self, paths: Sequence[bytes]) -> messages.Stored:
@@ -329,7 +329,7 @@ class Writing:
             (keep.permissions and stat.S_IMODE(st.st_mode) != keep.mode_of(wanted))
             or uid not in (-1, st.st_uid)
             or gid not in (-1, st.st_gid)
-            or (keep.times and not added_to and st.st_mtime_ns != wanted.mtime_ns)
+            or (keep.sets_time(st.st_mode) and not added_to and st.st_mtime_ns != wanted.mtime_ns)
         ):
             raise FileExistsError(errno.EEXIST, "only new names may be added there")
         return keep._replace(

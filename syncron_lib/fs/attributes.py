@@ -32,6 +32,8 @@ class Applied(NamedTuple):
     users: Mapping[int, int]
     groups: Mapping[int, int]
     umask: int
+    omit_dir_times: bool = False
+    omit_link_times: bool = False
 
     def owner_of(self, attributes: Attributes) -> tuple[int, int]:
         """(uid, gid) for `os.chown`; -1 for what is not kept. Raises OSError where it says an id
@@ -41,6 +43,12 @@ class Applied(NamedTuple):
         if _NO_ID in (uid, gid):
             raise OSError(errno.EINVAL, "nobody can have such an owner or group")
         return uid, gid
+
+    def sets_time(self, mode: int) -> bool:
+        """Whether an entry of this kind gets the source's time."""
+        if self.omit_link_times and stat.S_ISLNK(mode):
+            return False
+        return self.times and not (self.omit_dir_times and stat.S_ISDIR(mode))
 
     def mode_of(self, attributes: Attributes) -> int:
         """Permission bits of a new entry."""
@@ -53,7 +61,15 @@ def applied(
 ) -> Applied:
     """What a run with ``profile`` applies at its receiver."""
     return Applied(
-        profile.permissions, profile.times, profile.owner, profile.group, users, groups, umask
+        profile.permissions,
+        profile.times,
+        profile.owner,
+        profile.group,
+        users,
+        groups,
+        umask,
+        profile.omit_dir_times,
+        profile.omit_link_times,
     )
 
 
@@ -103,7 +119,7 @@ def set_on_unopenable(
         if keep.mode_of(attributes) & 0o7000 and not stat.S_ISLNK(attributes.mode):
             # Which `chown` has taken away. Nobody but us reaches what is staged.
             os.chmod(name, keep.mode_of(attributes), dir_fd=directory_fd)
-    if keep.times:
+    if keep.sets_time(attributes.mode):
         os.utime(name, ns=(now_ns, attributes.mtime_ns), dir_fd=directory_fd, follow_symlinks=False)
 
 
@@ -165,7 +181,7 @@ def change(
             os.chown(magic, uid, gid)
         if keep.permissions and not is_link:
             os.chmod(magic, attributes.mode & PERMISSIONS)
-        if keep.times and st.st_mtime_ns != attributes.mtime_ns:
+        if keep.sets_time(attributes.mode) and st.st_mtime_ns != attributes.mtime_ns:
             now = os.fstat(held)
             if (now.st_mtime_ns, now.st_size) != (st.st_mtime_ns, st.st_size):
                 raise FileExistsError(17, "it was changed at the destination during the run")
@@ -184,5 +200,5 @@ def change_directory(fd: int, attributes: Attributes, keep: Applied, now_ns: int
             os.fchown(fd, uid, gid)
     if keep.permissions:
         os.fchmod(fd, attributes.mode & PERMISSIONS)
-    if keep.times:
+    if keep.sets_time(stat.S_IFDIR):
         os.utime(fd, ns=(now_ns, attributes.mtime_ns))

@@ -274,6 +274,8 @@ class Seal(NamedTuple):
     same_ids: bool = False
     hard_links: bool = False
     extended: int = 0
+    omit_dir_times: bool = False
+    omit_link_times: bool = False
 
 
 class Sealed(NamedTuple):

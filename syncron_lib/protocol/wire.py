@@ -238,6 +238,8 @@ RULES: tuple[Rule, ...] = (
         BOOL,
         BOOL,
         KINDS,
+        BOOL,
+        BOOL,
         needs=_NONE,
     ),
     _rule(0x1B, Sealed, _H, DIGEST, U64, _PROBLEMS, _PAIRS, _PAIRS),

@@ -28,6 +28,8 @@ def profile_of(options: RunOptions, receiver_uid: int, source_uid: int) -> Profi
         {},
         keep.hard_links,
         int(kinds),
+        keep.omit_dir_times,
+        keep.omit_link_times,
     )
 
 
@@ -49,4 +51,6 @@ def seal_request(
         complete,
         hard_links=profile.hard_links,
         extended=profile.extended,
+        omit_dir_times=profile.omit_dir_times,
+        omit_link_times=profile.omit_link_times,
     )

@@ -112,8 +112,9 @@ def tables(draw: st.DrawFn, max_rows: int = 6, kinds: Sequence[int] = KINDS) -> 
 
 def profiles() -> st.SearchStrategy[Profile]:
     """Profiles that map no ids, of what the digests of directories cover."""
-    flags, off = st.booleans(), st.just(False)
-    return st.builds(Profile, flags, flags, flags, flags, st.just({}), st.just({}), off)
+    flags, off, ids = st.booleans(), st.just(False), st.builds(dict[int, int])
+    beside = off, st.just(0)
+    return st.builds(Profile, flags, flags, flags, flags, ids, ids, *beside, off, off)
 
 
 ALL = Profile(True, True, True, True, {}, {})

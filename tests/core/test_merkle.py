@@ -244,3 +244,23 @@ def test_roots_are_equal_exactly_when_trees_are(data, one, profile):
     )
     same = _stripped(one, profile) == _stripped(other, profile)
     assert (_root_of(one, profile) == _root_of(other, profile)) == same
+
+
+def test_times_that_are_omitted_do_not_count():
+    rows = [Row(b"d", stat.S_IFDIR | 0o755, 0, 1), Row(b"f", FILE, 0, 2)]
+    rows.append(Row(b"l", stat.S_IFLNK | 0o777, 0, 3, target=b"x"))
+    for profile, counting in (
+        (ALL, "dfl"),
+        (ALL._replace(omit_dir_times=True), "fl"),
+        (ALL._replace(omit_link_times=True), "df"),
+        (ALL._replace(times=False, omit_link_times=True), ""),
+    ):
+        whole = directory_digest(XXH3, profile, table(*rows))
+        found = ""
+        for index, row in enumerate(rows):
+            other = [*rows[:index], row._replace(mtime_ns=9), *rows[index + 1 :]]
+            if directory_digest(XXH3, profile, table(*other)) != whole:
+                found += row.name.decode()
+        assert found == counting
+    omitting = [ALL._replace(omit_dir_times=True), ALL._replace(omit_link_times=True)]
+    assert len({each.key() for each in (ALL, *omitting)}) == 3
