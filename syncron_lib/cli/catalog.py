@@ -312,6 +312,7 @@ OPTIONS: tuple[Option, ...] = (
         "W",
     ),
     Option(_HOW, "inplace", Kind.SWITCH, "write what changed into the files of DST; not atomic"),
+    Option(_HOW, "sparse", Kind.SWITCH, "have holes where new files have zeros", "S"),
     Option(_HOW, "fsync", Kind.SWITCH, "end when all is on the disk of DST, safe from power cuts"),
     Option(
         _HOW,

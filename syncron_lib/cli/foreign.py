@@ -60,7 +60,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--executability", "E"),
     Foreign("--atimes", "U"),
     Foreign("--crtimes", "N"),
-    Foreign("--sparse", "S"),
     Foreign("--prune-empty-dirs", "m"),
     Foreign("--ignore-times", "I", "use --checksum"),
     Foreign("--modify-window", "@"),

@@ -59,6 +59,7 @@ class Settings:
     whole_file: bool | None = None
     inplace: bool | None = None
     fsync: bool | None = None
+    sparse: bool | None = None
     compress_level: int | None = None
     bwlimit: int | None = None
     timeout: float | None = None
@@ -146,6 +147,7 @@ class Settings:
             whole_file=self.whole_file,
             in_place=bool(self.inplace),
             fsync=bool(self.fsync),
+            sparse=bool(self.sparse),
             lock_wait=self.lock_wait or 0.0,
             timeout=DEFAULT_TIMEOUT if self.timeout is None else self.timeout,
         )

@@ -78,6 +78,8 @@ class RunOptions(NamedTuple):
     """Write what changed into the files that are there."""
     fsync: bool = False
     """Have all on the destination's disk before the run ends, and content before its name."""
+    sparse: bool = False
+    """Have holes where the destination's new files have zeros."""
     lock_wait: float = 0.0
     """Seconds to wait for a root that another run holds."""
     timeout: float = 60.0

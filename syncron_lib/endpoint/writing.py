@@ -72,6 +72,7 @@ class Writing:
             earlier,
             request.in_place and Effect.CHANGE in may,
             request.durable,
+            request.sparse,
             may,
         )
         self.durable = request.durable

@@ -58,10 +58,11 @@ class Incoming:
         old: Earlier,
         in_place: bool,
         durable: bool,
+        sparse: bool,
         finish_file: FinishFile,
     ) -> None:
         """``in_place``: write into files that are there. ``durable``: wait until each is on the
-        disk."""
+        disk. ``sparse``: zeros of new files are holes."""
         self._directories = directories
         self._ledger = ledger
         self._stagings = stagings
@@ -71,6 +72,7 @@ class Incoming:
         self._old = old
         self._in_place = in_place
         self._durable = durable
+        self._sparse = sparse
         self._finish_file = finish_file
         self._large: Optional[LargeFile] = None
         self._skipped = b""
@@ -135,13 +137,14 @@ class Incoming:
         if pack.offset:
             hasher = algorithm.new()
             staging, name, fd = self._arrivals.go_on(path, pack.offset, pack.digest, hasher)
-            large = LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old)
+            place = Place(staging, name, fd)
+            large = LargeFile(path, pack.size, place, algorithm, old, self._sparse)
             large.go_on(hasher, pack.offset)
             return large
         staging = self._stagings.beside(split(path)[0])
         name = staging.name_for_large(path, pack.size, pack.attributes.mtime_ns)
         fd = os.open(name, CREATE_READABLE, 0o600, dir_fd=staging.fd)
-        return LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old)
+        return LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old, self._sparse)
 
     def _open(self, path: bytes, flags: int) -> Optional[int]:
         """Open the file that is replaced; None where it is not as it was scanned."""

@@ -14,6 +14,7 @@ from syncron_lib.core import digest
 from syncron_lib.core.chunks import MARK, ChunkList, StepKind
 from syncron_lib.core.names import shown
 from syncron_lib.errors import PeerViolation
+from syncron_lib.fs.sparse import write as sparse_write
 from syncron_lib.fs.staging import Staging
 from syncron_lib.fs.writebehind import BLOCK, WriteBehind, close_beside, write_at
 from syncron_lib.protocol.pack import Delta, Piece
@@ -55,8 +56,12 @@ class LargeFile:
         place: Place,
         algorithm: digest.Algorithm,
         old: Optional[Old] = None,
+        sparse: bool = False,
     ) -> None:
-        """``old``: what steps may copy from; in place it is the file itself."""
+        """``old``: what steps may copy from; in place it is the file itself. ``sparse``: zeros of a
+        new file are holes."""
+        self._write_at = sparse_write if sparse else write_at
+        self._sparse = sparse
         self.path = path
         self.size = size
         self.place = place
@@ -122,7 +127,7 @@ class LargeFile:
             self._write_what_differs(data)
         else:
             self._drain()
-            write_at(self.place.fd, data, self.position)
+            self._write_at(self.place.fd, data, self.position)
         self.position += len(data)
 
     def _drain(self) -> None:
@@ -154,7 +159,7 @@ class LargeFile:
         begin = min(-self.position % _CLONE_GRAIN, length)
         whole = (length - begin) // _CLONE_GRAIN * _CLONE_GRAIN
         if not self._clones or (self.position - offset) % _CLONE_GRAIN or not whole:
-            if length >= _BESIDE:
+            if length >= _BESIDE and not self._sparse:
                 self._stream(fd, offset, length)
             else:
                 self._drain()
@@ -209,7 +214,7 @@ class LargeFile:
             if write and self.in_place:
                 self._write_what_differs(view[:count])
             elif write:
-                write_at(self.place.fd, view[:count], self.position)
+                self._write_at(self.place.fd, view[:count], self.position)
             self.position += count
             offset += count
 

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -29,11 +29,13 @@ from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
 from syncron_lib.fs.durable import Waiting
 from syncron_lib.fs.incoming import Earlier, Incoming, wrong_content
 from syncron_lib.fs.largefile import write_all
-from syncron_lib.fs.ledger import Ledger, NewEntry, Written
+from syncron_lib.fs.ledger import Ledger, Written
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher, taken
 from syncron_lib.fs.references import REPEATED
 from syncron_lib.fs.removal import Removal
+from syncron_lib.fs.sparse import fill
+from syncron_lib.fs.staged import StagedDirectory
 from syncron_lib.fs.staging import CREATE_FILE, Staging
 from syncron_lib.protocol.contents import Content
 from syncron_lib.protocol.messages import Arrived, Expected, Problem
@@ -46,17 +48,6 @@ _FATAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 """After one of these no further file can succeed."""
 
 _S_IFREG = stat.S_IFREG
-
-
-class _Staged(NamedTuple):
-    """A new directory while it is filled."""
-
-    path: bytes
-    staging: Staging
-    name: bytes
-    fd: int
-    attributes: Attributes
-    entries: list[NewEntry]
 
 
 class Receiver:
@@ -73,10 +64,12 @@ class Receiver:
         earlier: Earlier,
         in_place: bool,
         durable: bool,
+        sparse: bool,
         may: Effect = EVERYTHING,
     ) -> None:
         """``in_place``: files that are there are written to, not replaced. ``durable``: nothing
-        gets its name before it is on the disk. ``may``: what may be done to the tree."""
+        gets its name before it is on the disk. ``sparse``: zeros of new files are
+        holes. ``may``: what may be done to the tree."""
         self._directories = directories
         self._ledger = ledger
         self._stagings = stagings
@@ -93,8 +86,9 @@ class Receiver:
         self._failed_trees: set[bytes] = set()
         self.extended: Optional[Sets] = None
         """Extended attributes of what will come, where they are kept."""
-        self._staged: Optional[_Staged] = None
+        self._staged: Optional[StagedDirectory] = None
         self._durable = durable
+        self._sparse = sparse
         self._waiting = Waiting()
         """What gets its name once it is on the disk."""
         self._incoming = Incoming(
@@ -107,6 +101,7 @@ class Receiver:
             earlier,
             in_place,
             durable,
+            sparse,
             self._finish_file,
         )
         self._problems: list[Problem] = []
@@ -216,7 +211,7 @@ class Receiver:
 
     # --- new directories ----------------------------------------------------------------------
 
-    def _staged_directory(self, group: Group) -> Optional[_Staged]:
+    def _staged_directory(self, group: Group) -> Optional[StagedDirectory]:
         """The staged directory for a group's path, begun if this is its first group."""
         staged = self._staged
         if staged is not None:
@@ -248,11 +243,11 @@ class Receiver:
             self._failed_trees.add(path)
             self._failed(path, error)
             return None
-        self._staged = _Staged(path, staging, name, fd, group.attributes, [])
+        self._staged = StagedDirectory(path, staging, name, fd, group.attributes, [])
         self.contents.staged = path, fd
         return self._staged
 
-    def _fill(self, staged: _Staged, group: Group, body: memoryview, position: int) -> int:
+    def _fill(self, staged: StagedDirectory, group: Group, body: memoryview, position: int) -> int:
         """Create a group's entries in a staged directory. Hot: most files of a first copy."""
         directory = staged.fd
         made = staged.entries.append
@@ -267,7 +262,7 @@ class Receiver:
         targets = iter(table.targets)
         digests = table.digests
         own = os.geteuid(), os.fstat(directory).st_gid
-        extended = self.extended
+        extended, sparse = self.extended, self._sparse
         start = 0
         for name, mode, size, mtime, uid, gid in zip(
             table.names, table.modes, table.sizes, table.mtimes, table.uids, table.gids
@@ -303,7 +298,9 @@ class Receiver:
                         dir_fd=directory,
                     )
                 try:
-                    if data is not None:
+                    if sparse:
+                        fill(fd, data)
+                    elif data is not None:
                         count = write(fd, data)
                         while count < size:
                             count += write(fd, data[count:])
@@ -360,7 +357,7 @@ class Receiver:
         self._release()
         return self.contents.take(content, directory, name)
 
-    def _end_directory(self, staged: _Staged) -> None:
+    def _end_directory(self, staged: StagedDirectory) -> None:
         """All that goes into a staged directory is there."""
         self._staged = self.contents.staged = None
         if not self._durable:
@@ -373,7 +370,7 @@ class Receiver:
         publish = partial(self._publish_directory, staged)
         self._waiting.add(staged.path, staged.staging, publish, discard)
 
-    def _publish_directory(self, staged: _Staged) -> None:
+    def _publish_directory(self, staged: StagedDirectory) -> None:
         path = staged.path
         try:
             replace = self._trees.get(path, False)
@@ -426,7 +423,9 @@ class Receiver:
                         return
                     fd = os.open(temporary, CREATE_FILE, 0o600, dir_fd=staging.fd)
                 try:
-                    if data is not None:
+                    if self._sparse:
+                        fill(fd, data)
+                    elif data is not None:
                         write_all(fd, data)
                     mtime = self._finish_file(fd, path, attributes_, now)
                 finally:

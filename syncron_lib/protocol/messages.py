@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
-from syncron_lib.core.ids import IdRule
 from syncron_lib.core.permission import EVERYTHING
 from syncron_lib.protocol.extending import Extend as Extend
 from syncron_lib.protocol.extending import Extended as Extended
@@ -22,6 +21,10 @@ from syncron_lib.protocol.extending import GetSets as GetSets
 from syncron_lib.protocol.extending import Marked as Marked
 from syncron_lib.protocol.extending import Marks as Marks
 from syncron_lib.protocol.extending import Sets as Sets
+from syncron_lib.protocol.ids import IdName as IdName
+from syncron_lib.protocol.ids import IdPair as IdPair
+from syncron_lib.protocol.ids import MapIds as MapIds
+from syncron_lib.protocol.ids import MappedIds as MappedIds
 from syncron_lib.protocol.known import Find as Find
 from syncron_lib.protocol.known import Found as Found
 from syncron_lib.protocol.known import GetSizes as GetSizes
@@ -126,20 +129,6 @@ class Problem(NamedTuple):
     vanished: bool
 
 
-class IdName(NamedTuple):
-    """A numeric user or group id and its name on that machine."""
-
-    number: int
-    name: bytes
-
-
-class IdPair(NamedTuple):
-    """An id of the source and the receiver's id for the same name."""
-
-    source: int
-    receiver: int
-
-
 # --- opening and knowing a root ------------------------------------------------------------
 
 
@@ -239,24 +228,6 @@ class UseIgnoreFiles(NamedTuple):
     more: bool = False
 
 
-class MapIds(NamedTuple):
-    """Ask the receiver for its own ids of the source's user and group names. ``numeric``: names do
-    not count; the rules do in any case."""
-
-    users: Sequence[IdName]
-    groups: Sequence[IdName]
-    numeric: bool = False
-    user_rules: Sequence[IdRule] = ()
-    group_rules: Sequence[IdRule] = ()
-
-
-class MappedIds(NamedTuple):
-    """Reply to `MapIds`: only ids that differ."""
-
-    users: Sequence[IdPair]
-    groups: Sequence[IdPair]
-
-
 class Seal(NamedTuple):
     """Compute the Merkle digests for a profile; ``complete``: hash what is unknown first.
 
@@ -333,13 +304,15 @@ class Begin(NamedTuple):
 
     ``users``, ``groups``: the source's ids that have another number at this receiver.
     ``in_place``: what changed is written into the files that are there. ``durable``: nothing gets
-    its name before it is on the disk, and `Finished` is said when everything is.
+    its name before it is on the disk, and `Finished` is said when everything is. ``sparse``: zeros
+    of new files are holes.
     """
 
     users: Sequence[IdPair]
     groups: Sequence[IdPair]
     in_place: bool = False
     durable: bool = False
+    sparse: bool = False
 
 
 class Leftovers(NamedTuple):

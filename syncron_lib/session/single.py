@@ -306,6 +306,7 @@ class SingleRun:
             staging=ends.destination_opened.staging,
             source_is_far=ends.sealing.near is Role.DESTINATION,
             durable=self._options.fsync,
+            sparse=self._options.sparse,
         )
         report.bytes_transferred = transfer.content - transfer.matched
         report.bytes_matched = transfer.matched

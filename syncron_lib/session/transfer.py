@@ -79,17 +79,18 @@ class Transfer:
         staging: bool = True,
         source_is_far: bool = False,
         durable: bool = False,
+        sparse: bool = False,
     ) -> None:
         """Carry ``plan`` out, but for the end (`finish`), which awaits what this does not.
 
         ``before_deletes`` is called when all failures of the source are known; those of the
         destination may not be, unless ``plan.instead`` depends on them. ``staging``: the
         destination may have leftovers. ``source_is_far``: an exchange with the source takes long.
-        ``durable``: it is to last through a power cut.
+        ``durable``: it is to last through a power cut. ``sparse``: zeros are to be holes.
         """
         arrived: list[Arrived] = []
         self._storing.send(
-            messages.Begin(users, groups, self._deltas.in_place, durable),
+            messages.Begin(users, groups, self._deltas.in_place, durable, sparse),
             messages.Leftovers,
             lambda leftovers: arrived.extend(leftovers.arrived),
         )

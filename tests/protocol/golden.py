@@ -93,7 +93,7 @@ MESSAGES: list[Any] = [
         ],
         7,
     ),
-    m.Begin([], _PAIRS, True, True),
+    m.Begin([], _PAIRS, True, True, True),
     m.Leftovers([m.Arrived(b"big", 100, -1, 50, _DIGEST)]),
     m.Expect([m.Expected(b"new", True, False), m.Expected(b"old", False, True)]),
     m.Select([m.Selected(b"new", True)], [m.Arrived(b"big", 100, 5, 50, _DIGEST)], True),

@@ -1,0 +1,20 @@
+"""A new directory on its way in."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from syncron_lib.core.merkle import Attributes
+from syncron_lib.fs.ledger import NewEntry
+from syncron_lib.fs.staging import Staging
+
+
+class StagedDirectory(NamedTuple):
+    """A new directory while it is filled."""
+
+    path: bytes
+    staging: Staging
+    name: bytes
+    fd: int
+    attributes: Attributes
+    entries: list[NewEntry]
