@@ -107,9 +107,12 @@ def directory_digest(algorithm: digest.Algorithm, profile: Profile, table: Table
 
 def compared(profile: Profile, attributes: Attributes) -> tuple[int, ...]:
     """The part of ``attributes`` that the profile compares, in the receiver's ids."""
+    times = profile.times
+    if profile.omit_dir_times or profile.omit_link_times:
+        times = profile.counts_time(attributes.mode)
     return (
         _compared_mode(attributes.mode, profile.permissions),
-        attributes.mtime_ns if profile.counts_time(attributes.mode) else 0,
+        attributes.mtime_ns if times else 0,
         profile.users.get(attributes.uid, attributes.uid) if profile.owner else 0,
         profile.groups.get(attributes.gid, attributes.gid) if profile.group else 0,
     )

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Optional
 
-from syncron_lib.core.extended import Mark
 from syncron_lib.endpoint.parts import LIMIT
 from syncron_lib.endpoint.writing import Writing
 from syncron_lib.errors import PeerViolation
@@ -14,6 +13,7 @@ from syncron_lib.fs.root import Root
 from syncron_lib.protocol import messages
 
 if TYPE_CHECKING:
+    from syncron_lib.core.extended import Mark
     from syncron_lib.fs.extended import Reading
 
 _MOST = 200_000

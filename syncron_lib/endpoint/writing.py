@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 
 from syncron_lib.core import digest
-from syncron_lib.core.extended import Kinds
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import shown, split
 from syncron_lib.core.permission import EVERYTHING, THERE_ALREADY, Effect
@@ -59,8 +58,13 @@ class Writing:
             profile, dict(request.users), dict(request.groups), self._umask
         )
         self._ledger = Ledger(tree, directories)
-        self._kinds = Kinds(profile.extended)
-        self._stagings = Stagings(directories, self._ledger, Kinds.ACLS in self._kinds)
+        self._kinds = profile.extended
+        own_acls = False
+        if profile.extended:
+            from syncron_lib.core.extended import Kinds
+
+            own_acls = Kinds.ACLS in Kinds(profile.extended)
+        self._stagings = Stagings(directories, self._ledger, own_acls)
         self._removal = Removal(directories, self._ledger, may)
         self._receiver = Receiver(
             directories,
@@ -151,11 +155,12 @@ class Writing:
 
     def extend(self, request: messages.Extend) -> messages.Stored:
         """Give entries extended attributes: those that will come then, directories at the end."""
+        from syncron_lib.core.extended import Kinds
         from syncron_lib.fs.extended import Waiting, give, held
 
         waiting = self._receiver.extended
         if waiting is None:
-            waiting = self._receiver.extended = Waiting(self._kinds)
+            waiting = self._receiver.extended = Waiting(Kinds(self._kinds))
         problems = []
         finder = Finder(self._ledger.tree)
         done = 0
@@ -170,7 +175,7 @@ class Writing:
                 parent, name = split(path)
                 with held(self._directories.open(parent), name) as where:
                     written = self._unchanged(finder, path, os.stat(where))
-                    give(where, wanted, self._kinds)
+                    give(where, wanted, waiting.kinds)
                 self._ledger.wrote(parent, name, written)
                 done += 1
             except OSError as error:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core import digest
-from syncron_lib.core.extended import marks_digest
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import PRIVATE, shown
 from syncron_lib.core.options import RuleOptions
@@ -269,6 +268,8 @@ class Root:
         links = b"" if self.links is None else self.links.digest(algorithm, extras)
         if not profile.extended:
             return links
+        from syncron_lib.core.extended import marks_digest
+
         extended = self.extended()
         marks = {} if extended is None else extended.marks(profile)
         return links + marks_digest(algorithm, marks, extras)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Generic, Optional, Protocol, TypeVar
 
 from syncron_lib.core import digest, table
-from syncron_lib.core.extended import Kinds
 from syncron_lib.core.names import is_valid_name, is_valid_path
 from syncron_lib.core.permission import EVERYTHING
 from syncron_lib.core.table import Malformed, Reader, pack_blob
@@ -192,7 +191,8 @@ ROLE = _Number("B", 1)
 ROOT_KIND = _Number("B", 3)
 ERRNO = _Number("I", table.MAX_ERRNO)
 EFFECTS = _Number("B", int(EVERYTHING))
-KINDS = _Number("B", int(Kinds.USER | Kinds.ALL | Kinds.ACLS))
+KINDS = _Number("B", 7)
+"""A `core.extended.Kinds`, which most runs do not need."""
 BOOL = _Bool()
 BLOB = _Blob(8 << 20)
 TEXT = _Text(64 << 10)
