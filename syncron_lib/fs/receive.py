@@ -364,10 +364,7 @@ class Receiver:
             self._publish_directory(staged)
             return
 
-        def discard() -> None:
-            os.close(staged.fd)
-
-        publish = partial(self._publish_directory, staged)
+        publish, discard = partial(self._publish_directory, staged), partial(os.close, staged.fd)
         self._waiting.add(staged.path, staged.staging, publish, discard)
 
     def _publish_directory(self, staged: StagedDirectory) -> None:
