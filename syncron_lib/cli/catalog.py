@@ -118,6 +118,29 @@ def _rate(text: str) -> int:
     return rate
 
 
+_SIZE = re.compile(
+    r"(?P<number>[0-9]{1,15}(\.[0-9]{0,9})?)(?P<unit>[kmgtp]?)(?P<form>b|ib)?(?P<more>[+-]1)?",
+    re.IGNORECASE,
+)
+
+
+def _size(text: str) -> int:
+    """rsync's units: bytes where none is said, KiB for K, KB and so on are thousands."""
+    found = _SIZE.fullmatch(text)
+    form = ((found and found["form"]) or "").lower()
+    if found is None or (form == "ib" and not found["unit"]):
+        raise ValueError("expected a size such as 100000, 1.5m, 2GB or 1g-1")
+    power = "kmgtp".index(found["unit"].lower()) + 1 if found["unit"] else 0
+    size = int(float(found["number"]) * (1000 if form == "b" else 1024) ** power)
+    return max(0, size + int(found["more"] or 0))
+
+
+def _window(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise ValueError("expected a whole number of seconds; below 0 nanoseconds count too")
+    return int(text)
+
+
 def _not_empty(text: str) -> str:
     if not text or "\0" in text:
         raise ValueError("expected a text that is not empty")
@@ -126,6 +149,7 @@ def _not_empty(text: str) -> str:
 
 _WHAT = "What is carried over"
 _RULES = "What belongs to the tree"
+_CHOICE = "What is brought over"
 _SAFETY = "Deleting, and guards"
 _HOW = "How"
 _REMOTE = "The remote side"
@@ -248,6 +272,42 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(_RULES, "gitignore", Kind.SWITCH, "leave out what git ignores"),
     Option(_RULES, "one-file-system", Kind.SWITCH, "stay on the file system of SRC", "x"),
+    Option(
+        _CHOICE,
+        "existing",
+        Kind.SWITCH,
+        "create nothing that DST does not have",
+        alias="ignore-non-existing",
+    ),
+    Option(_CHOICE, "ignore-existing", Kind.SWITCH, "leave what DST has as it is there"),
+    Option(_CHOICE, "update", Kind.SWITCH, "leave files that are newer in DST", "u"),
+    Option(
+        _CHOICE,
+        "max-size",
+        Kind.NUMBER_OR_TEXT,
+        "leave files that are larger than SIZE",
+        metavar="SIZE",
+        convert=_size,
+    ),
+    Option(
+        _CHOICE,
+        "min-size",
+        Kind.NUMBER_OR_TEXT,
+        "leave files that are smaller than SIZE",
+        metavar="SIZE",
+        convert=_size,
+    ),
+    Option(_CHOICE, "size-only", Kind.SWITCH, "take files of one size to be the same"),
+    Option(_CHOICE, "ignore-times", Kind.SWITCH, "bring every file over, equal or not", "I"),
+    Option(
+        _CHOICE,
+        "modify-window",
+        Kind.NUMBER,
+        "let times differ by so many seconds (0: within one)",
+        "@",
+        metavar="N",
+        convert=_window,
+    ),
     Option(_SAFETY, "dry-run", Kind.SWITCH, "show what would happen, change nothing", "n"),
     Option(_SAFETY, "delete", Kind.SWITCH, "delete from DST what SRC does not have"),
     Option(_SAFETY, "force", Kind.SWITCH, "let a file replace a directory that is not empty"),

@@ -52,7 +52,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--block-size", "B"),
     Foreign("--relative", "R"),
     Foreign("--backup", "b"),
-    Foreign("--update", "u"),
     Foreign("--dirs", "d"),
     Foreign("--copy-links", "L"),
     Foreign("--copy-dirlinks", "k"),
@@ -61,8 +60,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--atimes", "U"),
     Foreign("--crtimes", "N"),
     Foreign("--prune-empty-dirs", "m"),
-    Foreign("--ignore-times", "I", "use --checksum"),
-    Foreign("--modify-window", "@"),
     Foreign("--temp-dir", "T"),
     Foreign("--fuzzy", "y"),
     Foreign("--cvs-exclude", "C", "use --gitignore or --exclude-from"),
@@ -79,9 +76,9 @@ FOREIGN: tuple[Foreign, ...] = (
             "debug stderr no-motd no-implied-dirs backup-dir suffix append append-verify"
             " old-dirs old-d copy-unsafe-links safe-links insecure-links confine-root munge-links"
             " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
-            " checksum-choice existing ignore-non-existing ignore-existing remove-source-files"
-            " delete-excluded ignore-missing-args delete-missing-args ignore-errors max-size"
-            " min-size max-alloc size-only compare-dest"
+            " checksum-choice remove-source-files"
+            " delete-excluded ignore-missing-args delete-missing-args ignore-errors"
+            " max-alloc compare-dest"
             " copy-dest link-dest compress-threads skip-compress files-from"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"
             " log-file-format password-file early-input stop-after stop-at"

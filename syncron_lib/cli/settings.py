@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from syncron_lib.core.ids import IdOptions, IdRule
-from syncron_lib.core.options import DeleteCap, Keep, RuleOptions, RunOptions
+from syncron_lib.core.options import DeleteCap, Keep, RuleOptions, RunOptions, TransferRules
 from syncron_lib.errors import UsageError
 
 DEFAULT_TIMEOUT = 60.0
@@ -54,6 +54,14 @@ class Settings:
     patterns: tuple[bytes, ...] = ()
     gitignore: bool | None = None
     one_file_system: bool | None = None
+    existing: bool | None = None
+    ignore_existing: bool | None = None
+    update: bool | None = None
+    size_only: bool | None = None
+    ignore_times: bool | None = None
+    max_size: int | None = None
+    min_size: int | None = None
+    modify_window: int | None = None
     checksum: bool | None = None
     compress: str | None = None
     whole_file: bool | None = None
@@ -110,6 +118,21 @@ class Settings:
         maps = (self.usermap or ()) + users, (self.groupmap or ()) + groups
         return IdOptions(bool(self.numeric_ids), *maps)
 
+    def _transfer_rules(self) -> TransferRules:
+        """Where content is asked for, nothing else says that files are equal, or that they are
+        not: ``--checksum`` and ``--verify`` decide against the other ways to compare."""
+        by_content = bool(self.checksum or self.verify)
+        return TransferRules(
+            existing=bool(self.existing),
+            ignore_existing=bool(self.ignore_existing),
+            update=bool(self.update),
+            size_only=bool(self.size_only) and not by_content,
+            ignore_times=bool(self.ignore_times) and not (self.size_only or by_content),
+            max_size=self.max_size,
+            min_size=self.min_size,
+            modify_window=self.modify_window,
+        )
+
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for
         options that do not go together."""
@@ -132,6 +155,7 @@ class Settings:
                 gitignore=bool(self.gitignore),
                 one_file_system=bool(self.one_file_system),
             ),
+            transfer=self._transfer_rules(),
             delete=bool(self.delete),
             force=bool(self.force),
             dry_run=bool(self.dry_run),

@@ -78,14 +78,20 @@ def summary(report: Report, *, verify: bool) -> str:
     took = f"in {duration(report.duration)}"
     if report.dry_run:
         doing = f"would {counts}" if counts else "nothing to do"
-        return f"Dry run: {doing}; {report.unchanged:,} unchanged; {took}"
+        return f"Dry run: {doing}; {report.unchanged:,} unchanged{_left(report)}; {took}"
     if not counts and not report.failures:
         of = f" ({in_units(report.bytes_scanned)})" if report.bytes_scanned else ""
+        took += _left(report)
         return f"Nothing to do for {entries(report.source_entries)}{of} {took}{_roots(report)}"
     wire = f"{in_units(report.bytes_sent)} sent, {in_units(report.bytes_received)} received"
     if not report.bytes_sent and not report.bytes_received:  # both sides are on this machine
         wire = f"{in_units(report.bytes_transferred)} copied"
-    return f"{counts or 'Nothing done'}; {wire} {took}{_failed(report)}{_roots(report)}"
+    not_done = _left(report) + _failed(report)
+    return f"{counts or 'Nothing done'}; {wire} {took}{not_done}{_roots(report)}"
+
+
+def _left(report: Report) -> str:
+    return f"; {report.left_out:,} left as they were" if report.left_out else ""
 
 
 def _verify_summary(report: Report) -> str:
@@ -97,6 +103,7 @@ def _verify_summary(report: Report) -> str:
         return f"Different: {entries(different)} of {report.source_entries:,}, {took}"
     of = f" ({in_units(report.bytes_scanned)})" if report.bytes_scanned else ""
     root = f"; root {report.source_root[:12]}" if report.source_root else ""
+    of += _left(report)
     return f"Equal: {entries(report.source_entries)}{of}, {took}{root}"
 
 
@@ -136,6 +143,7 @@ def stats(report: Report) -> str:
         ("Metadata only", f"{report.metadata:,}"),
         ("Deleted", f"{report.deleted:,}"),
         ("Unchanged", f"{report.unchanged:,}"),
+        ("Left as they were", f"{report.left_out:,}"),
         ("Not done", f"{len(report.failures):,}"),
         ("Literal data", _exact(report.bytes_transferred)),
         ("Matched data", _exact(report.bytes_matched)),

@@ -49,12 +49,41 @@ class Keep(NamedTuple):
     """Times, but not those of directories, or of symlinks."""
 
 
+class TransferRules(NamedTuple):
+    """What of the tree is brought over, rsync's *transfer rules*: what they leave as it is still
+    belongs to the tree, and is not deleted.
+
+    ``modify_window``: seconds that times may differ by; 0 for any two in one second, None for
+    none. ``max_size`` and ``min_size``: in bytes, of regular files.
+    """
+
+    existing: bool = False
+    ignore_existing: bool = False
+    update: bool = False
+    size_only: bool = False
+    ignore_times: bool = False
+    max_size: Optional[int] = None
+    min_size: Optional[int] = None
+    modify_window: Optional[int] = None
+
+    @property
+    def has_window(self) -> bool:
+        """Whether times that differ a little are equal."""
+        return self.modify_window is not None and self.modify_window >= 0
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the size of a file decides."""
+        return self.max_size is not None or self.min_size is not None
+
+
 class RunOptions(NamedTuple):
     """One run's options, named as on the command line."""
 
     keep: Keep = Keep()
     ids: IdOptions = IdOptions()
     rules: RuleOptions = RuleOptions()
+    transfer: TransferRules = TransferRules()
     delete: bool = False
     force: bool = False
     dry_run: bool = False

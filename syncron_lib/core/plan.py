@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
 from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.names import split
 
 
 class Create(NamedTuple):
@@ -107,12 +108,24 @@ class Remove(NamedTuple):
     holds: bool = False
 
 
+class Left(NamedTuple):
+    """What stays as it is, totals of the source's subtree, itself included."""
+
+    entries: int
+    size: int
+
+
+_NOTHING = Left(0, 0)
+
+
 @dataclass
 class Plan:
     """Made by the comparison; looked at by the guards; carried out by the transfer.
 
     ``touched``: attributes that directories are given back after something in them changed.
-    ``extras``: topmost paths that only the destination has and that stay. ``makes_root``: the
+    ``extras``: topmost paths that only the destination has and that stay. ``left``: topmost paths
+    of the source that the options leave as they are at the destination, there or not; those below
+    a created directory are not counted in it. ``makes_root``: the
     destination is missing and is made. ``instead``: entries that are created because they could
     not be moved, and where they were: if creating one fails, that must stay.
     """
@@ -127,8 +140,19 @@ class Plan:
     extends: list[Extend] = field(default_factory=list)
     touched: dict[bytes, Attributes] = field(default_factory=dict)
     extras: list[bytes] = field(default_factory=list)
+    left: dict[bytes, Left] = field(default_factory=dict)
     makes_root: bool = False
     instead: dict[bytes, bytes] = field(default_factory=dict)
+
+    def left_below(self) -> dict[bytes, Left]:
+        """What is left below each directory that has any of it below."""
+        found: dict[bytes, Left] = {}
+        for path, left in self.left.items():
+            while path:
+                path = split(path)[0]
+                before = found.get(path, _NOTHING)
+                found[path] = Left(before.entries + left.entries, before.size + left.size)
+        return found
 
     @property
     def deleted(self) -> int:

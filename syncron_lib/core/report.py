@@ -76,6 +76,8 @@ class Report:
     deleted: int = 0
     metadata: int = 0
     unchanged: int = 0
+    left_out: int = 0
+    """Entries of the source that the options leave as they are at the destination, there or not."""
     source_entries: int = 0
     source_bytes: int = 0
     bytes_transferred: int = 0

@@ -354,9 +354,8 @@ class LocalEndpoint:
     def _sends(self) -> Sender:
         if self._sender is None:
             root = self.root
-            self._sender = Sender(
-                root.tree, self._directories(), self._algorithm, root.real_name, root.chunk_lists
-            )
+            how = self._algorithm, root.real_name, root.chunk_lists
+            self._sender = Sender(root.tree, self._directories(), *how, frozenset(self._extras))
             if root.links is not None:
                 self._sender.linked = root.links.others()
         return self._sender
@@ -476,8 +475,9 @@ class LocalEndpoint:
             root.altered()
         value = root.seal(self._algorithm, profile)
         self._save(gone, self._writing is not None and self._writing.durable)
-        if extras:
-            value = root.seal_without(self._algorithm, profile, extras)
+        if extras or request.any_times or request.by_size:
+            how = request.any_times, request.by_size
+            value = root.seal_without(self._algorithm, profile, extras, *how)
         closed = request.close and (self._sender is None or self._sender.is_done)
         if closed:
             self.close()

@@ -293,11 +293,17 @@ class Root:
         return hasher
 
     def seal_without(
-        self, algorithm: digest.Algorithm, profile: Profile, extras: Sequence[bytes]
+        self,
+        algorithm: digest.Algorithm,
+        profile: Profile,
+        extras: Sequence[bytes],
+        any_times: bool = False,
+        by_size: bool = False,
     ) -> bytes:
-        """The root's digest as it would be without the entries at ``extras``."""
-        beside = self._beside(algorithm, profile, extras)
-        return seal.seal_without(self.tree, algorithm, profile, self.whole, extras, beside)
+        """The root's digest as it would be without the entries at ``extras``; see
+        `seal.seal_without`."""
+        how = self._beside(algorithm, profile, extras), any_times, by_size
+        return seal.seal_without(self.tree, algorithm, profile, self.whole, extras, *how)
 
     @property
     def links(self) -> Optional[Links]:

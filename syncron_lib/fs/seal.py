@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 from collections.abc import Iterable, Iterator
 
 from syncron_lib.core import digest
@@ -11,6 +12,9 @@ from syncron_lib.core.names import join, split
 from syncron_lib.core.table import PROBLEM, TYPE_MASK, without
 from syncron_lib.fs.state import Row
 from syncron_lib.fs.tree import Node, Tree
+
+_SIZE = struct.Struct("<QQ")
+"""A size as long as a digest, and none that is unknown."""
 
 
 def forget_digests(tree: Tree) -> None:
@@ -59,8 +63,17 @@ def seal_without(
     whole: bool,
     extras: Iterable[bytes],
     beside: bytes = b"",
+    any_times: bool = False,
+    by_size: bool = False,
 ) -> bytes:
-    """The root's digest as it would be without the entries at ``extras``. Changes no node."""
+    """The root's digest as it would be without the entries at ``extras``. Changes no node.
+
+    ``any_times``: times do not count in it. ``by_size``: a file's size does instead of its
+    content, which need not be known.
+    """
+    anew = by_size or (any_times and profile.times)
+    if any_times:
+        profile = profile._replace(times=False)
     left_out: dict[bytes, set[bytes]] = {}
     for path in extras:
         parent, name = split(path)
@@ -68,7 +81,7 @@ def seal_without(
     changed: dict[bytes, bytes] = {}
     for node in tree.upwards():
         names = left_out.get(node.path)
-        if names is None and node.path not in changed:
+        if names is None and node.path not in changed and not anew:
             continue
         table = without(node.table(), names or set())
         digests = bytearray(table.digests)
@@ -80,6 +93,8 @@ def seal_without(
                 value = changed.get(join(node.path, name))
                 if value is not None:
                     digests[start : start + digest.SIZE] = value
+            elif kind == stat.S_IFREG and by_size:
+                digests[start : start + digest.SIZE] = _SIZE.pack(table.sizes[row], 1)
             if kind in (stat.S_IFREG, stat.S_IFDIR, PROBLEM):
                 known = known and digests[start : start + digest.SIZE] != digest.UNKNOWN
         table = table._replace(digests=bytes(digests))

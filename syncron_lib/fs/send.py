@@ -59,8 +59,11 @@ class Sender:
         algorithm: digest.Algorithm,
         real_name: Callable[[bytes], bytes],
         lists: ChunkLists,
+        left_out: Set[bytes] = frozenset(),
     ) -> None:
-        """``lists``: takes the chunk lists that become known."""
+        """``lists``: takes the chunk lists that become known. ``left_out``: paths that are not sent
+        with what is above them."""
+        self._left_out = left_out
         self.bases = Bases(tree, directories, algorithm, real_name, lists)
         self._tree = tree
         self._directories = directories
@@ -180,10 +183,16 @@ class Sender:
 
     def _rows_of_new(self, node: Node) -> Optional[list[int]]:
         """What of a new directory is sent; None for all of it."""
-        linked = self.linked.get(node.path)
-        if linked is None:
+        linked = self.linked.get(node.path, ())
+        if not linked and not self._left_out:
             return None
-        return [row for row, name in enumerate(node.columns().names) if name not in linked]
+        names = node.columns().names if node.stats else ()
+        rows = [
+            row
+            for row, name in enumerate(names)
+            if name not in linked and join(node.path, name) not in self._left_out
+        ]
+        return rows if len(rows) < len(names) else None
 
     def _subdirectories(self, node: Node) -> list[Node]:
         if not node.stats:
@@ -193,7 +202,7 @@ class Sender:
         for name, mode in zip(columns.names, columns.modes):
             if mode & TYPE_MASK == stat.S_IFDIR:
                 child = self._tree.nodes.get(join(node.path, name))
-                if child is not None:
+                if child is not None and child.path not in self._left_out:
                     found.append(child)
         return found
 

@@ -438,7 +438,8 @@ class Delete(NamedTuple):
 
 
 class LeaveOut(NamedTuple):
-    """Some of the ``extras`` of `Finish`, where there are more than a frame holds."""
+    """Some of the ``extras`` of `Finish`, where there are more than a frame holds. To a source,
+    before `Select`: it does not send them with a directory that is selected with all below."""
 
     extras: Sequence[bytes]
 
@@ -446,15 +447,18 @@ class LeaveOut(NamedTuple):
 class Finish(NamedTuple):
     """Apply directory attributes, bring the tree up to date, save the state.
 
-    ``extras``: topmost paths that only the destination has, outside of what was asked for;
-    the root in the reply leaves them out. ``complete``: the run did all it was asked to, as far
-    as the client knows by now. ``close``: then let go of the root as `Close` does, unless this is
-    a source that has more to send.
+    ``extras``: topmost paths outside of what was asked for; the root in the reply leaves them
+    out. ``complete``: the run did all it was asked to, as far as the client knows by now.
+    ``close``: then let go of the root as `Close` does, unless this is a source that has more to
+    send. ``any_times``: times do not count in the root in the reply. ``by_size``: in it a file
+    counts with its size instead of its content.
     """
 
     extras: Sequence[bytes]
     complete: bool
     close: bool = False
+    any_times: bool = False
+    by_size: bool = False
 
 
 class Finished(NamedTuple):

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from syncron_lib.core import digest
+from syncron_lib.core.choosing import is_left, is_out_of_bounds, within_window
 from syncron_lib.core.compare import (
     Pair,
     Relation,
@@ -23,7 +24,7 @@ from syncron_lib.core.compare import (
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RunOptions
-from syncron_lib.core.plan import Adjust, Change, Create, Plan, Remove
+from syncron_lib.core.plan import Adjust, Change, Create, Left, Plan, Remove
 from syncron_lib.core.report import Cause, Failure
 from syncron_lib.core.table import PROBLEM, Table, link_targets
 from syncron_lib.endpoint.base import Endpoint
@@ -31,7 +32,8 @@ from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Below, Directory
 from syncron_lib.session.asking import FRAME, IN_FLIGHT, failure_of, reply_of
-from syncron_lib.session.listings import Known, listings
+from syncron_lib.session.leaving import leave_below
+from syncron_lib.session.listings import Known, below_by_row, listings
 
 _FILES_A_REQUEST = 500
 _HOLDING = 1000
@@ -79,6 +81,7 @@ class Comparison:
         self._destination = destination
         self._profile = profile
         self._options = options
+        self._chosen = options.transfer
         self._whole = whole
         self._unreadable = unreadable
         self._on_failure = on_failure
@@ -112,6 +115,8 @@ class Comparison:
             frontier = following
         self._decide_unsure()
         self._removals()
+        if self._chosen.is_bounded or self._chosen.existing:
+            leave_below(self._plan, self._source, self._chosen)
         plan = self._plan
         for parts in (plan.creates, plan.changes, plan.adjusts, plan.removes):
             parts.sort(key=lambda step: step.path.replace(b"/", b"\0"))
@@ -138,6 +143,7 @@ class Comparison:
         size: int,
         target: bytes | None = None,
     ) -> None:
+        source = within_window(self._chosen, source, destination)
         flags = change_flags(
             source, destination, self._profile, size_differs=False, content_differs=False
         )
@@ -193,16 +199,27 @@ class Comparison:
             self._fail(path, "destination", theirs.sizes[other])
         elif relation is Relation.ONLY_SOURCE:
             assert row is not None
-            self._plan.creates.append(
-                _creation(path, mine, row, below_mine, 0, self._targets.get(row))
-            )
+            creation = _creation(path, mine, row, below_mine, 0, self._targets.get(row))
+            chosen = self._chosen
+            if chosen.existing or is_out_of_bounds(chosen, mine.modes[row], mine.sizes[row]):
+                self._plan.left[path] = Left(creation.entries, creation.size)
+            else:
+                self._plan.creates.append(creation)
         else:
             assert row is not None
             assert other is not None
+            source, destination = attributes_of(mine, row), attributes_of(theirs, other)
+            if is_left(self._chosen, source, mine.sizes[row], destination):
+                whole = _creation(path, mine, row, below_mine, 0, None)
+                self._plan.left[path] = Left(whole.entries, whole.size)
+                return
             if relation is Relation.OTHER_KIND:
                 self._replace(path, mine, row, theirs, other, below_mine, below_theirs)
                 return
-            source, destination = attributes_of(mine, row), attributes_of(theirs, other)
+            if stat.S_ISREG(source.mode) and self._decided(
+                path, mine, row, theirs, other, source, destination
+            ):
+                return
             if relation is Relation.DIFFERENT:
                 self._change(path, mine, row, theirs, other)
             elif relation is Relation.UNKNOWN:
@@ -224,6 +241,31 @@ class Comparison:
                     size = mine.sizes[row] if stat.S_ISREG(source.mode) else 0
                     target = self._targets.get(row)
                     self._adjust_if_needed(path, source, destination, size, target)
+
+    def _decided(
+        self,
+        path: bytes,
+        mine: Table,
+        row: int,
+        theirs: Table,
+        other: int,
+        source: Attributes,
+        destination: Attributes,
+    ) -> bool:
+        """Whether two files of one size need not be compared by content."""
+        size = mine.sizes[row]
+        if size != theirs.sizes[other]:
+            return False
+        if self._chosen.size_only:
+            self._adjust_if_needed(path, source, destination, size)
+        elif self._chosen.ignore_times:
+            flags = change_flags(
+                source, destination, self._profile, size_differs=False, content_differs=False
+            )
+            self._plan.changes.append(Change(path, flags, size, size, None))
+        else:
+            return False
+        return True
 
     def _replace(
         self,
@@ -371,13 +413,6 @@ class Comparison:
 
 def _own(directory: Directory) -> Attributes:
     return Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)
-
-
-def below_by_row(directory: Directory) -> dict[int, Below]:
-    rows = [row for row, mode in enumerate(directory.table.modes) if stat.S_ISDIR(mode)]
-    if len(rows) != len(directory.below):
-        raise PeerViolation("The other side counted the subdirectories of a directory wrongly.")
-    return dict(zip(rows, directory.below))
 
 
 def _creation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from syncron_lib.core.compare import new_flags
@@ -64,7 +64,7 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
     for item in made:
         yield item
         if item.path in below:
-            for each in _walked(item.path, below, transfer):
+            for each in _walked(item.path, below, plan.left, transfer):
                 yield links.get(each.path, each) if links else each
     for remove in plan.removes:
         yield Item(Action.DELETE, _DELETING, remove.path, remove.is_directory, remove.size)
@@ -124,13 +124,17 @@ def _below(trees: Sequence[bytes], source: Endpoint) -> dict[bytes, _Listed]:
     return found
 
 
-def _walked(top: bytes, below: Mapping[bytes, _Listed], transfer: str) -> Iterator[Item]:
-    """Items of all that is below a new directory, in the order of the tree."""
+def _walked(
+    top: bytes, below: Mapping[bytes, _Listed], left: Container[bytes], transfer: str
+) -> Iterator[Item]:
+    """Items of all that is below a new directory and not ``left``, in the order of the tree."""
     walks = [_entries(top, below[top], transfer)]
     while walks:
         item = next(walks[-1], None)
         if item is None:
             walks.pop()
+            continue
+        if item.path in left:
             continue
         yield item
         if item.is_directory and item.path in below:

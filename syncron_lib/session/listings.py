@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import stat
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -13,7 +14,7 @@ from syncron_lib.core.table import MAX_ROWS, joined
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Directory
+from syncron_lib.protocol.messages import Below, Directory
 from syncron_lib.session.asking import IN_FLIGHT, batches, reply_of
 
 _PATHS_A_REQUEST = 1000
@@ -97,3 +98,11 @@ def _add_part(parts: list[Directory], directory: Directory) -> None:
 def _joined(parts: Sequence[Directory]) -> Directory:
     below = [item for part in parts for item in part.below]
     return parts[0]._replace(table=joined([part.table for part in parts]), below=below, more=False)
+
+
+def below_by_row(directory: Directory) -> dict[int, Below]:
+    """What lies below each of the directories in a directory, by row."""
+    rows = [row for row, mode in enumerate(directory.table.modes) if stat.S_ISDIR(mode)]
+    if len(rows) != len(directory.below):
+        raise PeerViolation("The other side counted the subdirectories of a directory wrongly.")
+    return dict(zip(rows, directory.below))

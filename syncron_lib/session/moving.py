@@ -5,22 +5,21 @@ Both sides are listed and hashed only as far as a match may come of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from syncron_lib.core import digest
 from syncron_lib.core.compare import attributes_of, change_flags, digest_of
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.moves import Division, Entry, Forest, Matches, divide, unknown_candidates
 from syncron_lib.core.names import join
-from syncron_lib.core.plan import Create, Make, Move, Plan, Remove
+from syncron_lib.core.plan import Create, Left, Make, Move, Plan, Remove
 from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Directory, Moved, SetAttributes
 from syncron_lib.session.asking import batches, replies
-from syncron_lib.session.comparison import below_by_row
-from syncron_lib.session.listings import listings
+from syncron_lib.session.listings import below_by_row, listings
 
 _ITEMS_A_REQUEST = 2000
 _FILES_A_REQUEST = 500
@@ -49,6 +48,9 @@ class MoveSearch:
         self._destination = destination
         self._profile = profile
         self._on_hashed = on_hashed
+        self._left: Mapping[bytes, Left] = {}
+        self._left_below: Mapping[bytes, Left] = {}
+        """What the plan leaves, and how much of it is below directories."""
 
     def apply_to(self, plan: Plan) -> None:
         """Change ``plan``, if there is anything to move."""
@@ -58,6 +60,7 @@ class MoveSearch:
             entry.is_movable or entry.fixed for entry in removed.tops
         ):
             return
+        self._left, self._left_below = plan.left, plan.left_below() if plan.left else {}
         matches = self._matches(created, removed)
         if matches.old_of:
             self._put(plan, divide(created, removed, matches.old_of))
@@ -107,8 +110,20 @@ class MoveSearch:
         paths = [entry.path for entry in entries]
         for path, directory in zip(paths, listings(endpoint, paths)):
             below = list(_entries(path, directory))
+            if own and self._left:
+                below = [
+                    self._without_left(entry) for entry in below if entry.path not in self._left
+                ]
             unreadable = directory.problem or PROBLEM in directory.table.modes
             forest.below[path] = [] if own and unreadable else below
+
+    def _without_left(self, entry: Entry) -> Entry:
+        """A directory of the source, less what is left of it, with which it would be another."""
+        left = self._left_below.get(entry.path)
+        if left is None:
+            return entry
+        entries, size = entry.entries - left.entries, entry.size - left.size
+        return entry._replace(entries=entries, size=size, digest=digest.UNKNOWN)
 
     def _hashed(self, endpoint: Endpoint, entries: Sequence[Entry]) -> dict[bytes, bytes]:
         """Digests of files; one that cannot be read is not moved, and told of where it is sent."""

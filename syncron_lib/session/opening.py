@@ -99,7 +99,7 @@ class _Opener:
             rules.gitignore,
             # Which mount points are left out is the source's decision alone.
             rules.one_file_system and not destination,
-            not options.verify,
+            not (options.verify or options.transfer.ignore_times),
             destination and not options.dry_run,
             options.mkpath,
             int(options.lock_wait * 1000),

@@ -280,6 +280,8 @@ class SingleRun:
             Compression(compression),
             self._delta_choice(ends, plan, both_here),
             reuse=ends.destination_scanned.entries > 0,
+            any_times=options.transfer.has_window,
+            by_size=options.transfer.size_only,
         )
 
     def _transfer(self, transfer: Transfer, ends: Ends, plan: Plan, facts: guards.Facts) -> None:
@@ -354,7 +356,7 @@ class SingleRun:
         of theirs."""
         report = self.report
         self._observer.phase(Phase.FINISH)
-        finished = transfer.finish(plan.extras, complete=not self._failed)
+        finished = transfer.finish(plan, complete=not self._failed)
         for answer, side in zip(finished, ("source", "destination")):
             for problem in answer.problems:
                 self._fail(failure_of(problem, side))
@@ -382,8 +384,9 @@ class SingleRun:
         lost = sum(1 for path in failed if any(_is_in(path, tree) for tree in trees))
         report.created -= min(lost, report.created)
         report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
+        report.left_out = sum(left.entries for left in plan.left.values())
         touched = plan.created + plan.moved + len(changed) + len(adjusted)
-        report.unchanged = max(0, report.source_entries - touched)
+        report.unchanged = max(0, report.source_entries - touched - report.left_out)
 
     def _decide_exit(self, plan: Plan) -> None:
         report = self.report

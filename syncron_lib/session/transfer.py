@@ -45,8 +45,11 @@ class Transfer:
         compression: Compression,
         deltas: DeltaChoice = WHOLE,
         reuse: bool = True,
+        any_times: bool = False,
+        by_size: bool = False,
     ) -> None:
-        """``reuse``: the destination may have some of the content."""
+        """``reuse``: the destination may have some of the content. ``any_times`` and ``by_size``:
+        how the roots are compared in the end, as in `messages.Finish`."""
         self._reuse = reuse
         self._source = source
         self._destination = destination
@@ -61,6 +64,8 @@ class Transfer:
         self._doubts = 0
         """What the heads of packs said that the destination has to speak of first."""
         self._source_finished: Future[Any] | None = None
+        self._source_finish = messages.Finish((), True, True, any_times, by_size)
+        self._has_left = False
         self.content = 0
         """Bytes of the files that were sent, before compression."""
         self.matched = 0
@@ -100,6 +105,7 @@ class Transfer:
             self._move(plan)
         if plan.extends:
             self._extend(plan, coming=True)
+        self._leave(plan)
         deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
         self._announce(plan, arrived, {change.path for change in deltas})
         if self._reuse and (plan.creates or plan.changes):
@@ -132,20 +138,29 @@ class Transfer:
         """Await what `run` did not: all failures of the destination are known then."""
         self._storing.settle()
 
-    def finish(self, extras: Sequence[bytes], complete: bool) -> list[messages.Finished]:
+    def finish(self, plan: Plan, complete: bool) -> list[messages.Finished]:
         """Let both sides bring their trees up to date and let go of them; what source and
         destination say. ``complete``: nothing has failed, as far as is known."""
-        *before, last = [*batches(extras, _EXTRAS_A_REQUEST, len)] or [()]
+        self._leave(plan)
+        *before, last = [*batches([*plan.extras, *plan.left], _EXTRAS_A_REQUEST, len)] or [()]
         for some in before:
             self._storing.send(messages.LeaveOut(some), messages.Done)
+        finish = self._source_finish._replace(complete=complete)
         if self._source_finished is None:
-            finish = messages.Finish((), complete, close=True)
+            self._selecting.settle()
             self._source_finished = self._source.submit(finish)
         finished: list[messages.Finished] = []
-        finish = messages.Finish(last, complete, close=True)
+        finish = finish._replace(extras=last)
         self._storing.send(finish, messages.Finished, finished.append)
         self.settle()
         return [reply_of(self._source_finished, messages.Finished), *finished]
+
+    def _leave(self, plan: Plan) -> None:
+        """Tell the source what is not wanted of it, once."""
+        if not self._has_left:
+            for some in batches(list(plan.left), _EXTRAS_A_REQUEST, len):
+                self._selecting.send(messages.LeaveOut(some), messages.Done)
+        self._has_left = True
 
     def _move(self, plan: Plan) -> None:
         from syncron_lib.session.moving import carry_out
@@ -231,8 +246,7 @@ class Transfer:
             while len(asked) < _PACKS_ASKED and self._source_finished is None:
                 asked.append(self._source.submit(self._compression.next()))
             if ends_soon:
-                finish = messages.Finish((), True, close=True)
-                self._source_finished = self._source.submit(finish)
+                self._source_finished = self._source.submit(self._source_finish)
                 ends_soon = False
             if not asked:
                 self._go_on()

@@ -41,7 +41,7 @@ def documented_options() -> set[str]:
     for line in section.splitlines():
         if line.startswith((".It Fl", ".Fl Fl no-", ".Pq or Fl Fl no-")):
             found.update(f"--{name}" for name in re.findall(r"Fl Fl ([a-z-]+)", line))
-            found.update(f"-{name}" for name in re.findall(r"Fl ([A-Za-z])\b", line))
+            found.update(f"-{name}" for name in re.findall(r"Fl ([A-Za-z@])(?!\w)", line))
     return found - {"--no-"}
 
 

@@ -21,8 +21,9 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 CHECKOUT = Path(__file__).parents[2]
 
 SUMMARY_FIELDS = (
-    "schema source destination dry_run duration created changed moved deleted metadata unchanged"
-    " bytes_scanned bytes_hashed bytes_sent bytes_received source_root destination_root match"
+    "schema source destination dry_run duration created changed moved deleted metadata"
+    " unchanged left_out bytes_scanned bytes_hashed bytes_sent bytes_received source_root"
+    " destination_root match"
     " conflicts errors exit_code"
 ).split()
 
