@@ -31,6 +31,10 @@ class Kind(Enum):
     """Repeatable patterns, in order with those of the other options of this kind."""
     RULE_FILES = "rule files"
     """The same, read from files."""
+    FILTERS = "filters"
+    """Repeatable filter rules, in one order with these."""
+    LETTER = "letter"
+    """Only a letter, on the command line only: a filter rule each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Option:
     @property
     def takes_value(self) -> bool:
         """Whether a value follows on the command line."""
-        return self.kind not in (Kind.SWITCH, Kind.PRESET, Kind.COUNT)
+        return self.kind not in (Kind.SWITCH, Kind.PRESET, Kind.COUNT, Kind.LETTER)
 
 
 def _seconds(text: str) -> float:
@@ -270,6 +274,31 @@ OPTIONS: tuple[Option, ...] = (
         convert=_not_empty,
         include=True,
     ),
+    Option(
+        _RULES,
+        "filter",
+        Kind.FILTERS,
+        "a filter rule, as rsync has them",
+        "f",
+        metavar="RULE",
+        field="patterns",
+        convert=_not_empty,
+    ),
+    Option(
+        _RULES,
+        "",
+        Kind.LETTER,
+        "rules from .rsync-filter files; -FF leaves these files out",
+        "F",
+        on=("dir-merge /.rsync-filter", "exclude .rsync-filter"),
+    ),
+    Option(_RULES, "cvs-exclude", Kind.SWITCH, "leave out what CVS ignores", "C"),
+    Option(
+        _RULES,
+        "delete-excluded",
+        Kind.SWITCH,
+        "delete from DST also what is left out; implies --delete",
+    ),
     Option(_RULES, "gitignore", Kind.SWITCH, "leave out what git ignores"),
     Option(_RULES, "one-file-system", Kind.SWITCH, "stay on the file system of SRC", "x"),
     Option(
@@ -449,5 +478,5 @@ OPTIONS: tuple[Option, ...] = (
 VERIFY = Option("Run", "verify", Kind.SWITCH, "compare only, by content: exit 0 equal, 9 different")
 """A way to run rather than an option, but a job may say it too."""
 
-CONFIGURABLE: dict[str, Option] = {each.long: each for each in (*OPTIONS, VERIFY)}
+CONFIGURABLE: dict[str, Option] = {each.long: each for each in (*OPTIONS, VERIFY) if each.long}
 """What a job or the defaults may say, by key."""

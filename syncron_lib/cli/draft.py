@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from syncron_lib.cli.catalog import Kind, Option
 from syncron_lib.cli.settings import Settings
 from syncron_lib.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncron_lib.core.rules.filters import Reader
 
 PATTERN_FILE_MAX = 64 << 20
 """Bytes of one file of patterns; more is a mistake (a device, a wrong file), not a rule set."""
@@ -23,13 +26,20 @@ class Draft:
         self._home = home
         self._values: dict[str, Any] = {}
         self._patterns: list[bytes] = []
+        self._letters = 0
 
     def switch(self, option: Option, on: bool) -> None:
         """A yes or no option was given."""
         if option.kind is Kind.PRESET:
             self._values.update(option.on)
+        elif option.kind is Kind.LETTER:
+            for rule in option.on[self._letters : self._letters + 1]:
+                self._add_filter(os.fsencode(rule))
+            self._letters += 1
         else:
             self._values[option.target] = option.on if on else option.off
+            if option.target == "cvs_exclude" and on:
+                self._values["cvs_patterns"] = self._cvs_patterns()
 
     def count(self, option: Option, times: int) -> None:
         """A counting option was given ``times`` more often."""
@@ -40,6 +50,8 @@ class Draft:
         converted = option.convert(text)
         if option.kind in (Kind.RULES, Kind.RULE_FILES):
             self._add_patterns(option, converted)
+        elif option.kind is Kind.FILTERS:
+            self._add_filter(os.fsencode(converted))
         elif option.kind is Kind.FILES:
             name = self.file_name(converted)
             self._values[option.target] = (*self._values.get(option.target, ()), name)
@@ -68,6 +80,40 @@ class Draft:
                 add_file(self._patterns, self._pattern_file(text), include=option.include)
         except UsageError as error:
             raise ValueError(error.message.rstrip(".")) from error
+
+    def _add_filter(self, rule: bytes) -> None:
+        from syncron_lib.core.rules import filters
+
+        try:
+            filters.add(self._patterns, rule, filters.PLAIN, self._reader())
+        except UsageError as error:
+            raise ValueError(error.message.rstrip(".")) from error
+
+    def _reader(self) -> Reader:
+        from syncron_lib.core.rules.filters import Reader
+
+        def merged(name: bytes) -> bytes:
+            return self._pattern_file(os.fsdecode(name))
+
+        def cvs() -> list[bytes]:
+            found = []
+            if self._home is not None and os.path.isfile(f"{self._home}/.cvsignore"):
+                found.append(self._pattern_file(f"{self._home}/.cvsignore"))
+            return [*found, os.environb.get(b"CVSIGNORE", b"")]
+
+        return Reader(merged, cvs)
+
+    def _cvs_patterns(self) -> tuple[bytes, ...]:
+        """What ``--cvs-exclude`` adds behind all other rules."""
+        from syncron_lib.core.rules import filters
+
+        rules: list[bytes] = []
+        try:
+            for rule in (b":C", b"-C"):
+                filters.add(rules, rule, filters.PLAIN, self._reader())
+        except UsageError as error:
+            raise ValueError(error.message.rstrip(".")) from error
+        return tuple(rules)
 
     def _pattern_file(self, name: str) -> bytes:
         try:

@@ -62,9 +62,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--prune-empty-dirs", "m"),
     Foreign("--temp-dir", "T"),
     Foreign("--fuzzy", "y"),
-    Foreign("--cvs-exclude", "C", "use --gitignore or --exclude-from"),
-    Foreign("--filter", "f", "use --exclude, --include and the -from forms"),
-    Foreign("", "F", "use .syncronignore files, which are always honoured"),
     Foreign("--from0", "0"),
     Foreign("--8-bit-output", "8"),
     Foreign("--remote-option", "M"),
@@ -77,7 +74,7 @@ FOREIGN: tuple[Foreign, ...] = (
             " old-dirs old-d copy-unsafe-links safe-links insecure-links confine-root munge-links"
             " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
             " checksum-choice remove-source-files"
-            " delete-excluded ignore-missing-args delete-missing-args ignore-errors"
+            " ignore-missing-args delete-missing-args ignore-errors"
             " max-alloc compare-dest"
             " copy-dest link-dest compress-threads skip-compress files-from"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"

@@ -61,7 +61,7 @@ def parse(argv: Sequence[str], *, home: str | None) -> Invocation:
     options, operands = _cut(argv)
     parser = build_parser()
     namespace = argparse.Namespace(draft=Draft(base=None, home=home), mode=None)
-    given, rest = parser.parse_known_args(options, namespace)
+    given, rest = parser.parse_known_args(_with_values(options), namespace)
     if given.mode is not None:
         return Invocation(given.mode)
     paths: list[str] = []
@@ -126,6 +126,31 @@ def _cut(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return words[:at], words[at + 1 :]
 
 
+def _with_values(words: Sequence[str]) -> list[str]:
+    """``words`` with each value joined to its option: argparse would take a value such as
+    ``-p *.o`` for options."""
+    long = {f"--{name}" for each in OPTIONS if each.takes_value for name in (each.long, each.alias)}
+    short = {each.short: each for each in OPTIONS if each.short}
+    joined: list[str] = []
+    following = iter(words)
+    for word in following:
+        flags, last = word[1:-1], short.get(word[-1:])
+        bundle = word.startswith("-") and all(
+            flag in short and not short[flag].takes_value for flag in flags
+        )
+        if word in long or (bundle and last is not None and last.takes_value):
+            value = next(following, None)
+            if value is None:
+                joined.append(word)
+                continue
+            if last is not None and word not in long:
+                joined.extend([f"-{flags}"] * bool(flags))
+                word = f"--{last.long}"
+            word = f"{word}={value}"
+        joined.append(word)
+    return joined
+
+
 def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation:
     settings = given.draft.settings()
     if given.config == "":
@@ -169,7 +194,7 @@ def _is_foreign(parser: argparse.ArgumentParser, name: str) -> bool:
 
 
 def _add(group: argparse._ArgumentGroup, option: Option) -> None:
-    names = [f"-{option.short}"] * bool(option.short) + [f"--{option.long}"]
+    names = [f"-{option.short}"] * bool(option.short) + [f"--{option.long}"] * bool(option.long)
     names += [f"--{option.alias}"] * bool(option.alias)
     group.add_argument(*names, action=_Set, option=option, help=option.help)
     if option.kind is Kind.SWITCH:
@@ -210,15 +235,16 @@ class _Set(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         draft: Draft = namespace.draft
-        if self._option.takes_value:
-            try:
+        written = f"{option_string} {values!r}" if self._option.takes_value else option_string
+        try:
+            if self._option.takes_value:
                 draft.value(self._option, values)
-            except ValueError as error:
-                raise UsageError(f"{option_string} {values!r}: {error}.") from error
-        elif self._option.kind is Kind.COUNT:
-            draft.count(self._option, 1)
-        else:
-            draft.switch(self._option, not self._off)
+            elif self._option.kind is Kind.COUNT:
+                draft.count(self._option, 1)
+            else:
+                draft.switch(self._option, not self._off)
+        except ValueError as error:
+            raise UsageError(f"{written}: {error}.") from error
 
 
 class _Refuse(argparse.Action):

@@ -52,6 +52,10 @@ class Settings:
     allow_unmounted: bool | None = None
     mkpath: bool | None = None
     patterns: tuple[bytes, ...] = ()
+    cvs_exclude: bool | None = None
+    cvs_patterns: tuple[bytes, ...] = ()
+    """What ``cvs_exclude`` stands for."""
+    delete_excluded: bool | None = None
     gitignore: bool | None = None
     one_file_system: bool | None = None
     existing: bool | None = None
@@ -118,6 +122,19 @@ class Settings:
         maps = (self.usermap or ()) + users, (self.groupmap or ()) + groups
         return IdOptions(bool(self.numeric_ids), *maps)
 
+    def _filters(self) -> tuple[bytes, ...]:
+        """All filter rules in their order; those of a file that is named twice count where it is
+        named first."""
+        patterns = self.patterns + (self.cvs_patterns if self.cvs_exclude else ())
+        if not patterns:
+            return ()
+        from syncron_lib.core.rules import filters
+
+        patterns = filters.once_each(patterns)
+        if self.delete_excluded:
+            patterns = tuple(map(filters.one_sided, patterns))
+        return patterns
+
     def _transfer_rules(self) -> TransferRules:
         """Where content is asked for, nothing else says that files are equal, or that they are
         not: ``--checksum`` and ``--verify`` decide against the other ways to compare."""
@@ -151,12 +168,12 @@ class Settings:
             ),
             ids=ids,
             rules=RuleOptions(
-                patterns=self.patterns,
+                patterns=self._filters(),
                 gitignore=bool(self.gitignore),
                 one_file_system=bool(self.one_file_system),
             ),
             transfer=self._transfer_rules(),
-            delete=bool(self.delete),
+            delete=bool(self.delete or self.delete_excluded),
             force=bool(self.force),
             dry_run=bool(self.dry_run),
             verify=bool(self.verify),

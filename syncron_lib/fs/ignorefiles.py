@@ -6,6 +6,7 @@ opens none of them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -15,8 +16,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from syncron_lib.core import digest
+from syncron_lib.core.names import is_below
+from syncron_lib.core.rules import MERGED, Merge
 from syncron_lib.core.table import Malformed, Reader, pack_blob
-from syncron_lib.errors import GuardRefused
+from syncron_lib.errors import GuardRefused, RootError
+from syncron_lib.fs.reach import Reach
 
 MOUNTS = b"mounts"
 """Stands beside the names of ignore files: its content is the names of mount points, joined by
@@ -75,6 +79,33 @@ class IgnoreFiles:
     def note_mounts(self, directory: bytes, names: list[bytes]) -> None:
         """Record mount points that the scan left out."""
         self.found.append(IgnoreFile(directory, MOUNTS, b"\0".join(names), (0, 0, 0, 0)))
+
+
+def read_above(
+    files: IgnoreFiles, reach: Reach, root: bytes, merges: Iterable[Merge]
+) -> dict[bytes, bytes]:
+    """The files of ``dir-merge`` rules in the directories that ``root`` lies in, from where on each
+    rule says, as far as they can be reached; as `core.rules.Scope.with_above` takes them."""
+    found = {}
+    for merge in merges:
+        if merge.above is None:
+            continue
+        top = os.path.normpath(os.path.join(root, merge.above))
+        directory = os.path.dirname(root)
+        while root != b"/" and is_below(directory.lstrip(b"/"), top.lstrip(b"/")):
+            way = root[len(directory.rstrip(b"/")) + 1 :] + b"/"
+            with contextlib.suppress(OSError, RootError):
+                fd = reach.open(directory)
+                try:
+                    content = files.read(fd, merge.name, b"", MERGED + way + merge.name)
+                finally:
+                    os.close(fd)
+                if content is not None:
+                    found[MERGED + way + merge.name] = content
+            if directory == b"/":
+                break
+            directory = os.path.dirname(directory)
+    return found
 
 
 def _content(fd: int, relative: bytes) -> bytes:

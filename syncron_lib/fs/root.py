@@ -14,7 +14,7 @@ from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import PRIVATE, shown
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.permission import Effect
-from syncron_lib.core.rules import RuleSet
+from syncron_lib.core.rules import MERGED, RuleSet, Side
 from syncron_lib.errors import FileFatal, StateUnusable
 from syncron_lib.fs import ignorefiles, lock, seal
 from syncron_lib.fs.changes import Change, changes
@@ -71,7 +71,8 @@ class Root:
         self._stem = b""
         """Path, without ending, of what is kept of this root; empty where nothing can be."""
         self.state = self._open_state(environment)
-        self.rules = RuleSet.compile(choice.rules)
+        side = Side.SENDER if choice.reading else Side.BOTH
+        self.rules = RuleSet.compile(choice.rules, side, place.path)
         self.directories: Optional[Directories] = None
         if not self.missing:
             self._open()
@@ -182,13 +183,19 @@ class Root:
             return
         remembered = () if self.state is None else self._remembered("ignore_files")
         reader = IgnoreFiles(remembered)
+        files = None if given is None else _by_directory(given)
+        if files is None:
+            above = ignorefiles.read_above(reader, self._reach, self.path, self.rules.merges)
+        else:
+            here = files.get(b"", {})
+            above = {key: here[key] for key in here if key.startswith(MERGED) and b"/" in key}
         subject = Subject(
             self.directories,
-            self.rules,
+            self.rules.with_above(above) if above else self.rules,
             self.choice.rules.one_file_system,
             self.choice.only,
             self.choice.alias,
-            None if given is None else _by_directory(given),
+            files,
         )
         try:
             processes = min(self.processes, processors())

@@ -19,7 +19,7 @@ from typing import NamedTuple, Optional
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import PRIVATE, join
-from syncron_lib.core.rules import GIT, GIT_EXCLUDE, RuleSet, Scope
+from syncron_lib.core.rules import GIT, GIT_EXCLUDE, IGNORE_FILES, AnyScope, RuleSet
 from syncron_lib.core.table import TYPE_MASK, Malformed
 from syncron_lib.fs import listing as listing_module
 from syncron_lib.fs import stats as stats_module
@@ -39,7 +39,7 @@ OnProgress = Callable[[int, int], None]
 """Called with the entries and the bytes (of files) scanned so far."""
 
 
-Step = tuple[Node, Optional[Scope]]
+Step = tuple[Node, Optional[AnyScope]]
 """A directory still to be scanned. Its rules are None while nothing above it has any, which
 spares nearly all trees a scope for every directory."""
 
@@ -138,7 +138,9 @@ class Scanner:
             if self._state is not None:
                 self._state.reset()
 
-    def _directory(self, node: Node, scope: Optional[Scope], stored: Optional[Row]) -> list[Step]:
+    def _directory(
+        self, node: Node, scope: Optional[AnyScope], stored: Optional[Row]
+    ) -> list[Step]:
         """Fill ``node`` from the disk and the state; its subdirectories."""
         if _is_loop(node):
             node.problem = errno.ELOOP
@@ -195,7 +197,7 @@ class Scanner:
                     if name not in now:
                         self.vanished.append(join(path, name))
 
-    def _below(self, node: Node, listing: Listing, scope: Optional[Scope]) -> list[Step]:
+    def _below(self, node: Node, listing: Listing, scope: Optional[AnyScope]) -> list[Step]:
         """The subdirectories, in order."""
         below = []
         for index, packed in enumerate(listing.rows):
@@ -209,7 +211,7 @@ class Scanner:
                 below.append((child, scope and scope.child(name)))
         return below
 
-    def _scope_of(self, path: bytes) -> Scope:
+    def _scope_of(self, path: bytes) -> AnyScope:
         """The rules in a directory above which no ignore file was met."""
         scope = self._subject.rules.root()
         if path:
@@ -217,7 +219,7 @@ class Scanner:
                 scope = scope.child(name)
         return scope
 
-    def _needs_choice(self, node: Node, scope: Optional[Scope], listing: Listing) -> bool:
+    def _needs_choice(self, node: Node, scope: Optional[AnyScope], listing: Listing) -> bool:
         """Whether anything here may be left out; False for nearly every directory there is."""
         given = self._subject.given
         if scope is not None and not scope.trivial:
@@ -247,8 +249,8 @@ class Scanner:
         return Listing([packed], {}, row[2], {(st.st_uid, st.st_gid)})
 
     def _choose(
-        self, fd: int, node: Node, listing: Listing, scope: Scope, stored: Optional[Row]
-    ) -> tuple[Listing, Scope]:
+        self, fd: int, node: Node, listing: Listing, scope: AnyScope, stored: Optional[Row]
+    ) -> tuple[Listing, AnyScope]:
         """Leave out of ``listing`` what does not belong to the tree; the rules with the
         directory's own ignore files."""
         names = {row[0] for row in listing.rows}
@@ -295,12 +297,15 @@ class Scanner:
         return listing._replace(rows=kept, directories=directories, size=size), scope
 
     def _own_ignore_files(
-        self, fd: int, path: bytes, scope: Scope, names: set[bytes]
+        self, fd: int, path: bytes, scope: AnyScope, names: set[bytes]
     ) -> dict[bytes, bytes]:
         files = {}
-        for name in scope.ignore_names & names:
-            if name == GIT:
-                continue
+        for merge in self._subject.rules.merges:
+            if merge.name in names:
+                content = self._ignore_files.read(fd, merge.name, path, merge.key)
+                if content is not None:
+                    files[merge.key] = content
+        for name in scope.ignore_names & names & IGNORE_FILES:
             content = self._ignore_files.read(fd, name, path, name)
             if content is not None:
                 files[name] = content

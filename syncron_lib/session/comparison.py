@@ -34,6 +34,7 @@ from syncron_lib.protocol.messages import Below, Directory
 from syncron_lib.session.asking import FRAME, IN_FLIGHT, failure_of, reply_of
 from syncron_lib.session.leaving import leave_below
 from syncron_lib.session.listings import Known, below_by_row, listings
+from syncron_lib.session.protection import Kept, Protection
 
 _FILES_A_REQUEST = 500
 _HOLDING = 1000
@@ -68,13 +69,19 @@ class Comparison:
         on_hashed: Callable[[int, int], None],
         known: tuple[Known, Known] = (MappingProxyType({}), MappingProxyType({})),
         staging: bool = False,
+        protection: Protection | None = None,
     ) -> None:
         """``profile``: with the source's ids mapped. ``whole``: the roots' own attributes count.
         ``missing``: the destination is to be made. ``unreadable``: directories that the source's
         scan could not read.
         ``on_hashed``: called with the bytes hashed so far and in all. ``known``: directories of
         source and destination that need not be asked for. ``staging``: the destination has some
-        to be removed."""
+        to be removed. ``protection``: what the rules keep at the destination, where they have
+        sides."""
+        self._protection = protection
+        self._kept = Kept(set(), set())
+        self._replaced: list[Remove] = []
+        """Directories that make way."""
         self._known = known
         self._staging = staging
         self._source = source
@@ -289,6 +296,8 @@ class Comparison:
             what = "is kept, because a part of the source, perhaps what replaces it, is unreadable"
             self._on_failure(Failure(path, "destination", what, Cause.ERROR))
             return
+        if old.is_directory:
+            self._replaced.append(old)
         self._plan.creates.append(
             _creation(path, mine, row, below_mine, old.entries, self._targets.get(row))
         )
@@ -379,20 +388,41 @@ class Comparison:
     def _removals(self) -> None:
         """What only the destination has: deleted if that was asked for and the whole source
         could be read; else it stays, outside of what the run is about."""
-        if self._options.delete and not self.source_problems:
+        deletes = self._options.delete and not self.source_problems
+        if self._protection is not None:
+            self._kept = self._protection.kept(self._candidates if deletes else (), self._replaced)
+            self._keep_replaced()
+        if deletes:
             self._plan.removes.extend(self._without_holding(self._candidates))
         else:
             self._plan.extras.extend(remove.path for remove in self._candidates)
 
+    def _keep_replaced(self) -> None:
+        """Create nothing in the place of a directory that holds what is protected."""
+        holding = {remove.path for remove in self._replaced} & self._kept.above
+        what = "a directory that holds what the rules protect is in its place"
+        for path in sorted(holding):
+            self._on_failure(Failure(path, "destination", what, Cause.ERROR))
+        if holding:
+            creates = self._plan.creates
+            creates[:] = [create for create in creates if create.path not in holding]
+
+    def _holds(self, remove: Remove) -> bool:
+        return remove.holds or remove.path in self._kept.above
+
     def _without_holding(self, removes: Sequence[Remove]) -> Iterator[Remove]:
-        """The same, but where a directory holds what the rules leave out: it stays, and what else
-        is in it goes."""
-        self._plan.extras.extend(remove.path for remove in removes if remove.holds)
+        """The same, but where a directory holds what the rules leave out or protect: it stays, and
+        what else is in it goes."""
+        protected = self._kept.paths
+        self._plan.extras.extend(
+            remove.path for remove in removes if remove.path in protected or self._holds(remove)
+        )
         for _ in range(_HOLDING):
+            removes = [remove for remove in removes if remove.path not in protected]
             if not removes:
                 return
-            yield from (remove for remove in removes if not remove.holds)
-            holding = [remove.path for remove in removes if remove.holds]
+            yield from (remove for remove in removes if not self._holds(remove))
+            holding = [remove.path for remove in removes if self._holds(remove)]
             inside: list[Remove] = []
             for path, directory in zip(holding, listings(self._destination, holding)):
                 table, below = directory.table, below_by_row(directory)

@@ -14,6 +14,7 @@ from syncron_lib.core.options import RunOptions
 from syncron_lib.core.permission import Effect, withhold
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
+from syncron_lib.core.rules import are_one_sided
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import Exit, SyncronError
 from syncron_lib.protocol import messages
@@ -27,6 +28,7 @@ from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, open_both, watch_hashing
 from syncron_lib.session.pool import Pool
+from syncron_lib.session.protection import Protection
 from syncron_lib.session.sealing import Sealed
 from syncron_lib.session.since import NearDirectories, known_directories
 from syncron_lib.session.transfer import Transfer
@@ -212,6 +214,7 @@ class SingleRun:
             on_hashed,
             self._known(ends, sealed),
             staging,
+            self._protection(ends),
         )
         plan = comparison.run()
         self.report.bytes_hashed += comparison.bytes_hashed
@@ -225,6 +228,14 @@ class SingleRun:
         if marks is not None:
             marks.apply_to(plan, counts, self._failed)
         return plan
+
+    def _protection(self, ends: Ends) -> Protection | None:
+        rules = self._options.rules
+        deletes = self._options.delete or self._options.force
+        if not (deletes and rules.patterns and are_one_sided(rules.patterns)):
+            return None
+        root = ends.destination_opened.path
+        return Protection(rules, ends.source, ends.destination, root)
 
     def _find_moves(self, ends: Ends, profile: Profile, plan: Plan) -> None:
         from syncron_lib.session.moving import MoveSearch

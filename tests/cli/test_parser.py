@@ -27,6 +27,9 @@ def refusal(*words: str) -> str:
     return caught.value.message
 
 
+RSYNC_FILTER = b": /.rsync-filter"
+
+
 def test_nothing_said_is_the_default() -> None:
     assert settings().run_options() == RunOptions()
     assert RunOptions().keep == Keep(permissions=True, times=True, owner=None, group=None)
@@ -82,10 +85,30 @@ def test_a_level_asks_for_compression_and_is_one_that_the_way_has() -> None:
         (["--no-progress"], {"progress": False}),
         (["--json", "--verify"], {"json": True, "verify": True}),
         (["--exclude", "- not a prefix"[2:]], {"patterns": (b"- not a prefix",)}),
+        (["-f", "hide,p_*.o", "-f+rs x"], {"patterns": (b"-ps *.o", b"+rs x")}),
+        (["-f:e .x", "-f", ": .x"], {"patterns": (b"- .x", b": .x")}),
+        (["-FF"], {"patterns": (b": /.rsync-filter", b"- .rsync-filter")}),
+        (["-F", "-f-!p a", "-F"], {"patterns": (RSYNC_FILTER, b"-!p a", b"- .rsync-filter")}),
+        (["-vf", "-s *.o", "-f", "-,p x"], {"verbose": 1, "patterns": (b"-s *.o", b"-p x")}),
+        (["-f", "- a", "-f", "clear"], {"patterns": ()}),
     ],
 )
 def test_options_become_settings(words: list[str], expected: dict[str, object]) -> None:
     assert settings(*words) == Settings(**expected)  # type: ignore[arg-type]
+
+
+def test_cvs_rules_come_last_and_one_side_is_left_when_what_is_left_out_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CVSIGNORE", "mine")
+    found = settings("-C", "--exclude=a", "-f+r b").run_options()
+    assert found.rules.patterns[:3] == (b"- a", b"+r b", b":Cn .cvsignore")
+    assert found.rules.patterns[3] == b"-p RCS"
+    assert found.rules.patterns[-1] == b"-p mine"
+    assert not found.delete
+    sided = settings("--delete-excluded", "-f:C", "-C", "--exclude=a", "-f+r b").run_options()
+    assert sided.rules.patterns[:4] == (b":Cdn .cvsignore", b"-s a", b"+r b", b"-ps RCS")
+    assert sided.delete
 
 
 def test_archive_says_the_default_again() -> None:
@@ -178,6 +201,13 @@ def test_modes() -> None:
         (["--verify", "a", "b", "c"], "--verify"),
         (["-P", "a", "b"], "-P"),
         (["-avN", "a", "b"], "-N (--crtimes)"),
+        (["-f", "x y", "a", "b"], "Unknown filter rule 'x y'"),
+        (["-f", "-e y", "a", "b"], "an unknown modifier, 'e'"),
+        (["-f", "Hs y", "a", "b"], "an unknown modifier, 's'"),
+        (["-f-x user.*", "a", "b"], "names of extended attributes"),
+        (["-f", "-", "a", "b"], "has no pattern"),
+        (["-f", ". ", "a", "b"], "names no file"),
+        (["-f", ". /nowhere", "a", "b"], "cannot read /nowhere"),
         (["-avh", "a", "b"], "-h (--human-readable)"),
         (["-avU", "--delete", "a", "b"], "rsync's -U (--atimes)"),
         (["--max-alloc=100", "a", "b"], "rsync's --max-alloc"),
@@ -211,4 +241,4 @@ def test_help_fits_two_screens_and_names_every_option() -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert len(text.splitlines()) < 160
     for each in OPTIONS:
-        assert f"--{each.long}" in text
+        assert (f"--{each.long}" if each.long else f"-{each.short}") in text

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from syncron_lib.core.names import join
 from syncron_lib.core.options import RuleOptions
-from syncron_lib.core.rules import GIT, GIT_EXCLUDE, GITIGNORE, SYNCRONIGNORE, RuleSet, Scope
+from syncron_lib.core.rules import GIT, GIT_EXCLUDE, GITIGNORE, SYNCRONIGNORE, AnyScope, RuleSet
 
 NAMES = [
     *(b"a", b"b", b"ab", b"aab", b"abc", b"A", b"-", b"]", b"[", b"[a]", b"a]", b"\\", b"a\\"),
@@ -66,7 +66,7 @@ def ours(
     top: Path, files: Mapping[bytes, Mapping[bytes, bytes]], options: RuleOptions
 ) -> set[bytes]:
     """Paths below ``top`` that are excluded, or lie in an excluded directory."""
-    scopes: dict[bytes, Scope] = {}
+    scopes: dict[bytes, AnyScope] = {}
     out: set[bytes] = set()
     scopes[b""] = RuleSet.compile(options).root().with_files(files.get(b"", {}))
     for directory, name, is_directory in paths(top):

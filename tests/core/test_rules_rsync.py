@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RuleOptions
-from syncron_lib.core.rules import RuleSet, Scope, add_argument, add_file
+from syncron_lib.core.rules import AnyScope, RuleSet, add_argument, add_file
 from syncron_lib.errors import UsageError
 
 NAMES = [
@@ -72,7 +72,7 @@ def rsyncs(tree: Path, empty: Path, arguments: Sequence[bytes]) -> set[bytes]:
 
 def ours(tree: Path, filters: Sequence[bytes]) -> set[bytes]:
     """What is left of the tree."""
-    scopes: dict[bytes, Scope] = {b"": RuleSet.compile(RuleOptions(tuple(filters))).root()}
+    scopes: dict[bytes, AnyScope] = {b"": RuleSet.compile(RuleOptions(tuple(filters))).root()}
     out = set()
     for path, is_directory in listing(os.fsencode(tree)):
         parent, name = split(path)

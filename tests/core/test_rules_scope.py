@@ -23,7 +23,9 @@ from syncron_lib.errors import Exit
 
 
 def root(*patterns: bytes, gitignore: bool = True) -> Scope:
-    return RuleSet.compile(RuleOptions(patterns, gitignore=gitignore)).root()
+    scope = RuleSet.compile(RuleOptions(patterns, gitignore=gitignore)).root()
+    assert isinstance(scope, Scope)
+    return scope
 
 
 def descend(scope: Scope, *steps: Mapping[bytes, bytes] | bytes) -> Scope:

@@ -5,27 +5,39 @@ Pure: whoever scans reads the ignore files and hands in their content. See docs/
 
 from __future__ import annotations
 
-from syncron_lib.core.rules.rsync import add_argument, add_file
+from syncron_lib.core.rules.filters import add_argument, add_file
 from syncron_lib.core.rules.scope import (
     GIT,
     GIT_EXCLUDE,
     GITIGNORE,
+    IGNORE_FILES,
     MAX_IGNORE_FILE,
+    MERGED,
     SYNCRONIGNORE,
+    AnyScope,
     IgnoreFileRefused,
+    Merge,
     RuleSet,
     Scope,
+    Side,
+    are_one_sided,
 )
 
 __all__ = [
     "GIT",
     "GITIGNORE",
     "GIT_EXCLUDE",
+    "IGNORE_FILES",
     "MAX_IGNORE_FILE",
+    "MERGED",
     "SYNCRONIGNORE",
+    "AnyScope",
     "IgnoreFileRefused",
+    "Merge",
     "RuleSet",
     "Scope",
+    "Side",
     "add_argument",
     "add_file",
+    "are_one_sided",
 ]

@@ -25,7 +25,7 @@ class Run(NamedTuple):
     """Consecutive rules with one verdict: a name that any of them matches is decided.
 
     ``name`` and ``path`` decide where no set can, each None if there is nothing of its kind.
-    ``git``: says nothing about the name ``.git``.
+    ``git``: says nothing about the name ``.git``. ``negated``: a name that none of them matches is.
     """
 
     exclude: bool
@@ -35,6 +35,7 @@ class Run(NamedTuple):
     name: Optional[Matcher]
     path: Optional[Matcher]
     git: bool
+    negated: bool
 
 
 Runs = tuple[Run, ...]
@@ -43,23 +44,48 @@ Progress = tuple[tuple[int, int], ...]
 can still match here or below, rules for any name at any depth left out."""
 
 
+class Stand(NamedTuple):
+    """Where rules were written. ``directory``: in the tree. ``below``: the way down from there to
+    the root, if it lies above that. ``root``: the root's path in the file system, without the
+    first slash. Each is empty or ends in a slash."""
+
+    directory: bytes = b""
+    below: bytes = b""
+    root: bytes = b""
+
+
+_TOP = Stand()
+
+
 class RuleList:
     """The rules of one source, first one that matches decides."""
 
-    def __init__(self, rules: Sequence[Rule], *, git: bool) -> None:
+    def __init__(self, rules: Sequence[Rule], *, git: bool, stand: Stand = _TOP) -> None:
         self._rules = tuple(rules)
         self._git = git
+        self._stand = stand
         self._everywhere = []
         """Rules that hold in every directory alike."""
-        start = []
+        anchored: list[tuple[int, int]] = []
+        floating: list[tuple[int, int]] = []
         for index, rule in enumerate(self._rules):
             components = rule.components
             if components is None or (len(components) == 2 and components[0] is ANY_DEPTH):
                 self._everywhere.append(index)
             else:
+                start = anchored if rule.anchored else floating
                 start.append((index, _settle(components, 1)))
-        self.start: Progress = tuple(start)
+        # git's rules are all relative to their directory.
+        way = b"" if git else stand.directory
+        come = (*self._along(anchored, stand.below), *self._along(floating, way))
+        self.start: Progress = tuple(sorted(come))
         self._arranged: dict[tuple[int, ...], tuple[Runs, Runs]] = {}
+
+    def _along(self, start: Sequence[tuple[int, int]], way: bytes) -> Progress:
+        progress = tuple(start)
+        for name in way.split(b"/")[:-1]:
+            progress = self.below(progress, name)
+        return progress
 
     def below(self, progress: Progress, name: bytes) -> Progress:
         """How far the rules are in the directory ``name`` of a directory at ``progress``."""
@@ -97,7 +123,10 @@ class RuleList:
             indexes = sorted((*self._everywhere, *active)) if active else self._everywhere
             rules = [self._rules[index] for index in indexes]
             files = [rule for rule in rules if not rule.directory_only]
-            known = (_arrange(rules, self._git), _arrange(files, self._git))
+            known = (
+                _arrange(rules, self._git, self._stand, True),
+                _arrange(files, self._git, self._stand, False),
+            )
             self._arranged[key] = known
         return known
 
@@ -110,26 +139,36 @@ def _settle(components: tuple[object, ...], places: int) -> int:
     return places
 
 
-def _arrange(rules: Sequence[Rule], git: bool) -> Runs:
+def _arrange(rules: Sequence[Rule], git: bool, stand: Stand, directories: bool) -> Runs:
     runs = []
     at = 0
     while at < len(rules):
-        exclude = rules[at].exclude
+        exclude, none_of = rules[at].exclude, rules[at].none_of
         first = at
-        while at < len(rules) and rules[at].exclude is exclude:
+        at += 1
+        if none_of is not None:
+            inner = [rule for rule in none_of if directories or not rule.directory_only]
+            runs.append(_run(inner, exclude, git, stand, negated=True))
+            continue
+        while at < len(rules) and rules[at].exclude is exclude and rules[at].none_of is None:
             at += 1
-        runs.append(_run(rules[first:at], exclude, git))
+        runs.append(_run(rules[first:at], exclude, git, stand))
     return tuple(runs)
 
 
-def _run(rules: Sequence[Rule], exclude: bool, git: bool) -> Run:
+def _run(
+    rules: Sequence[Rule], exclude: bool, git: bool, stand: Stand, negated: bool = False
+) -> Run:
     texts: dict[Shape, dict[bytes, None]] = {shape: {} for shape in Shape}
     expressions = []
-    paths = []
+    paths: list[bytes] = []
+    anchored: list[bytes] = []
+    absolute: list[bytes] = []
     for number, rule in enumerate(rules):
         group = "g%d_" % number
         if rule.path is not None:
-            paths.append(rule.path.expression(group))
+            which = absolute if rule.absolute else anchored if rule.anchored else paths
+            which.append(rule.path.expression(group))
         component = rule.components[-1] if rule.components else None
         if not isinstance(component, Component):
             continue
@@ -137,15 +176,36 @@ def _run(rules: Sequence[Rule], exclude: bool, git: bool) -> Run:
             expressions.append(expression(component.tokens, group))
         else:
             texts[component.shape][component.text] = None
+    by_path = [_any_of(paths), _from(stand, _any_of(anchored)), _behind(stand.root, absolute)]
     return Run(
         exclude,
         frozenset(texts[Shape.LITERAL]),
         tuple(texts[Shape.SUFFIX]),
         tuple(texts[Shape.PREFIX]),
         _by_name(tuple(texts[Shape.INFIX]), _any_of(expressions)),
-        _any_of(paths),
+        _either([each for each in by_path if each is not None]),
         git,
+        negated,
     )
+
+
+def _from(stand: Stand, matcher: Optional[Matcher]) -> Optional[Matcher]:
+    """For paths as they are seen from where the rules were written."""
+    if matcher is None or not (stand.directory or stand.below):
+        return matcher
+    inside, below = len(stand.directory), stand.below
+    return lambda path: matcher(below + path[inside:])
+
+
+def _behind(root: bytes, expressions: Sequence[bytes]) -> Optional[Matcher]:
+    matcher = _any_of(expressions)
+    return None if matcher is None else lambda path: matcher(root + path)
+
+
+def _either(matchers: Sequence[Matcher]) -> Optional[Matcher]:
+    if len(matchers) < 2:
+        return matchers[0] if matchers else None
+    return lambda path: any(matcher(path) for matcher in matchers)
 
 
 def _any_of(expressions: Sequence[bytes]) -> Optional[Matcher]:

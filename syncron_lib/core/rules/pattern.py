@@ -104,15 +104,20 @@ class WholePath(NamedTuple):
 class Rule(NamedTuple):
     """One decision about the names that match.
 
-    Exactly one of ``components`` and ``path`` is set. ``components`` are for a path relative
-    to where the rule was written; the last is a `Component`. ``path`` is for the same
-    path as a whole. ``directory_only``: matches directories and nothing else.
+    Exactly one of ``components``, ``path`` and ``none_of`` is set. ``components`` are for a path
+    relative to the tree's root, or where the rule was written if it is ``anchored``; the last is a
+    `Component`. ``path`` is for the same path as a whole, or for that of the whole file system
+    where it is ``absolute``. ``none_of``: what matches none of these does. ``directory_only``:
+    matches directories and nothing else.
     """
 
     exclude: bool
     directory_only: bool
     components: Optional[tuple[Element, ...]]
     path: Optional[WholePath] = None
+    anchored: bool = False
+    absolute: bool = False
+    none_of: Optional[tuple[Rule, ...]] = None
 
 
 def component_list(parts: list[Optional[Tokens]]) -> Optional[tuple[Element, ...]]:

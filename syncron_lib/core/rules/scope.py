@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Optional
+from enum import Enum
+from typing import NamedTuple, Optional, Union
 
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import RuleOptions
-from syncron_lib.core.rules import gitignore, rsync
-from syncron_lib.core.rules.match import Progress, RuleList, Run, Runs
+from syncron_lib.core.rules import filters, gitignore, rsync
+from syncron_lib.core.rules.match import Progress, RuleList, Run, Runs, Stand
 from syncron_lib.core.rules.pattern import Component, Rule
-from syncron_lib.errors import GuardRefused
+from syncron_lib.errors import GuardRefused, UsageError
 
 SYNCRONIGNORE = b".syncronignore"
 GITIGNORE = b".gitignore"
 GIT_EXCLUDE = b".git/info/exclude"
 GIT = b".git"
 """As a key among the ignore files: "an entry of this name is here", whatever its content."""
+
+IGNORE_FILES = frozenset((SYNCRONIGNORE, GITIGNORE))
+"""Names of files that are read for what they exclude, whatever the filters say."""
+
+MERGED = b":"
+"""Begins the keys of files that ``dir-merge`` names. The part up to the last slash, if any, is the
+way from where the file is down to the root."""
+
+
+class Side(Enum):
+    """Whose rules: what the sender hides, what the receiver protects, what it protects in a
+    directory that is deleted, or what both of the first and the last leave out."""
+
+    SENDER = "sender"
+    RECEIVER = "receiver"
+    DELETING = "deleting"
+    BOTH = "both"
+
 
 MAX_IGNORE_FILE = 1 << 20
 """Bytes; the largest ignore file that is read. The largest published ones stay under 100 KiB;
@@ -37,12 +56,48 @@ class IgnoreFileRefused(GuardRefused):
     """
 
 
+_IGNORE_FILES = 1 << 30
+"""The place of ignore files: behind all filters."""
+
+
 class _Level(NamedTuple):
-    """One source of rules, and how far its rules have come."""
+    """One source of rules, and how far its rules have come. ``place``: of the filter rule that it
+    comes from. ``inherited``: holds in subdirectories too."""
 
     rules: RuleList
     progress: Progress
     git: bool
+    place: int = 0
+    inherited: bool = True
+
+
+class Merge(NamedTuple):
+    """A ``dir-merge`` rule. ``name``: of its file in every directory. ``manner``: how that is read.
+    ``above``: from where on it is looked for in the directories that the root lies in, relative to
+    the root or absolute; None where it is not."""
+
+    place: int
+    name: bytes
+    manner: filters.Manner
+    inherited: bool
+    above: Optional[bytes]
+
+    @property
+    def key(self) -> bytes:
+        """What stands for its file among the ignore files of a directory."""
+        return MERGED + self.name
+
+
+class Merges(NamedTuple):
+    """The ``dir-merge`` rules of a run, for one ``side``, and the ``root`` of `Stand`."""
+
+    rules: tuple[Merge, ...] = ()
+    side: Side = Side.BOTH
+    root: bytes = b""
+
+    def names(self) -> frozenset[bytes]:
+        """The names of their files."""
+        return frozenset(merge.name for merge in self.rules)
 
 
 class Scope:
@@ -61,6 +116,7 @@ class Scope:
         "_for_directories",
         "_for_files",
         "_levels",
+        "_merges",
         "_name",
         "_parent",
         "_path",
@@ -76,11 +132,13 @@ class Scope:
         ignore_names: frozenset[bytes],
         parent: Optional[Scope],
         name: bytes,
+        merges: Merges,
         *,
         arranged: Optional[Scope] = None,
     ) -> None:
         """``arranged`` is a scope whose rules have come as far as those of this one."""
         self._levels = levels
+        self._merges = merges
         self._parent = parent
         self._name = name
         self._path: Optional[bytes] = None
@@ -103,7 +161,7 @@ class Scope:
         never descends into what is excluded.
         """
         # Hot: once for every entry of a tree.
-        for exclude, literals, suffixes, prefixes, by_name, by_path, git in (
+        for exclude, literals, suffixes, prefixes, by_name, by_path, git, negated in (
             self._for_directories if is_directory else self._for_files
         ):
             if (
@@ -113,8 +171,10 @@ class Scope:
                 or (by_name is not None and by_name(name))
                 or (by_path is not None and by_path(self._below() + name))
             ):
-                if git and name == GIT:
+                if negated or (git and name == GIT):
                     continue
+                return exclude
+            if negated:
                 return exclude
         return False
 
@@ -126,7 +186,10 @@ class Scope:
         if name == GIT and GITIGNORE in ignore_names:
             # Git's own files are no part of what its ignore files speak about.
             levels = tuple(level for level in levels if not level.git)
-            ignore_names = _WITHOUT_GIT
+            ignore_names = _WITHOUT_GIT | self._merges.names()
+            same = False
+        if not all(level.inherited for level in levels):
+            levels = tuple(level for level in levels if level.inherited)
             same = False
         if any(level.progress for level in levels):
             levels = tuple(
@@ -136,45 +199,81 @@ class Scope:
                 for level in levels
             )
             same = False
-        return Scope(levels, self.digest, ignore_names, self, name, arranged=self if same else None)
+        arranged = self if same else None
+        merges = self._merges
+        return Scope(levels, self.digest, ignore_names, self, name, merges, arranged=arranged)
 
     def with_files(self, files: Mapping[bytes, bytes]) -> Scope:
         """This scope and the ignore files found in its directory, keyed as `ignore_names` says.
 
         Keys that `ignore_names` does not ask for are passed over. Raises `IgnoreFileRefused`.
         """
+        levels, digest = self._levels, hashlib.sha256(self.digest)
+        for merge in self._merges.rules:
+            if merge.key in files:
+                digest.update(b"%d %d %s" % (self._depth, merge.place, files[merge.key]))
+                levels = self._merged(levels, merge, files[merge.key], self._below(), b"")
         wanted = [
             (key, files[key])
             for key in (SYNCRONIGNORE, GITIGNORE, GIT_EXCLUDE)
             if key in files and (GIT if key is GIT_EXCLUDE else key) in self.ignore_names
         ]
         repository = GIT in self.ignore_names and (GIT in files or GIT_EXCLUDE in files)
-        if not wanted and not repository:
+        if levels is self._levels and not wanted and not repository:
             return self
-        digest = hashlib.sha256(self.digest)
         digest.update(b"%d %d " % (self._depth, repository))
         own = []
         for key, content in wanted:
             rules = _ignore_rules(content)
             if rules is None:
-                raise IgnoreFileRefused(
-                    "%s holds too many patterns for an ignore file; shorten it, or rename it "
-                    "if it is none." % shown(self._below() + key)
-                )
+                raise _refused(self._below() + key)
             digest.update(b"%s %d " % (key, len(content)))
             digest.update(content)
             git = key is not SYNCRONIGNORE
-            filters = RuleList(rules, git=git)
-            own.append(_Level(filters, filters.start, git))
-        # The command line's rules stay in front; the rest comes from outer directories.
-        outer = tuple(level for level in self._levels[1:] if not (repository and level.git))
-        return Scope(
-            (self._levels[0], *own, *outer),
-            digest.digest()[:16],
-            self.ignore_names,
-            self._parent,
-            self._name,
-        )
+            listed = RuleList(rules, git=git)
+            own.append(_Level(listed, listed.start, git, _IGNORE_FILES))
+        outer = [level for level in levels if not (repository and level.git)]
+        first = sum(1 for level in outer if level.place < _IGNORE_FILES)
+        outer[first:first] = own
+        return self._with(tuple(outer), digest)
+
+    def with_above(self, files: Mapping[bytes, bytes]) -> Scope:
+        """The scope of the root, with the files of ``dir-merge`` rules found above it; keys as
+        `Merge.key`, with the way down to the root in the name. Raises `IgnoreFileRefused`."""
+        levels, digest = self._levels, hashlib.sha256(self.digest)
+        # The nearest one decides first, so it comes last.
+        for key in sorted(files, key=lambda key: -key.count(b"/")):
+            below, name = key[len(MERGED) : key.rfind(b"/") + 1], key[key.rfind(b"/") + 1 :]
+            for merge in self._merges.rules:
+                if merge.name == name and below and merge.inherited:
+                    digest.update(b"%s %d %s" % (key, merge.place, files[key]))
+                    levels = self._merged(levels, merge, files[key], b"", below)
+        return self if levels is self._levels else self._with(levels, digest)
+
+    def _with(self, levels: tuple[_Level, ...], digest: hashlib._Hash) -> Scope:
+        known = digest.digest()[:16]
+        return Scope(levels, known, self.ignore_names, self._parent, self._name, self._merges)
+
+    def _merged(
+        self,
+        levels: tuple[_Level, ...],
+        merge: Merge,
+        content: bytes,
+        directory: bytes,
+        below: bytes,
+    ) -> tuple[_Level, ...]:
+        """``levels`` with what the file of a ``dir-merge`` rule says: before what is inherited."""
+        inherited = [_INHERITED]
+        rules = _of_merged(inherited, content, merge, self._merges.side)
+        if rules is None:
+            raise _refused(directory + merge.name)
+        stand = Stand(directory, below, self._merges.root)
+        listed = RuleList(rules, git=False, stand=stand)
+        own = _Level(listed, listed.start, False, merge.place, merge.inherited)
+        if not inherited:  # cleared
+            levels = tuple(level for level in levels if level.place != merge.place)
+        at = sum(1 for level in levels if level.place < merge.place)
+        return (*levels[:at], own, *levels[at:])
 
     def _below(self) -> bytes:
         """What comes before a name of this directory in its path: empty, or ends in a slash."""
@@ -227,38 +326,154 @@ _WITHOUT_GIT = frozenset((SYNCRONIGNORE,))
 _WITH_GIT = frozenset((SYNCRONIGNORE, GITIGNORE, GIT))
 
 
-class RuleSet:
-    """The rules of one run. Reads nothing: ignore files are handed to `Scope.with_files`.
+def _refused(path: bytes) -> IgnoreFileRefused:
+    return IgnoreFileRefused(
+        "%s holds too many patterns for an ignore file; shorten it, or rename it "
+        "if it is none." % shown(path)
+    )
 
-    ``trivial``: no rule of the command line excludes anything.
+
+_INHERITED = b""
+"""Stands for the rules that a file of a ``dir-merge`` rule inherits, until it clears them."""
+
+
+def _of_merged(
+    inherited: list[bytes], content: bytes, merge: Merge, side: Side
+) -> Optional[list[Rule]]:
+    """The rules of a ``dir-merge`` file; None if they are too many. ``inherited`` is emptied if
+    they clear what is inherited."""
+    if len(content) > MAX_IGNORE_FILE:
+        return None
+    texts = list(inherited)
+    try:
+        filters.add_lines(texts, content, merge.manner)
+    except UsageError as error:
+        raise IgnoreFileRefused(f"{shown(merge.name)}: {error.message}") from None
+    if not (texts and texts[0] == _INHERITED):
+        inherited.clear()
+    out = [rule for text in texts if text and _is_for(text, side) for rule in rsync.rules(text)]
+    return None if sum(map(_wildcards, out)) > MAX_WILDCARDS else out
+
+
+def _wildcards(rule: Rule) -> int:
+    inner = sum(map(_wildcards, rule.none_of or ()))
+    own = rule.path.tokens if rule.path is not None else ()
+    parts = [part for part in rule.components or () if isinstance(part, Component)]
+    return inner + len(own) + sum(len(part.tokens) for part in parts)
+
+
+def _is_for(text: bytes, side: Side) -> bool:
+    """Whether a rule in canonical form is one of ``side``'s."""
+    modifiers = filters.parsed(text)[1]
+    if b"p" in modifiers and side is Side.DELETING:
+        return False
+    other = b"r" if side is Side.SENDER else b"s"
+    return other not in modifiers or (b"r" in modifiers and b"s" in modifiers)
+
+
+def are_one_sided(patterns: Sequence[bytes]) -> bool:
+    """Whether filters in canonical form may say one thing to the sender and another to the
+    receiver; those of a ``dir-merge`` rule may in any case."""
+    return any(not {*b"rsp:"}.isdisjoint(text.partition(b" ")[0]) for text in patterns)
+
+
+class BothScopes:
+    """Leaves out what two scopes both leave out: at a destination what the source hides and what is
+    not to be deleted either. Everything as in `Scope`."""
+
+    __slots__ = ("_first", "_second", "digest", "ignore_names", "trivial")
+
+    def __init__(self, first: Scope, second: Scope) -> None:
+        self._first = first
+        self._second = second
+        self.digest = first.digest + second.digest
+        self.ignore_names = first.ignore_names
+        self.trivial = first.trivial or second.trivial
+
+    def excluded(self, name: bytes, is_directory: bool) -> bool:
+        return self._first.excluded(name, is_directory) and self._second.excluded(
+            name, is_directory
+        )
+
+    def child(self, name: bytes) -> BothScopes:
+        return BothScopes(self._first.child(name), self._second.child(name))
+
+    def with_files(self, files: Mapping[bytes, bytes]) -> BothScopes:
+        return BothScopes(self._first.with_files(files), self._second.with_files(files))
+
+    def with_above(self, files: Mapping[bytes, bytes]) -> BothScopes:
+        return BothScopes(self._first.with_above(files), self._second.with_above(files))
+
+
+AnyScope = Union[Scope, BothScopes]
+
+
+class RuleSet:
+    """The rules of one run, as one side sees them. Reads nothing: ignore files are handed to
+    `Scope.with_files`.
+
+    ``trivial``: nothing is left out as long as no ignore file is met. ``merges``: its ``dir-merge``
+    rules.
     """
 
-    def __init__(self, filters: RuleList, digest: bytes, *, gitignore: bool, trivial: bool) -> None:
-        self._root = Scope(
-            (_Level(filters, filters.start, False),),
-            digest,
-            _WITH_GIT if gitignore else _WITHOUT_GIT,
-            None,
-            b"",
-        )
+    def __init__(self, scope: AnyScope, merges: tuple[Merge, ...], *, trivial: bool) -> None:
+        self._root = scope
+        self.merges = merges
         self.trivial = trivial
 
     @staticmethod
-    def compile(options: RuleOptions) -> RuleSet:
-        """Raises `UsageError` for a filter that is not ``b"- PATTERN"`` or ``b"+ PATTERN"``."""
+    def compile(options: RuleOptions, side: Side = Side.SENDER, root: bytes = b"") -> RuleSet:
+        """``root``: its real path. Raises `UsageError` for a filter that is not in canonical
+        form."""
+        if side is Side.BOTH and are_one_sided(options.patterns):
+            first, second = (
+                RuleSet.compile(options, each, root) for each in (Side.SENDER, Side.DELETING)
+            )
+            both = BothScopes(first._single(), second._single())
+            return RuleSet(both, first.merges, trivial=first.trivial or second.trivial)
         digest = hashlib.sha256(b"%d %d " % (options.gitignore, len(options.patterns)))
-        filters: list[Rule] = []
+        parts: list[list[Rule]] = [[]]
+        merges: list[Merge] = []
+        way = root.lstrip(b"/") + b"/" if root.strip(b"/") else b""
         for text in options.patterns:
             digest.update(b"%d " % len(text))
             digest.update(text)
-            filters.extend(rsync.rules(text))
-        return RuleSet(
-            RuleList(filters, git=False),
-            digest.digest()[:16],
-            gitignore=options.gitignore,
-            trivial=not any(rule.exclude for rule in filters),
-        )
+            kind, modifiers, pattern = filters.parsed(text)
+            if b"/" in modifiers:
+                digest.update(root)
+            if kind == filters.DIR_MERGE:
+                # Parts and merges take turns: places of parts are even, those of merges odd.
+                merges.append(_merge(2 * len(merges) + 1, modifiers, pattern))
+                parts.append([])
+            elif _is_for(text, side):
+                parts[-1].extend(rsync.rules(text))
+        lists = [RuleList(part, git=False, stand=Stand(root=way)) for part in parts]
+        levels = [
+            _Level(rules, rules.start, False, 2 * place)
+            for place, rules in enumerate(lists)
+            if place == 0 or parts[place]
+        ]
+        together = Merges(tuple(merges), side, way)
+        names = (_WITH_GIT if options.gitignore else _WITHOUT_GIT) | together.names()
+        scope = Scope(tuple(levels), digest.digest()[:16], names, None, b"", together)
+        trivial = not any(rule.exclude for part in parts for rule in part)
+        return RuleSet(scope, together.rules, trivial=trivial)
 
-    def root(self) -> Scope:
+    def _single(self) -> Scope:
+        assert isinstance(self._root, Scope)
+        return self._root
+
+    def with_above(self, files: Mapping[bytes, bytes]) -> RuleSet:
+        """The same with files found above the root; see `Scope.with_above`."""
+        scope = self._root.with_above(files)
+        return RuleSet(scope, self.merges, trivial=self.trivial and not files)
+
+    def root(self) -> AnyScope:
         """The scope of the tree's root directory, before its own ignore files are read."""
         return self._root
+
+
+def _merge(place: int, modifiers: bytes, pattern: bytes) -> Merge:
+    name = filters.merge_name(pattern)
+    above = pattern[: -len(name)] if name != pattern else None
+    return Merge(place, name, filters.manner_of(modifiers), b"n" not in modifiers, above)
