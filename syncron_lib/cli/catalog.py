@@ -160,6 +160,7 @@ _REMOTE = "The remote side"
 _OUTPUT = "Output"
 
 _AS_BY_DEFAULT = {
+    "links": True,
     "perms": True,
     "times": True,
     "owner": Ownership.WHERE_ROOT,
@@ -176,7 +177,8 @@ OPTIONS: tuple[Option, ...] = (
         on=_AS_BY_DEFAULT,
     ),
     Option(_WHAT, "recursive", Kind.PRESET, "with all that is below (always)", "r", on={}),
-    Option(_WHAT, "links", Kind.PRESET, "symlinks as symlinks (always)", "l", on={}),
+    Option(_WHAT, "links", Kind.SWITCH, "symlinks as symlinks (default)", "l"),
+    Option(_WHAT, "safe-links", Kind.SWITCH, "leave symlinks that point out of the tree"),
     Option(_WHAT, "perms", Kind.SWITCH, "permissions (default)", "p"),
     Option(_WHAT, "times", Kind.SWITCH, "modification times (default)", "t"),
     Option(

@@ -71,7 +71,7 @@ FOREIGN: tuple[Foreign, ...] = (
         Foreign(f"--{name}")
         for name in (
             "debug stderr no-motd no-implied-dirs backup-dir suffix append append-verify"
-            " old-dirs old-d copy-unsafe-links safe-links insecure-links confine-root munge-links"
+            " old-dirs old-d copy-unsafe-links insecure-links confine-root munge-links"
             " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
             " checksum-choice remove-source-files"
             " ignore-missing-args delete-missing-args ignore-errors"

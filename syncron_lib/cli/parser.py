@@ -199,7 +199,7 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
     group.add_argument(*names, action=_Set, option=option, help=option.help)
     if option.kind is Kind.SWITCH:
         off = [f"--no-{option.long}"]
-        if option.long in ("perms", "times", "owner", "group"):
+        if option.long in ("links", "perms", "times", "owner", "group"):
             off.append(f"--no-{option.short}")
         group.add_argument(*off, action=_Set, option=option, off=True, help=argparse.SUPPRESS)
 

@@ -30,6 +30,8 @@ class Ownership(Enum):
 class Settings:
     """Options by their long names; see `syncron_lib.cli.catalog` for what each means."""
 
+    links: bool | None = None
+    safe_links: bool | None = None
     perms: bool | None = None
     times: bool | None = None
     owner: Ownership | None = None
@@ -148,6 +150,8 @@ class Settings:
             max_size=self.max_size,
             min_size=self.min_size,
             modify_window=self.modify_window,
+            no_links=self.links is False,
+            safe_links=bool(self.safe_links),
         )
 
     def run_options(self) -> RunOptions:

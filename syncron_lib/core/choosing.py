@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import stat
+from typing import Optional
 
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.options import TransferRules
 
+_UPS = re.compile(rb"(?:\.\./+)*")
+_ENDS_UP = re.compile(rb"./\.\.\Z", re.DOTALL)
 _SECOND = 1_000_000_000
 
 
@@ -18,15 +22,34 @@ def is_out_of_bounds(rules: TransferRules, mode: int, size: int) -> bool:
     )
 
 
-def is_left(rules: TransferRules, source: Attributes, size: int, destination: Attributes) -> bool:
-    """Whether an entry that is at the destination already stays as it is there. Two directories
+def is_never_brought(
+    rules: TransferRules, path: bytes, mode: int, size: int, target: Optional[bytes]
+) -> bool:
+    """Whether the source's entry is left, whatever is at the destination."""
+    if stat.S_ISLNK(mode):
+        return rules.no_links or (rules.safe_links and is_unsafe(path, target or b""))
+    return is_out_of_bounds(rules, mode, size)
+
+
+def is_unsafe(path: bytes, target: bytes) -> bool:
+    """Whether the symlink at ``path`` may lead out of the tree, as rsync sees it: also where it
+    goes up behind a name, which may be a symlink, or ends by going up."""
+    ups = _UPS.match(target)
+    assert ups is not None
+    rest = target[ups.end() :]
+    if not target or target.startswith(b"/") or b"/../" in rest or _ENDS_UP.search(target):
+        return True
+    up = ups[0].count(b"..") + (rest == b"..")
+    return up > path.count(b"/")
+
+
+def is_left(rules: TransferRules, source: Attributes, destination: Attributes) -> bool:
+    """Whether an entry stays as it is because it is at the destination already. Two directories
     are never left: what is in them is looked at by itself."""
     if rules.ignore_existing and not (stat.S_ISDIR(source.mode) and stat.S_ISDIR(destination.mode)):
         return True
     if not stat.S_ISREG(source.mode):
         return False
-    if is_out_of_bounds(rules, source.mode, size):
-        return True
     return rules.update and stat.S_ISREG(destination.mode) and _is_newer(rules, destination, source)
 
 

@@ -65,6 +65,9 @@ class TransferRules(NamedTuple):
     max_size: Optional[int] = None
     min_size: Optional[int] = None
     modify_window: Optional[int] = None
+    no_links: bool = False
+    safe_links: bool = False
+    """Leave symlinks that point out of the tree."""
 
     @property
     def has_window(self) -> bool:
@@ -72,9 +75,10 @@ class TransferRules(NamedTuple):
         return self.modify_window is not None and self.modify_window >= 0
 
     @property
-    def is_bounded(self) -> bool:
-        """Whether the size of a file decides."""
-        return self.max_size is not None or self.min_size is not None
+    def divides_new(self) -> bool:
+        """Whether something in a directory that is created may be left."""
+        bounded = self.max_size is not None or self.min_size is not None
+        return bounded or self.existing or self.no_links or self.safe_links
 
 
 class RunOptions(NamedTuple):

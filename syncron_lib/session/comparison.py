@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from syncron_lib.core import digest
-from syncron_lib.core.choosing import is_left, is_out_of_bounds, within_window
+from syncron_lib.core.choosing import is_left, is_never_brought, within_window
 from syncron_lib.core.compare import (
     Pair,
     Relation,
@@ -122,7 +122,7 @@ class Comparison:
             frontier = following
         self._decide_unsure()
         self._removals()
-        if self._chosen.is_bounded or self._chosen.existing:
+        if self._chosen.divides_new:
             leave_below(self._plan, self._source, self._chosen)
         plan = self._plan
         for parts in (plan.creates, plan.changes, plan.adjusts, plan.removes):
@@ -208,7 +208,7 @@ class Comparison:
             assert row is not None
             creation = _creation(path, mine, row, below_mine, 0, self._targets.get(row))
             chosen = self._chosen
-            if chosen.existing or is_out_of_bounds(chosen, mine.modes[row], mine.sizes[row]):
+            if chosen.existing or self._is_never_brought(path, mine, row):
                 self._plan.left[path] = Left(creation.entries, creation.size)
             else:
                 self._plan.creates.append(creation)
@@ -216,7 +216,8 @@ class Comparison:
             assert row is not None
             assert other is not None
             source, destination = attributes_of(mine, row), attributes_of(theirs, other)
-            if is_left(self._chosen, source, mine.sizes[row], destination):
+            left = is_left(self._chosen, source, destination)
+            if left or self._is_never_brought(path, mine, row):
                 whole = _creation(path, mine, row, below_mine, 0, None)
                 self._plan.left[path] = Left(whole.entries, whole.size)
                 return
@@ -248,6 +249,10 @@ class Comparison:
                     size = mine.sizes[row] if stat.S_ISREG(source.mode) else 0
                     target = self._targets.get(row)
                     self._adjust_if_needed(path, source, destination, size, target)
+
+    def _is_never_brought(self, path: bytes, mine: Table, row: int) -> bool:
+        mode, size, target = mine.modes[row], mine.sizes[row], self._targets.get(row)
+        return is_never_brought(self._chosen, path, mode, size, target)
 
     def _decided(
         self,

@@ -5,22 +5,25 @@ from __future__ import annotations
 import stat
 
 from syncron_lib.core import digest
-from syncron_lib.core.choosing import is_out_of_bounds
+from syncron_lib.core.choosing import is_never_brought
 from syncron_lib.core.names import join
 from syncron_lib.core.options import TransferRules
 from syncron_lib.core.plan import Create, Left, Plan
+from syncron_lib.core.table import link_targets
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.session.listings import below_by_row, listings
 
 
 def leave_below(plan: Plan, source: Endpoint, rules: TransferRules) -> None:
     """Take out of the plan's new directories what is not brought over: files that are too large or
-    too small, and with ``existing`` everything (such a directory takes the place of a file)."""
+    too small, symlinks that are not wanted, and with ``existing`` everything (such a directory
+    takes the place of a file)."""
     frontier = [create.path for create in plan.creates if stat.S_ISDIR(create.mode)]
     while frontier:
         following = []
         for path, directory in zip(frontier, listings(source, frontier)):
             table, below = directory.table, below_by_row(directory)
+            targets = link_targets(table)
             for row, (name, mode) in enumerate(zip(table.names, table.modes)):
                 size = table.sizes[row] if stat.S_ISREG(mode) else 0
                 if stat.S_ISDIR(mode) and not rules.existing:
@@ -28,7 +31,9 @@ def leave_below(plan: Plan, source: Endpoint, rules: TransferRules) -> None:
                 elif stat.S_ISDIR(mode):
                     inside = below[row]
                     plan.left[join(path, name)] = Left(inside.entries + 1, inside.size)
-                elif rules.existing or is_out_of_bounds(rules, mode, size):
+                elif rules.existing or is_never_brought(
+                    rules, join(path, name), mode, size, targets.get(row)
+                ):
                     plan.left[join(path, name)] = Left(1, size)
         frontier = following
     left = plan.left_below()

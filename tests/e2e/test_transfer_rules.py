@@ -22,9 +22,10 @@ SECOND = 1_000_000_000
 def _leaf(choice: random.Random) -> Node:
     seconds = choice.choice((0, 0, 1, 2, 3)) * SECOND
     kind = choice.randrange(10)
-    if kind == 0:
-        return Link(choice.choice((b"a", b"b")), 400 * DAY + seconds)
-    if kind == 1:
+    if kind < 2:
+        target = choice.choice((b"a", b"b", b"../a", b"../../x", b"a/../b", b"/a", b"..", b"./.."))
+        return Link(target, 400 * DAY + seconds)
+    if kind == 2:
         return Fifo(choice.choice((0o600, 0o644)), 400 * DAY + seconds)
     # A file's time says its content, as rsync's quick check believes.
     content = choice.choice((b"", b"x", b"yy", b"zz", b"a few more"))
@@ -52,6 +53,7 @@ def _options(choice: random.Random) -> list[str]:
         ("-I",),
         ("--max-size=1", "--max-size=3b", "--max-size=0", "--max-size=2-1"),
         ("--min-size=1", "--min-size=3"),
+        ("--no-links", "--safe-links"),
         ("--modify-window=1", "-@2", "--modify-window=0"),
     )
     chosen = [choice.choice(some) for some in each if choice.random() < 0.3]
