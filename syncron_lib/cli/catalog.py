@@ -301,6 +301,13 @@ OPTIONS: tuple[Option, ...] = (
         Kind.SWITCH,
         "delete from DST also what is left out; implies --delete",
     ),
+    Option(
+        _RULES,
+        "prune-empty-dirs",
+        Kind.SWITCH,
+        "leave out directories that hold no file",
+        "m",
+    ),
     Option(_RULES, "gitignore", Kind.SWITCH, "leave out what git ignores"),
     Option(_RULES, "one-file-system", Kind.SWITCH, "stay on the file system of SRC", "x"),
     Option(

@@ -59,7 +59,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--executability", "E"),
     Foreign("--atimes", "U"),
     Foreign("--crtimes", "N"),
-    Foreign("--prune-empty-dirs", "m"),
     Foreign("--temp-dir", "T"),
     Foreign("--fuzzy", "y"),
     Foreign("--from0", "0"),

@@ -58,6 +58,7 @@ class Settings:
     cvs_patterns: tuple[bytes, ...] = ()
     """What ``cvs_exclude`` stands for."""
     delete_excluded: bool | None = None
+    prune_empty_dirs: bool | None = None
     gitignore: bool | None = None
     one_file_system: bool | None = None
     existing: bool | None = None
@@ -175,6 +176,7 @@ class Settings:
                 patterns=self._filters(),
                 gitignore=bool(self.gitignore),
                 one_file_system=bool(self.one_file_system),
+                prune_empty_dirs=bool(self.prune_empty_dirs),
             ),
             transfer=self._transfer_rules(),
             delete=bool(self.delete or self.delete_excluded),

@@ -29,6 +29,8 @@ class RuleOptions(NamedTuple):
     patterns: tuple[bytes, ...] = ()
     gitignore: bool = False
     one_file_system: bool = False
+    prune_empty_dirs: bool = False
+    """Directories of the source without a file in or below them are no part of the tree."""
 
 
 class Keep(NamedTuple):

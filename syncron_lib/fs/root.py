@@ -68,6 +68,8 @@ class Root:
         self.missing = place.kind == 0
         self.processes = 1
         """How many a scan may use."""
+        self.prunes = False
+        """Directories without anything but directories in them are no part of the tree."""
         self._stem = b""
         """Path, without ending, of what is kept of this root; empty where nothing can be."""
         self.state = self._open_state(environment)
@@ -206,6 +208,8 @@ class Root:
                 f"The root {shown(self.path)} cannot be read ({error.strerror});"
                 " check its permissions."
             ) from None
+        if self.prunes:
+            self.tree.prune()
         self._gone = walk.vanished
         own = self.tree.root.attributes
         self.users = walk.users | {own.uid}

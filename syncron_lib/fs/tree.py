@@ -8,6 +8,7 @@ from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.names import join
 from syncron_lib.core.table import EMPTY, TYPE_MASK, Table
 from syncron_lib.fs import stats as stats_module
 from syncron_lib.fs.stats import Stats
@@ -144,6 +145,39 @@ class Tree:
                 parent.entries += node.entries
                 parent.size += node.size
                 parent.holds = parent.holds or node.holds
+
+    def prune(self) -> None:
+        """Drop the directories that hold nothing but such directories, the root excepted; one that
+        could not be read may hold something."""
+        gone: set[bytes] = set()
+        for node in self.upwards():
+            if node.stats:
+                names = node.columns().names
+                kept = [row for row, name in enumerate(names) if join(node.path, name) not in gone]
+                if len(kept) < len(names):
+                    self._keep_rows(node, kept)
+            if not (node.stats or node.problem or node.parent is None):
+                gone.add(node.path)
+        for path in gone:
+            del self.nodes[path]
+        self.total()
+
+    def _keep_rows(self, node: Node, kept: list[int]) -> None:
+        """Drop all other rows of a node; those that are dropped are directories."""
+        columns, digests = node.columns(), bytes(node.digests)
+        new_row = {row: index for index, row in enumerate(kept)}
+        for row, name in enumerate(columns.names):
+            child = self.nodes.get(join(node.path, name))
+            if child is not None and row in new_row:
+                child.row = new_row[row]
+        rows = list(zip(*columns))
+        node.stats = stats_module.pack([rows[row] for row in kept]) if kept else b""
+        node.digests = b"".join(
+            digests[row * digest.SIZE : (row + 1) * digest.SIZE] for row in kept
+        )
+        node.own_entries = len(kept)
+        node.merkle = digest.UNKNOWN
+        node.stored = False
 
     def remove(self, tops: set[bytes]) -> list[bytes]:
         """Drop the nodes at ``tops`` and all below; the paths of all that went."""

@@ -181,11 +181,13 @@ class Scan(NamedTuple):
 
     ``processes``: how many may be used, as far as there are processors. One while the client
     needs a processor of the same machine to connect to another. ``acls``: the ids that ACLs name
-    are among those seen.
+    are among those seen. ``prune``: directories that hold nothing but such directories are no part
+    of the tree.
     """
 
     processes: int = 2
     acls: bool = False
+    prune: bool = False
 
 
 class Scanned(NamedTuple):

@@ -123,7 +123,9 @@ class _Opener:
         endpoint.on_warning = self._on_warning
         opened = endpoint.submit(request)
         acls = side == Role.SOURCE and self.options.keep.acls
-        scan = messages.Scan(self._processes, acls)
+        # What the destination has stays or goes by what the source has.
+        prune = side == Role.SOURCE and self.options.rules.prune_empty_dirs
+        scan = messages.Scan(self._processes, acls, prune)
         return _Asked(endpoint, request, opened, endpoint.submit(scan))
 
 

@@ -120,8 +120,10 @@ def _compare(forked: Forked, tmp_path: Path, choice: random.Random, seed: int) -
     options, files = _options(choice, tmp_path)
     # rsync's receiver reads the files that it has itself, so they must come before it deletes.
     deleting = choice.choice(([], ["--delete-after"], ["--delete-after", "--delete-excluded"]))
+    if choice.random() < 0.15:
+        options.append("--prune-empty-dirs")
     source, ours, theirs = tmp_path / "src", tmp_path / "ours", tmp_path / "theirs"
-    make(source, _tree(choice, 2, files, 0.5))
+    make(source, _tree(choice, 2, files, choice.choice((0.5, 0.5, 0.1))))
     before = _tree(choice, 2, [], 0.4)
     make(ours, before)
     make(theirs, before)
@@ -213,3 +215,22 @@ def test_nothing_takes_the_place_of_what_is_protected(syncron: Command, tmp_path
     assert (ended.code, ended.err.count("protect")) == (23, 1)
     assert sorted(path.name for path in (destination / "a").iterdir()) == ["x.mine", "y"]
     assert (destination / "b").read_bytes() == b"2"
+
+
+def test_empty_directories_are_left_out(syncron: Command, way: Way, tmp_path: Path) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"a": {"b": {}, "c": {"d": {}}}, "f": {"g": {}, "h": {"x": b"1"}}, "z": b"2"})
+    make(source / "o", {"only.o": b"3"})
+    make(destination, {"a": {"b": {}}, "o": {"kept.o": b"4"}})
+    words = ("-m", "--exclude=*.o", *way.words(source, destination))
+    first = syncron.ok(*words)
+    found = {str(path.relative_to(destination)) for path in destination.rglob("*")}
+    assert found == {"a", "a/b", "f", "f/h", "f/h/x", "z", "o", "o/kept.o"}
+    again = syncron.ok(*words)
+    assert again["source_root"] == first["source_root"]
+    assert (again["created"], again["bytes_hashed"]) == (0, 0)
+    gone = syncron.ok("--delete", *words)
+    assert gone["deleted"] == 2
+    found = {str(path.relative_to(destination)) for path in destination.rglob("*")}
+    assert found == {"f", "f/h", "f/h/x", "z", "o", "o/kept.o"}
+    assert syncron.ok(*words[1:])["created"] == 5

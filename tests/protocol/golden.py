@@ -48,7 +48,7 @@ MESSAGES: list[Any] = [
         b"~/\xff", 1, b"file", None, [b"- *.o", b"+ *"], True, False, True, True, False, 5000, "me"
     ),
     m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True, [_DIGEST], 3),
-    m.Scan(2, True),
+    m.Scan(2, True, True),
     m.Scanned(1, 2, 3, _DIGEST, [m.IdName(0, b"root")], [m.IdName(65534, b"nogroup")]),
     m.GetIgnoreFiles(7),
     m.IgnoreFiles(_IGNORE_FILES, True),
