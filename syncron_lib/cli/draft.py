@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PATTERN_FILE_MAX = 64 << 20
 """Bytes of one file of patterns; more is a mistake (a device, a wrong file), not a rule set."""
+LIST_MAX = 8 << 20
+"""Bytes of a list of files: what a message holds."""
 
 
 class Draft:
@@ -59,8 +61,26 @@ class Draft:
             self._values[option.target] = converted
 
     def settings(self) -> Settings:
-        """What was collected."""
+        """What was collected. Raises UsageError for a list of files that cannot be read."""
+        name = self._values.get("files_from")
+        if name is not None and not name.startswith(":"):
+            self._values["listed"] = self._listed(name)
         return Settings(**self._values, patterns=tuple(self._patterns))
+
+    def _listed(self, name: str) -> bytes:
+        from syncron_lib.core.rules.chosen import listed_paths
+
+        try:
+            content = self._pattern_file(name)
+        except ValueError as error:
+            raise UsageError(f"--files-from: {error}.") from error
+        listed = b"\0".join(listed_paths(content, bool(self._values.get("from0"))))
+        if len(listed) > LIST_MAX:
+            raise UsageError(
+                f"--files-from: {name} lists more than {LIST_MAX >> 20} MiB; divide it, or use"
+                " filters."
+            )
+        return listed
 
     def file_name(self, text: str) -> str:
         """A file name as written, with ``~/`` and the base put in. ValueError without a home."""

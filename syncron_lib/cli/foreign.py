@@ -61,7 +61,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--crtimes", "N"),
     Foreign("--temp-dir", "T"),
     Foreign("--fuzzy", "y"),
-    Foreign("--from0", "0"),
     Foreign("--8-bit-output", "8"),
     Foreign("--remote-option", "M"),
     Foreign("--ipv4", "4"),
@@ -75,7 +74,7 @@ FOREIGN: tuple[Foreign, ...] = (
             " checksum-choice remove-source-files"
             " ignore-missing-args delete-missing-args ignore-errors"
             " max-alloc compare-dest"
-            " copy-dest link-dest compress-threads skip-compress files-from"
+            " copy-dest link-dest compress-threads skip-compress"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"
             " log-file-format password-file early-input stop-after stop-at"
             " write-batch only-write-batch read-batch protocol iconv checksum-seed daemon"

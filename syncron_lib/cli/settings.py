@@ -6,12 +6,20 @@ said nothing, so that a stronger source laid ``over`` a weaker one decides field
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
 from syncron_lib.core.ids import IdOptions, IdRule
-from syncron_lib.core.options import DeleteCap, Keep, RuleOptions, RunOptions, TransferRules
+from syncron_lib.core.options import (
+    DeleteCap,
+    FileList,
+    Keep,
+    RuleOptions,
+    RunOptions,
+    TransferRules,
+)
 from syncron_lib.errors import UsageError
 
 DEFAULT_TIMEOUT = 60.0
@@ -59,6 +67,11 @@ class Settings:
     """What ``cvs_exclude`` stands for."""
     delete_excluded: bool | None = None
     prune_empty_dirs: bool | None = None
+    recursive: bool | None = None
+    files_from: str | None = None
+    from0: bool | None = None
+    listed: bytes | None = None
+    """What ``files_from`` lists, if that is a file on this machine: paths joined by NUL."""
     gitignore: bool | None = None
     one_file_system: bool | None = None
     existing: bool | None = None
@@ -138,6 +151,19 @@ class Settings:
             patterns = tuple(map(filters.one_sided, patterns))
         return patterns
 
+    def _chosen(self) -> FileList | None:
+        if self.files_from is None:
+            return None
+        if self.delete or self.delete_excluded:
+            raise UsageError(
+                "--files-from lists a part of a tree, and --delete is about a whole one: give one"
+                " of them."
+            )
+        if self.listed is not None:
+            return FileList(self.listed, bool(self.recursive))
+        name = os.fsencode(self.files_from.partition(":")[2])
+        return FileList(b"", bool(self.recursive), name, bool(self.from0))
+
     def _transfer_rules(self) -> TransferRules:
         """Where content is asked for, nothing else says that files are equal, or that they are
         not: ``--checksum`` and ``--verify`` decide against the other ways to compare."""
@@ -177,6 +203,7 @@ class Settings:
                 gitignore=bool(self.gitignore),
                 one_file_system=bool(self.one_file_system),
                 prune_empty_dirs=bool(self.prune_empty_dirs),
+                chosen=self._chosen(),
             ),
             transfer=self._transfer_rules(),
             delete=bool(self.delete or self.delete_excluded),

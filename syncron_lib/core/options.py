@@ -18,6 +18,17 @@ class DeleteCap(NamedTuple):
     percent: Optional[float] = None
 
 
+class FileList(NamedTuple):
+    """What of the tree a run is over (``--files-from``). ``paths``: joined by NUL, as
+    `core.rules.chosen.listed_paths` gives them; or ``file``: a file at the source that lists them,
+    ``nul``: each ended by NUL. ``whole``: directories with all below."""
+
+    paths: bytes
+    whole: bool = False
+    file: bytes = b""
+    nul: bool = False
+
+
 class RuleOptions(NamedTuple):
     """What belongs to the tree.
 
@@ -31,6 +42,7 @@ class RuleOptions(NamedTuple):
     one_file_system: bool = False
     prune_empty_dirs: bool = False
     """Directories of the source without a file in or below them are no part of the tree."""
+    chosen: Optional[FileList] = None
 
 
 class Keep(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import shown
-from syncron_lib.core.options import RuleOptions
+from syncron_lib.core.options import FileList, RuleOptions
 from syncron_lib.endpoint import changed, hashes, ids, parts
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.beside import Beside
@@ -19,7 +19,7 @@ from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.writing import Writing
 from syncron_lib.errors import FileFatal, Locked, PeerViolation, RootError, SyncronError
-from syncron_lib.fs import ignorefiles
+from syncron_lib.fs import filelist, ignorefiles
 from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import FileHasher
@@ -191,6 +191,8 @@ class LocalEndpoint:
                 " --read-only. Nothing was changed."
             )
         rules = RuleOptions(tuple(request.patterns), request.gitignore, request.one_file_system)
+        if request.chosen is not None:
+            rules = rules._replace(chosen=filelist.read(FileList(*request.chosen), reach))
         reading = request.role == Role.SOURCE
         choice = Choice(request.only, request.alias, rules, request.trust_state, reading)
         root = Root(place, choice, self._environment, reach)
@@ -289,10 +291,10 @@ class LocalEndpoint:
         value = root.seal(algorithm, self._profile)
         self._hasher = root.hasher(algorithm, self._hashed_some)
         self._phase = Phase.SEALED
-        problems: list[Problem] = []
+        problems = [Problem(path, "is not there", False) for path in root.not_there]
         hashed = 0
         if request.complete and self._hasher is not None:
-            problems = hashes.hash_all(root.tree, self._hasher)
+            problems += hashes.hash_all(root.tree, self._hasher)
             hashed = self._hasher.size
             value = root.seal(algorithm, self._profile)
         return messages.Sealed(

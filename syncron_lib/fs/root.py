@@ -16,7 +16,7 @@ from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.permission import Effect
 from syncron_lib.core.rules import MERGED, RuleSet, Side
 from syncron_lib.errors import FileFatal, StateUnusable
-from syncron_lib.fs import ignorefiles, lock, seal
+from syncron_lib.fs import filelist, ignorefiles, lock, seal
 from syncron_lib.fs.changes import Change, changes
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories
@@ -68,6 +68,8 @@ class Root:
         self.missing = place.kind == 0
         self.processes = 1
         """How many a scan may use."""
+        self.not_there: Sequence[bytes] = ()
+        """What the list that the run is over names, and the scan has not found."""
         self.prunes = False
         """Directories without anything but directories in them are no part of the tree."""
         self._stem = b""
@@ -97,7 +99,9 @@ class Root:
         state: Optional[State] = None
         try:
             directory = state_directory(environment)
-            self._stem = os.path.join(directory, file_stem(self.path, choice.only or b""))
+            # What is known of a part of a tree is kept beside what is known of the whole.
+            scope = choice.only or (b"/" if choice.rules.chosen is not None else b"")
+            self._stem = os.path.join(directory, file_stem(self.path, scope))
             # A run over a single file is quicker without: one file is hashed, no tree is.
             if choice.only is None:
                 state = State(self._stem + b".db")
@@ -191,9 +195,14 @@ class Root:
         else:
             here = files.get(b"", {})
             above = {key: here[key] for key in here if key.startswith(MERGED) and b"/" in key}
+        rules = self.rules.with_above(above) if above else self.rules
+        chosen = self.choice.rules.chosen
+        if chosen is not None:
+            there, self.not_there = filelist.divided(chosen.paths, self.directories)
+            rules = rules.over(chosen._replace(paths=there))
         subject = Subject(
             self.directories,
-            self.rules.with_above(above) if above else self.rules,
+            rules,
             self.choice.rules.one_file_system,
             self.choice.only,
             self.choice.alias,

@@ -132,13 +132,23 @@ class Problem(NamedTuple):
 # --- opening and knowing a root ------------------------------------------------------------
 
 
+class Chosen(NamedTuple):
+    """What of a source's tree the run is over: `core.options.FileList`."""
+
+    paths: bytes
+    whole: bool
+    file: bytes
+    nul: bool
+
+
 class Open(NamedTuple):
     """Open a root. ``path`` is as the user wrote it, relative to the home directory.
 
     ``only``: the run is over this one entry of the directory; ``alias``: what the source calls
     it in its tree. ``patterns`` and ``gitignore``: `core.options.RuleOptions`. ``trust_state``:
     whether kept digests may be believed (not for ``--verify``). ``writing``: the run will write;
-    its lock is then held alone. ``parents``: a missing root's parents may be made too.
+    its lock is then held alone. ``parents``: a missing root's parents may be made too. ``chosen``:
+    for a source only.
     """
 
     path: bytes
@@ -153,6 +163,7 @@ class Open(NamedTuple):
     parents: bool
     lock_wait_ms: int
     holder: str
+    chosen: Optional[Chosen] = None
 
 
 class Opened(NamedTuple):

@@ -39,6 +39,7 @@ from syncron_lib.protocol.messages import (
     Below,
     Changed,
     Changes,
+    Chosen,
     Chunks,
     Close,
     Delete,
@@ -200,6 +201,7 @@ RULES: tuple[Rule, ...] = (
         BOOL,
         U32,
         TEXT,
+        Maybe(Record(Chosen, BLOB, BOOL, SYSTEM_PATH, BOOL)),
         needs=_NONE,
     ),
     _rule(

@@ -22,7 +22,7 @@ from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Phase
 from syncron_lib.endpoint.remote import RemoteEndpoint
-from syncron_lib.errors import Locked, PeerViolation, RootError
+from syncron_lib.errors import Locked, PeerViolation, RootError, UsageError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
 from syncron_lib.session.asking import reply_of
@@ -86,6 +86,12 @@ class _Opener:
         options = self.options
         rules = options.rules
         destination = role is Role.DESTINATION
+        chosen = None if destination else rules.chosen
+        if chosen is not None and chosen.file and isinstance(location, Local):
+            raise UsageError(
+                f"--files-from=:{shown(chosen.file)} names a file on the machine of SRC, which is"
+                " this one; leave out the colon."
+            )
         if path is None:
             path = location.path
         if isinstance(location, Local):
@@ -104,6 +110,7 @@ class _Opener:
             options.mkpath,
             int(options.lock_wait * 1000),
             _holder(),
+            None if chosen is None else messages.Chosen(*chosen),
         )
 
     def ask(self, endpoint: RemoteEndpoint, request: messages.Open) -> _Asked:
@@ -268,6 +275,11 @@ def open_both(
             sealing.early(Role.DESTINATION)
     source_opened = reply_of(asked_source.opened, Opened)
     _require_source(source_opened, source)
+    if source_opened.kind == RootKind.FILE and options.rules.chosen is not None:
+        raise RootError(
+            f"The source {source.shown()} is a file, and --files-from names what is in a directory."
+            " Nothing was changed."
+        )
     if source_opened.kind == RootKind.FILE:
         if asked_destination is not None and 1 in early:
             # The guess was wrong: do not wait for the scan of a directory nobody asked about.
@@ -330,7 +342,9 @@ def _ask_destination(
 
 def _look(opener: _Opener, endpoint: RemoteEndpoint, location: Location) -> Opened:
     """What is at ``location``, without holding it."""
-    request = opener.request(location, Role.SOURCE)._replace(only=b"-", gitignore=False)
+    request = opener.request(location, Role.SOURCE)._replace(
+        only=b"-", gitignore=False, chosen=None
+    )
     opened = reply_of(endpoint.submit(request), Opened)
     reply_of(endpoint.submit(messages.Close()), messages.Done)
     return opened

@@ -45,6 +45,8 @@ def run_many(
     into = len(sources) > 1
     if into:
         _require_names(sources)
+        if options.rules.chosen is not None:
+            raise UsageError("--files-from lists what is in one SRC, and several were given.")
     reports: list[Report] = []
 
     def work(pool: Pool) -> None:
@@ -93,7 +95,9 @@ def verify(
 ) -> Report:
     """Compare by content, reading every file on both sides; exit code 0, or 9 with the
     differences as items."""
-    options = options._replace(verify=True, dry_run=True, delete=True, itemize=True)
+    options = options._replace(verify=True, dry_run=True, itemize=True)
+    # What a list does not name is no difference.
+    options = options._replace(delete=options.rules.chosen is None)
 
     def work(pool: Pool) -> Report:
         from syncron_lib.session.single import SingleRun

@@ -40,8 +40,8 @@ def documented_options() -> set[str]:
     found: set[str] = set()
     for line in section.splitlines():
         if line.startswith((".It Fl", ".Fl Fl no-", ".Pq or Fl Fl no-")):
-            found.update(f"--{name}" for name in re.findall(r"Fl Fl ([a-z-]+)", line))
-            found.update(f"-{name}" for name in re.findall(r"Fl ([A-Za-z@])(?!\w)", line))
+            found.update(f"--{name}" for name in re.findall(r"Fl Fl ([a-z0-9-]+)", line))
+            found.update(f"-{name}" for name in re.findall(r"Fl ([A-Za-z0-9@])(?!\w)", line))
     return found - {"--no-"}
 
 
@@ -55,7 +55,7 @@ def test_every_option_is_documented_and_no_other() -> None:
 def test_every_restriction_is_documented_and_no_other() -> None:
     text = PAGE_1.read_text()
     section = text[text.index(".Sh RESTRICTED ACCOUNTS") : text.index(".Sh PATTERNS")]
-    items = re.findall(r"^\.It Fl Fl ([a-z-]+)", section, re.MULTILINE)
+    items = re.findall(r"^\.It Fl Fl ([a-z0-9-]+)", section, re.MULTILINE)
     assert [f"--{name}" for name in items] == ["--restrict", *MODES]
 
 
@@ -79,7 +79,7 @@ def test_every_switch_has_the_off_form_that_the_page_promises() -> None:
 def test_every_key_is_documented_and_no_other() -> None:
     text = PAGE_5.read_text()
     section = text[text.index(".Ss Options") : text.index(".Sh FILES")]
-    assert set(re.findall(r"\.Ic ([a-z-]+)", section)) == set(CONFIGURABLE)
+    assert set(re.findall(r"\.Ic ([a-z0-9-]+)", section)) == set(CONFIGURABLE)
 
 
 def test_every_exit_code_is_documented_and_no_other() -> None:

@@ -45,7 +45,9 @@ MESSAGES: list[Any] = [
     m.Failed(11, "No space."),
     m.Notice("State was damaged.", True),
     m.Open(
-        b"~/\xff", 1, b"file", None, [b"- *.o", b"+ *"], True, False, True, True, False, 5000, "me"
+        *(b"~/\xff", 1, b"file", None, [b"- *.o", b"+ *"], True, False, True, True, False, 5000),
+        "me",
+        m.Chosen(b"a\0b/", True, b"/list", False),
     ),
     m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True, [_DIGEST], 3),
     m.Scan(2, True, True),

@@ -73,7 +73,8 @@ class Client:
             + blob(b"- *.tmp")
             + b"\0\0\1\0\0"
             + u32(0)
-            + blob(b"a test"),
+            + blob(b"a test")
+            + nothing,  # all of it
         )
 
 

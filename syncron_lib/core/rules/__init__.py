@@ -6,6 +6,7 @@ Pure: whoever scans reads the ignore files and hands in their content. See docs/
 from __future__ import annotations
 
 from syncron_lib.core.rules.filters import add_argument, add_file
+from syncron_lib.core.rules.ruleset import AnyScope, RuleSet, are_one_sided
 from syncron_lib.core.rules.scope import (
     GIT,
     GIT_EXCLUDE,
@@ -14,13 +15,10 @@ from syncron_lib.core.rules.scope import (
     MAX_IGNORE_FILE,
     MERGED,
     SYNCRONIGNORE,
-    AnyScope,
     IgnoreFileRefused,
     Merge,
-    RuleSet,
     Scope,
     Side,
-    are_one_sided,
 )
 
 __all__ = [

@@ -1,14 +1,13 @@
-"""The rule set of a run, and the rules in force in one directory."""
+"""The rules in force in one directory."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
 from syncron_lib.core.names import shown
-from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.rules import filters, gitignore, rsync
 from syncron_lib.core.rules.match import Progress, RuleList, Run, Runs, Stand
 from syncron_lib.core.rules.pattern import Component, Rule
@@ -60,7 +59,7 @@ _IGNORE_FILES = 1 << 30
 """The place of ignore files: behind all filters."""
 
 
-class _Level(NamedTuple):
+class Level(NamedTuple):
     """One source of rules, and how far its rules have come. ``place``: of the filter rule that it
     comes from. ``inherited``: holds in subdirectories too."""
 
@@ -127,7 +126,7 @@ class Scope:
 
     def __init__(
         self,
-        levels: tuple[_Level, ...],
+        levels: tuple[Level, ...],
         digest: bytes,
         ignore_names: frozenset[bytes],
         parent: Optional[Scope],
@@ -186,7 +185,7 @@ class Scope:
         if name == GIT and GITIGNORE in ignore_names:
             # Git's own files are no part of what its ignore files speak about.
             levels = tuple(level for level in levels if not level.git)
-            ignore_names = _WITHOUT_GIT | self._merges.names()
+            ignore_names = PLAIN_NAMES | self._merges.names()
             same = False
         if not all(level.inherited for level in levels):
             levels = tuple(level for level in levels if level.inherited)
@@ -231,7 +230,7 @@ class Scope:
             digest.update(content)
             git = key is not SYNCRONIGNORE
             listed = RuleList(rules, git=git)
-            own.append(_Level(listed, listed.start, git, _IGNORE_FILES))
+            own.append(Level(listed, listed.start, git, _IGNORE_FILES))
         outer = [level for level in levels if not (repository and level.git)]
         first = sum(1 for level in outer if level.place < _IGNORE_FILES)
         outer[first:first] = own
@@ -250,18 +249,18 @@ class Scope:
                     levels = self._merged(levels, merge, files[key], b"", below)
         return self if levels is self._levels else self._with(levels, digest)
 
-    def _with(self, levels: tuple[_Level, ...], digest: hashlib._Hash) -> Scope:
+    def _with(self, levels: tuple[Level, ...], digest: hashlib._Hash) -> Scope:
         known = digest.digest()[:16]
         return Scope(levels, known, self.ignore_names, self._parent, self._name, self._merges)
 
     def _merged(
         self,
-        levels: tuple[_Level, ...],
+        levels: tuple[Level, ...],
         merge: Merge,
         content: bytes,
         directory: bytes,
         below: bytes,
-    ) -> tuple[_Level, ...]:
+    ) -> tuple[Level, ...]:
         """``levels`` with what the file of a ``dir-merge`` rule says: before what is inherited."""
         inherited = [_INHERITED]
         rules = _of_merged(inherited, content, merge, self._merges.side)
@@ -269,7 +268,7 @@ class Scope:
             raise _refused(directory + merge.name)
         stand = Stand(directory, below, self._merges.root)
         listed = RuleList(rules, git=False, stand=stand)
-        own = _Level(listed, listed.start, False, merge.place, merge.inherited)
+        own = Level(listed, listed.start, False, merge.place, merge.inherited)
         if not inherited:  # cleared
             levels = tuple(level for level in levels if level.place != merge.place)
         at = sum(1 for level in levels if level.place < merge.place)
@@ -287,7 +286,7 @@ class Scope:
         return self._path
 
 
-def _arrange(levels: tuple[_Level, ...]) -> tuple[Runs, Runs]:
+def _arrange(levels: tuple[Level, ...]) -> tuple[Runs, Runs]:
     for_directories: list[Run] = []
     for_files: list[Run] = []
     for level in levels:
@@ -322,8 +321,8 @@ def _ignore_rules(content: bytes) -> Optional[list[Rule]]:
     return out
 
 
-_WITHOUT_GIT = frozenset((SYNCRONIGNORE,))
-_WITH_GIT = frozenset((SYNCRONIGNORE, GITIGNORE, GIT))
+PLAIN_NAMES = frozenset((SYNCRONIGNORE,))
+GITIGNORE_NAMES = frozenset((SYNCRONIGNORE, GITIGNORE, GIT))
 
 
 def _refused(path: bytes) -> IgnoreFileRefused:
@@ -351,7 +350,7 @@ def _of_merged(
         raise IgnoreFileRefused(f"{shown(merge.name)}: {error.message}") from None
     if not (texts and texts[0] == _INHERITED):
         inherited.clear()
-    out = [rule for text in texts if text and _is_for(text, side) for rule in rsync.rules(text)]
+    out = [rule for text in texts if text and is_for(text, side) for rule in rsync.rules(text)]
     return None if sum(map(_wildcards, out)) > MAX_WILDCARDS else out
 
 
@@ -362,118 +361,10 @@ def _wildcards(rule: Rule) -> int:
     return inner + len(own) + sum(len(part.tokens) for part in parts)
 
 
-def _is_for(text: bytes, side: Side) -> bool:
+def is_for(text: bytes, side: Side) -> bool:
     """Whether a rule in canonical form is one of ``side``'s."""
     modifiers = filters.parsed(text)[1]
     if b"p" in modifiers and side is Side.DELETING:
         return False
     other = b"r" if side is Side.SENDER else b"s"
     return other not in modifiers or (b"r" in modifiers and b"s" in modifiers)
-
-
-def are_one_sided(patterns: Sequence[bytes]) -> bool:
-    """Whether filters in canonical form may say one thing to the sender and another to the
-    receiver; those of a ``dir-merge`` rule may in any case."""
-    return any(not {*b"rsp:"}.isdisjoint(text.partition(b" ")[0]) for text in patterns)
-
-
-class BothScopes:
-    """Leaves out what two scopes both leave out: at a destination what the source hides and what is
-    not to be deleted either. Everything as in `Scope`."""
-
-    __slots__ = ("_first", "_second", "digest", "ignore_names", "trivial")
-
-    def __init__(self, first: Scope, second: Scope) -> None:
-        self._first = first
-        self._second = second
-        self.digest = first.digest + second.digest
-        self.ignore_names = first.ignore_names
-        self.trivial = first.trivial or second.trivial
-
-    def excluded(self, name: bytes, is_directory: bool) -> bool:
-        return self._first.excluded(name, is_directory) and self._second.excluded(
-            name, is_directory
-        )
-
-    def child(self, name: bytes) -> BothScopes:
-        return BothScopes(self._first.child(name), self._second.child(name))
-
-    def with_files(self, files: Mapping[bytes, bytes]) -> BothScopes:
-        return BothScopes(self._first.with_files(files), self._second.with_files(files))
-
-    def with_above(self, files: Mapping[bytes, bytes]) -> BothScopes:
-        return BothScopes(self._first.with_above(files), self._second.with_above(files))
-
-
-AnyScope = Union[Scope, BothScopes]
-
-
-class RuleSet:
-    """The rules of one run, as one side sees them. Reads nothing: ignore files are handed to
-    `Scope.with_files`.
-
-    ``trivial``: nothing is left out as long as no ignore file is met. ``merges``: its ``dir-merge``
-    rules.
-    """
-
-    def __init__(self, scope: AnyScope, merges: tuple[Merge, ...], *, trivial: bool) -> None:
-        self._root = scope
-        self.merges = merges
-        self.trivial = trivial
-
-    @staticmethod
-    def compile(options: RuleOptions, side: Side = Side.SENDER, root: bytes = b"") -> RuleSet:
-        """``root``: its real path. Raises `UsageError` for a filter that is not in canonical
-        form."""
-        if side is Side.BOTH and are_one_sided(options.patterns):
-            first, second = (
-                RuleSet.compile(options, each, root) for each in (Side.SENDER, Side.DELETING)
-            )
-            both = BothScopes(first._single(), second._single())
-            return RuleSet(both, first.merges, trivial=first.trivial or second.trivial)
-        digest = hashlib.sha256(b"%d %d " % (options.gitignore, len(options.patterns)))
-        parts: list[list[Rule]] = [[]]
-        merges: list[Merge] = []
-        way = root.lstrip(b"/") + b"/" if root.strip(b"/") else b""
-        for text in options.patterns:
-            digest.update(b"%d " % len(text))
-            digest.update(text)
-            kind, modifiers, pattern = filters.parsed(text)
-            if b"/" in modifiers:
-                digest.update(root)
-            if kind == filters.DIR_MERGE:
-                # Parts and merges take turns: places of parts are even, those of merges odd.
-                merges.append(_merge(2 * len(merges) + 1, modifiers, pattern))
-                parts.append([])
-            elif _is_for(text, side):
-                parts[-1].extend(rsync.rules(text))
-        lists = [RuleList(part, git=False, stand=Stand(root=way)) for part in parts]
-        levels = [
-            _Level(rules, rules.start, False, 2 * place)
-            for place, rules in enumerate(lists)
-            if place == 0 or parts[place]
-        ]
-        together = Merges(tuple(merges), side, way)
-        names = (_WITH_GIT if options.gitignore else _WITHOUT_GIT) | together.names()
-        scope = Scope(tuple(levels), digest.digest()[:16], names, None, b"", together)
-        trivial = not any(rule.exclude for part in parts for rule in part)
-        return RuleSet(scope, together.rules, trivial=trivial)
-
-    def _single(self) -> Scope:
-        assert isinstance(self._root, Scope)
-        return self._root
-
-    def with_above(self, files: Mapping[bytes, bytes]) -> RuleSet:
-        """The same with files found above the root; see `Scope.with_above`."""
-        scope = self._root.with_above(files)
-        return RuleSet(scope, self.merges, trivial=self.trivial and not files)
-
-    def root(self) -> AnyScope:
-        """The scope of the tree's root directory, before its own ignore files are read."""
-        return self._root
-
-
-def _merge(place: int, modifiers: bytes, pattern: bytes) -> Merge:
-    name = filters.merge_name(pattern)
-    above = pattern[: -len(name)] if name != pattern else None
-    return Merge(place, name, filters.manner_of(modifiers), b"n" not in modifiers, above)
