@@ -19,7 +19,7 @@ from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.writing import Writing
 from syncron_lib.errors import FileFatal, Locked, PeerViolation, RootError, SyncronError
-from syncron_lib.fs import filelist, ignorefiles
+from syncron_lib.fs import ignorefiles
 from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import FileHasher
@@ -192,6 +192,8 @@ class LocalEndpoint:
             )
         rules = RuleOptions(tuple(request.patterns), request.gitignore, request.one_file_system)
         if request.chosen is not None:
+            from syncron_lib.fs import filelist
+
             rules = rules._replace(chosen=filelist.read(FileList(*request.chosen), reach))
         reading = request.role == Role.SOURCE
         choice = Choice(request.only, request.alias, rules, request.trust_state, reading)

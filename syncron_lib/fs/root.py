@@ -16,7 +16,7 @@ from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.permission import Effect
 from syncron_lib.core.rules import MERGED, RuleSet, Side
 from syncron_lib.errors import FileFatal, StateUnusable
-from syncron_lib.fs import filelist, ignorefiles, lock, seal
+from syncron_lib.fs import ignorefiles, lock, seal
 from syncron_lib.fs.changes import Change, changes
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories
@@ -198,6 +198,8 @@ class Root:
         rules = self.rules.with_above(above) if above else self.rules
         chosen = self.choice.rules.chosen
         if chosen is not None:
+            from syncron_lib.fs import filelist
+
             there, self.not_there = filelist.divided(chosen.paths, self.directories)
             rules = rules.over(chosen._replace(paths=there))
         subject = Subject(

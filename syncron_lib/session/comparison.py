@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future
 from errno import ENOENT
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.choosing import is_left, is_never_brought, within_window
@@ -18,13 +18,12 @@ from syncron_lib.core.compare import (
     Relation,
     attributes_of,
     change_flags,
-    digest_of,
     pairs,
 )
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import join, split
-from syncron_lib.core.options import RunOptions
-from syncron_lib.core.plan import Adjust, Change, Create, Left, Plan, Remove
+from syncron_lib.core.options import RunOptions, TransferRules
+from syncron_lib.core.plan import Adjust, Change, Left, Plan, Remove
 from syncron_lib.core.report import Cause, Failure
 from syncron_lib.core.table import PROBLEM, Table, link_targets
 from syncron_lib.endpoint.base import Endpoint
@@ -32,9 +31,11 @@ from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Below, Directory
 from syncron_lib.session.asking import FRAME, IN_FLIGHT, failure_of, reply_of
-from syncron_lib.session.leaving import leave_below
 from syncron_lib.session.listings import Known, below_by_row, listings
-from syncron_lib.session.protection import Kept, Protection
+from syncron_lib.session.steps import creation, removal
+
+if TYPE_CHECKING:
+    from syncron_lib.session.protection import Protection
 
 _FILES_A_REQUEST = 500
 _HOLDING = 1000
@@ -79,7 +80,9 @@ class Comparison:
         to be removed. ``protection``: what the rules keep at the destination, where they have
         sides."""
         self._protection = protection
-        self._kept = Kept(set(), set())
+        self._kept: Set[bytes] = frozenset()
+        """What is protected, and the directories that are above any of it."""
+        self._above_kept: Set[bytes] = frozenset()
         self._replaced: list[Remove] = []
         """Directories that make way."""
         self._known = known
@@ -89,6 +92,7 @@ class Comparison:
         self._profile = profile
         self._options = options
         self._chosen = options.transfer
+        self._chooses = options.transfer != TransferRules()
         self._whole = whole
         self._unreadable = unreadable
         self._on_failure = on_failure
@@ -123,6 +127,8 @@ class Comparison:
         self._decide_unsure()
         self._removals()
         if self._chosen.divides_new:
+            from syncron_lib.session.leaving import leave_below
+
             leave_below(self._plan, self._source, self._chosen)
         plan = self._plan
         for parts in (plan.creates, plan.changes, plan.adjusts, plan.removes):
@@ -150,7 +156,8 @@ class Comparison:
         size: int,
         target: bytes | None = None,
     ) -> None:
-        source = within_window(self._chosen, source, destination)
+        if self._chooses:
+            source = within_window(self._chosen, source, destination)
         flags = change_flags(
             source, destination, self._profile, size_differs=False, content_differs=False
         )
@@ -197,7 +204,7 @@ class Comparison:
         relation = pair.relation
         if relation is Relation.ONLY_DESTINATION:
             assert other is not None
-            self._candidates.append(_removal(path, theirs, other, below_theirs))
+            self._candidates.append(removal(path, theirs, other, below_theirs))
         elif relation is Relation.UNREADABLE_SOURCE:
             assert row is not None
             self._fail(path, "source", mine.sizes[row])
@@ -206,27 +213,23 @@ class Comparison:
             self._fail(path, "destination", theirs.sizes[other])
         elif relation is Relation.ONLY_SOURCE:
             assert row is not None
-            creation = _creation(path, mine, row, below_mine, 0, self._targets.get(row))
-            chosen = self._chosen
-            if chosen.existing or self._is_never_brought(path, mine, row):
-                self._plan.left[path] = Left(creation.entries, creation.size)
+            whole = creation(path, mine, row, below_mine, 0, self._targets.get(row))
+            if self._chooses and self._is_not_created(path, mine, row):
+                self._plan.left[path] = Left(whole.entries, whole.size)
             else:
-                self._plan.creates.append(creation)
+                self._plan.creates.append(whole)
         else:
             assert row is not None
             assert other is not None
             source, destination = attributes_of(mine, row), attributes_of(theirs, other)
-            left = is_left(self._chosen, source, destination)
-            if left or self._is_never_brought(path, mine, row):
-                whole = _creation(path, mine, row, below_mine, 0, None)
+            if self._chooses and self._is_left(path, mine, row, source, destination):
+                whole = creation(path, mine, row, below_mine, 0, None)
                 self._plan.left[path] = Left(whole.entries, whole.size)
                 return
             if relation is Relation.OTHER_KIND:
                 self._replace(path, mine, row, theirs, other, below_mine, below_theirs)
                 return
-            if stat.S_ISREG(source.mode) and self._decided(
-                path, mine, row, theirs, other, source, destination
-            ):
+            if self._chooses and self._decided(path, mine, row, theirs, other, source, destination):
                 return
             if relation is Relation.DIFFERENT:
                 self._change(path, mine, row, theirs, other)
@@ -250,9 +253,17 @@ class Comparison:
                     target = self._targets.get(row)
                     self._adjust_if_needed(path, source, destination, size, target)
 
-    def _is_never_brought(self, path: bytes, mine: Table, row: int) -> bool:
+    def _is_not_created(self, path: bytes, mine: Table, row: int) -> bool:
         mode, size, target = mine.modes[row], mine.sizes[row], self._targets.get(row)
-        return is_never_brought(self._chosen, path, mode, size, target)
+        return self._chosen.existing or is_never_brought(self._chosen, path, mode, size, target)
+
+    def _is_left(
+        self, path: bytes, mine: Table, row: int, source: Attributes, destination: Attributes
+    ) -> bool:
+        size, target = mine.sizes[row], self._targets.get(row)
+        return is_left(self._chosen, source, destination) or is_never_brought(
+            self._chosen, path, source.mode, size, target
+        )
 
     def _decided(
         self,
@@ -264,9 +275,9 @@ class Comparison:
         source: Attributes,
         destination: Attributes,
     ) -> bool:
-        """Whether two files of one size need not be compared by content."""
+        """Whether two entries are files of one size that need not be compared by content."""
         size = mine.sizes[row]
-        if size != theirs.sizes[other]:
+        if size != theirs.sizes[other] or not stat.S_ISREG(source.mode):
             return False
         if self._chosen.size_only:
             self._adjust_if_needed(path, source, destination, size)
@@ -289,7 +300,7 @@ class Comparison:
         below_mine: dict[int, Below],
         below_theirs: dict[int, Below],
     ) -> None:
-        old = _removal(path, theirs, other, below_theirs)
+        old = removal(path, theirs, other, below_theirs)
         if old.entries > 1 and not (self._options.delete or self._options.force):
             what = (
                 "a directory that is not empty is in its place;"
@@ -304,7 +315,7 @@ class Comparison:
         if old.is_directory:
             self._replaced.append(old)
         self._plan.creates.append(
-            _creation(path, mine, row, below_mine, old.entries, self._targets.get(row))
+            creation(path, mine, row, below_mine, old.entries, self._targets.get(row))
         )
 
     def _change(self, path: bytes, mine: Table, row: int, theirs: Table, other: int) -> None:
@@ -395,7 +406,8 @@ class Comparison:
         could be read; else it stays, outside of what the run is about."""
         deletes = self._options.delete and not self.source_problems
         if self._protection is not None:
-            self._kept = self._protection.kept(self._candidates if deletes else (), self._replaced)
+            candidates = self._candidates if deletes else ()
+            self._kept, self._above_kept = self._protection.kept(candidates, self._replaced)
             self._keep_replaced()
         if deletes:
             self._plan.removes.extend(self._without_holding(self._candidates))
@@ -404,7 +416,7 @@ class Comparison:
 
     def _keep_replaced(self) -> None:
         """Create nothing in the place of a directory that holds what is protected."""
-        holding = {remove.path for remove in self._replaced} & self._kept.above
+        holding = {remove.path for remove in self._replaced} & self._above_kept
         what = "a directory that holds what the rules protect is in its place"
         for path in sorted(holding):
             self._on_failure(Failure(path, "destination", what, Cause.ERROR))
@@ -413,12 +425,12 @@ class Comparison:
             creates[:] = [create for create in creates if create.path not in holding]
 
     def _holds(self, remove: Remove) -> bool:
-        return remove.holds or remove.path in self._kept.above
+        return remove.holds or remove.path in self._above_kept
 
     def _without_holding(self, removes: Sequence[Remove]) -> Iterator[Remove]:
         """The same, but where a directory holds what the rules leave out or protect: it stays, and
         what else is in it goes."""
-        protected = self._kept.paths
+        protected = self._kept
         self._plan.extras.extend(
             remove.path for remove in removes if remove.path in protected or self._holds(remove)
         )
@@ -432,7 +444,7 @@ class Comparison:
             for path, directory in zip(holding, listings(self._destination, holding)):
                 table, below = directory.table, below_by_row(directory)
                 inside.extend(
-                    _removal(join(path, name), table, row, below)
+                    removal(join(path, name), table, row, below)
                     for row, name in enumerate(table.names)
                     if table.modes[row] != PROBLEM
                 )
@@ -448,31 +460,6 @@ class Comparison:
 
 def _own(directory: Directory) -> Attributes:
     return Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)
-
-
-def _creation(
-    path: bytes,
-    table: Table,
-    row: int,
-    below: dict[int, Below],
-    replaces: int,
-    target: bytes | None,
-) -> Create:
-    mode = table.modes[row]
-    entries, size = 1, table.sizes[row] if stat.S_ISREG(mode) else 0
-    if stat.S_ISDIR(mode):
-        entries, size = below[row].entries + 1, below[row].size
-    own = attributes_of(table, row)
-    return Create(path, mode, entries, size, target, replaces, own, digest_of(table, row))
-
-
-def _removal(path: bytes, table: Table, row: int, below: dict[int, Below]) -> Remove:
-    mode = table.modes[row]
-    entries, size, holds = 1, table.sizes[row] if stat.S_ISREG(mode) else 0, False
-    if stat.S_ISDIR(mode):
-        entries, size, holds = below[row].entries + 1, below[row].size, below[row].holds
-    own = attributes_of(table, row)
-    return Remove(path, stat.S_ISDIR(mode), entries, size, own, digest_of(table, row), holds)
 
 
 def _hash_batches(files: Iterable[_Unsure]) -> Iterator[list[bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from syncron_lib.core import digest, guards
 from syncron_lib.core.chunks import FASTCDC
@@ -14,7 +15,6 @@ from syncron_lib.core.options import RunOptions
 from syncron_lib.core.permission import Effect, withhold
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
-from syncron_lib.core.rules import are_one_sided
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import Exit, SyncronError
 from syncron_lib.protocol import messages
@@ -28,10 +28,12 @@ from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, open_both, watch_hashing
 from syncron_lib.session.pool import Pool
-from syncron_lib.session.protection import Protection
 from syncron_lib.session.sealing import Sealed
 from syncron_lib.session.since import NearDirectories, known_directories
 from syncron_lib.session.transfer import Transfer
+
+if TYPE_CHECKING:
+    from syncron_lib.session.protection import Protection
 
 
 class SingleRun:
@@ -232,7 +234,12 @@ class SingleRun:
     def _protection(self, ends: Ends) -> Protection | None:
         rules = self._options.rules
         deletes = self._options.delete or self._options.force
-        if not (deletes and rules.patterns and are_one_sided(rules.patterns)):
+        if not (deletes and rules.patterns):
+            return None
+        from syncron_lib.core.rules import are_one_sided
+        from syncron_lib.session.protection import Protection
+
+        if not are_one_sided(rules.patterns):
             return None
         root = ends.destination_opened.path
         return Protection(rules, ends.source, ends.destination, root)
