@@ -10,6 +10,7 @@ from syncron_lib.core.options import FileList
 from syncron_lib.core.rules.chosen import listed_paths
 from syncron_lib.errors import RootError, UsageError
 from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.hashing import OPEN_FILE
 from syncron_lib.fs.reach import Reach
 
 MAX_SIZE = 8 << 20
@@ -23,9 +24,7 @@ def read(given: FileList, reach: Reach) -> FileList:
         place = reach.look(given.file)
         nul = given.nul
         try:
-            fd = os.open(place.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(fd, "rb") as file:
-                content = file.read(MAX_SIZE + 1)
+            content = _content(place.path, reach)
         except OSError as error:
             raise RootError(
                 f"The list of files {shown(given.file)} cannot be read ({error.strerror})."
@@ -34,6 +33,18 @@ def read(given: FileList, reach: Reach) -> FileList:
     if len(content) > MAX_SIZE:
         raise too_long()
     return given._replace(paths=b"\0".join(listed_paths(content, nul)), file=b"")
+
+
+def _content(path: bytes, reach: Reach) -> bytes:
+    """What is in a file whose real path this is. Raises OSError."""
+    directory, name = os.path.split(path)
+    above = reach.open(directory)
+    try:
+        fd = os.open(name, OPEN_FILE, dir_fd=above)
+    finally:
+        os.close(above)
+    with open(fd, "rb") as file:
+        return file.read(MAX_SIZE + 1)
 
 
 def too_long() -> UsageError:
