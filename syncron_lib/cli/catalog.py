@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from syncron_lib.cli import values
 from syncron_lib.cli.settings import Ownership
 from syncron_lib.core.ids import parse_chown, parse_map
-from syncron_lib.core.options import DeleteCap
 
 
 class Kind(Enum):
@@ -67,88 +66,6 @@ class Option:
     def takes_value(self) -> bool:
         """Whether a value follows on the command line."""
         return self.kind not in (Kind.SWITCH, Kind.PRESET, Kind.COUNT, Kind.LETTER)
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        raise ValueError("expected a number of seconds such as 30 or 0.5")
-    return float(text)
-
-
-def _port(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise ValueError("expected a port number from 1 to 65535")
-    return int(text)
-
-
-def _delete_cap(text: str) -> DeleteCap:
-    if re.fullmatch(r"[0-9]{1,18}", text):
-        return DeleteCap(entries=int(text))
-    if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?%", text) and float(text[:-1]) <= 100:
-        return DeleteCap(percent=float(text[:-1]))
-    raise ValueError("expected a number of deletes such as 100, or a share such as 10%")
-
-
-def _compression(text: str) -> str:
-    if text not in ("auto", "zstd", "zlib", "none"):
-        raise ValueError("expected auto, zstd, zlib or none")
-    return text
-
-
-def _compression_level(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= 22:
-        raise ValueError(
-            "expected a level from 1 to 22, for zlib to 9 (--no-compress is not to compress)"
-        )
-    return int(text)
-
-
-_RATE = re.compile(
-    r"(?P<number>[0-9]{1,12}(\.[0-9]{0,9})?)(?P<unit>[kmgtp]?)(?P<form>b|ib)?", re.IGNORECASE
-)
-_LEAST_RATE = 512
-
-
-def _rate(text: str) -> int:
-    """rsync's units: KiB where none is said, KB and so on are thousands, B is bytes."""
-    found = _RATE.fullmatch(text)
-    form = ((found and found["form"]) or "").lower()
-    if found is None or (form == "ib" and not found["unit"]):
-        raise ValueError("expected a rate such as 500 (KiB a second), 1.5m or 2MB; 0 is no limit")
-    power = "kmgtp".index(found["unit"].lower()) + 1 if found["unit"] else int(not form)
-    rate = int(float(found["number"]) * (1000 if form == "b" else 1024) ** power)
-    if rate < _LEAST_RATE and float(found["number"]):
-        raise ValueError(f"expected at least {_LEAST_RATE} bytes a second, or 0 for no limit")
-    return rate
-
-
-_SIZE = re.compile(
-    r"(?P<number>[0-9]{1,15}(\.[0-9]{0,9})?)(?P<unit>[kmgtp]?)(?P<form>b|ib)?(?P<more>[+-]1)?",
-    re.IGNORECASE,
-)
-
-
-def _size(text: str) -> int:
-    """rsync's units: bytes where none is said, KiB for K, KB and so on are thousands."""
-    found = _SIZE.fullmatch(text)
-    form = ((found and found["form"]) or "").lower()
-    if found is None or (form == "ib" and not found["unit"]):
-        raise ValueError("expected a size such as 100000, 1.5m, 2GB or 1g-1")
-    power = "kmgtp".index(found["unit"].lower()) + 1 if found["unit"] else 0
-    size = int(float(found["number"]) * (1000 if form == "b" else 1024) ** power)
-    return max(0, size + int(found["more"] or 0))
-
-
-def _window(text: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,9}", text):
-        raise ValueError("expected a whole number of seconds; below 0 nanoseconds count too")
-    return int(text)
-
-
-def _not_empty(text: str) -> str:
-    if not text or "\0" in text:
-        raise ValueError("expected a text that is not empty")
-    return text
 
 
 _WHAT = "What is carried over"
@@ -252,7 +169,7 @@ OPTIONS: tuple[Option, ...] = (
         "leave out what matches",
         metavar="PATTERN",
         field="patterns",
-        convert=_not_empty,
+        convert=values.not_empty,
     ),
     Option(
         _RULES,
@@ -261,7 +178,7 @@ OPTIONS: tuple[Option, ...] = (
         "keep what matches, against later excludes",
         metavar="PATTERN",
         field="patterns",
-        convert=_not_empty,
+        convert=values.not_empty,
         include=True,
     ),
     Option(
@@ -271,7 +188,7 @@ OPTIONS: tuple[Option, ...] = (
         "excludes from a file, one a line (- is standard input)",
         metavar="FILE",
         field="patterns",
-        convert=_not_empty,
+        convert=values.not_empty,
     ),
     Option(
         _RULES,
@@ -280,7 +197,7 @@ OPTIONS: tuple[Option, ...] = (
         "includes from a file",
         metavar="FILE",
         field="patterns",
-        convert=_not_empty,
+        convert=values.not_empty,
         include=True,
     ),
     Option(
@@ -291,7 +208,7 @@ OPTIONS: tuple[Option, ...] = (
         "f",
         metavar="RULE",
         field="patterns",
-        convert=_not_empty,
+        convert=values.not_empty,
     ),
     Option(
         _RULES,
@@ -314,7 +231,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.TEXT,
         "only what FILE lists, a path a line (- is standard input)",
         metavar="FILE",
-        convert=_not_empty,
+        convert=values.not_empty,
     ),
     Option(_RULES, "from0", Kind.SWITCH, "what FILE lists is ended by NUL", "0"),
     Option(
@@ -341,7 +258,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.NUMBER_OR_TEXT,
         "leave files that are larger than SIZE",
         metavar="SIZE",
-        convert=_size,
+        convert=values.size,
     ),
     Option(
         _CHOICE,
@@ -349,7 +266,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.NUMBER_OR_TEXT,
         "leave files that are smaller than SIZE",
         metavar="SIZE",
-        convert=_size,
+        convert=values.size,
     ),
     Option(_CHOICE, "size-only", Kind.SWITCH, "take files of one size to be the same"),
     Option(_CHOICE, "ignore-times", Kind.SWITCH, "bring every file over, equal or not", "I"),
@@ -360,7 +277,7 @@ OPTIONS: tuple[Option, ...] = (
         "let times differ by so many seconds (0: within one)",
         "@",
         metavar="N",
-        convert=_window,
+        convert=values.window,
     ),
     Option(_SAFETY, "dry-run", Kind.SWITCH, "show what would happen, change nothing", "n"),
     Option(_SAFETY, "delete", Kind.SWITCH, "delete from DST what SRC does not have"),
@@ -371,7 +288,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.NUMBER_OR_TEXT,
         "refuse to delete more than N, or N%% of DST",
         metavar="N[%]",
-        convert=_delete_cap,
+        convert=values.delete_cap,
     ),
     Option(
         _SAFETY,
@@ -399,7 +316,7 @@ OPTIONS: tuple[Option, ...] = (
         alias="zc",
         metavar="WAY",
         field="compress",
-        convert=_compression,
+        convert=values.compression,
     ),
     Option(
         _HOW,
@@ -408,7 +325,7 @@ OPTIONS: tuple[Option, ...] = (
         "how thoroughly: 1 to 22 (zlib: to 9); implies -z",
         alias="zl",
         metavar="N",
-        convert=_compression_level,
+        convert=values.compression_level,
     ),
     Option(
         _HOW,
@@ -416,7 +333,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.NUMBER_OR_TEXT,
         "send no faster, in KiB a second or e.g. 1.5m",
         metavar="RATE",
-        convert=_rate,
+        convert=values.rate,
     ),
     Option(
         _HOW,
@@ -434,7 +351,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.NUMBER,
         "give up when nothing is heard for so long (default 60, 0 never)",
         metavar="SECONDS",
-        convert=_seconds,
+        convert=values.seconds,
     ),
     Option(
         _HOW,
@@ -442,7 +359,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.NUMBER,
         "wait so long for another run to end (default 0)",
         metavar="SECONDS",
-        convert=_seconds,
+        convert=values.seconds,
     ),
     Option(
         _REMOTE,
@@ -450,7 +367,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.NUMBER,
         "SSH port (-p is --perms, as in rsync)",
         metavar="PORT",
-        convert=_port,
+        convert=values.port,
     ),
     Option(
         _REMOTE,
@@ -458,7 +375,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.FILES,
         "SSH key file; repeatable (-i is --itemize-changes)",
         metavar="FILE",
-        convert=_not_empty,
+        convert=values.not_empty,
     ),
     Option(
         _REMOTE,
@@ -467,7 +384,7 @@ OPTIONS: tuple[Option, ...] = (
         "run an external ssh, e.g. -e 'ssh -p 2222'",
         "e",
         metavar="COMMAND",
-        convert=_not_empty,
+        convert=values.not_empty,
     ),
     Option(
         _REMOTE,
@@ -475,7 +392,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.TEXT,
         "Python to use there",
         metavar="PATH",
-        convert=_not_empty,
+        convert=values.not_empty,
     ),
     Option(
         _REMOTE,
@@ -483,7 +400,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.TEXT,
         "syncron to use there",
         metavar="PATH",
-        convert=_not_empty,
+        convert=values.not_empty,
     ),
     Option(_OUTPUT, "verbose", Kind.COUNT, "name what is changed; -vv tells the phases too", "v"),
     Option(_OUTPUT, "quiet", Kind.SWITCH, "errors only", "q"),

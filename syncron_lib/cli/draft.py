@@ -29,6 +29,7 @@ class Draft:
         self._values: dict[str, Any] = {}
         self._patterns: list[bytes] = []
         self._letters = 0
+        self._rule_files = False
 
     def switch(self, option: Option, on: bool) -> None:
         """A yes or no option was given."""
@@ -62,6 +63,11 @@ class Draft:
 
     def settings(self) -> Settings:
         """What was collected. Raises UsageError for a list of files that cannot be read."""
+        if self._rule_files and self._values.get("from0"):
+            raise UsageError(
+                "--from0 is about the list that --files-from names; in files of rules each rule is"
+                " a line: leave one of them out."
+            )
         name = self._values.get("files_from")
         if name is not None and not name.startswith(":"):
             self._values["listed"] = self._listed(name)
@@ -97,7 +103,7 @@ class Draft:
             if option.kind is Kind.RULES:
                 add_argument(self._patterns, os.fsencode(text), include=option.include)
             else:
-                add_file(self._patterns, self._pattern_file(text), include=option.include)
+                add_file(self._patterns, self._rule_file(text), include=option.include)
         except UsageError as error:
             raise ValueError(error.message.rstrip(".")) from error
 
@@ -113,7 +119,7 @@ class Draft:
         from syncron_lib.core.rules.filters import Reader
 
         def merged(name: bytes) -> bytes:
-            return self._pattern_file(os.fsdecode(name))
+            return self._rule_file(os.fsdecode(name))
 
         def cvs() -> list[bytes]:
             found = []
@@ -134,6 +140,10 @@ class Draft:
         except UsageError as error:
             raise ValueError(error.message.rstrip(".")) from error
         return tuple(rules)
+
+    def _rule_file(self, name: str) -> bytes:
+        self._rule_files = True
+        return self._pattern_file(name)
 
     def _pattern_file(self, name: str) -> bytes:
         try:

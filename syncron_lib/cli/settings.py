@@ -153,6 +153,10 @@ class Settings:
 
     def _chosen(self) -> FileList | None:
         if self.files_from is None:
+            if self.from0:
+                raise UsageError(
+                    "--from0 is about the list that --files-from names: give that too."
+                )
             return None
         if self.delete or self.delete_excluded:
             raise UsageError(
@@ -168,7 +172,7 @@ class Settings:
         """Where content is asked for, nothing else says that files are equal, or that they are
         not: ``--checksum`` and ``--verify`` decide against the other ways to compare."""
         by_content = bool(self.checksum or self.verify)
-        return TransferRules(
+        rules = TransferRules(
             existing=bool(self.existing),
             ignore_existing=bool(self.ignore_existing),
             update=bool(self.update),
@@ -180,6 +184,13 @@ class Settings:
             no_links=self.links is False,
             safe_links=bool(self.safe_links),
         )
+        if self.hard_links and rules.leaves:
+            raise UsageError(
+                "--hard-links is about all names of a file, and options such as --update,"
+                " --existing, --max-size and --no-links leave some of them as they are: give one"
+                " of them."
+            )
+        return rules
 
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for

@@ -94,6 +94,11 @@ class TransferRules(NamedTuple):
         bounded = self.max_size is not None or self.min_size is not None
         return bounded or self.existing or self.no_links or self.safe_links
 
+    @property
+    def leaves(self) -> bool:
+        """Whether something of the source may be left."""
+        return self.divides_new or self.ignore_existing or self.update
+
 
 class RunOptions(NamedTuple):
     """One run's options, named as on the command line."""

@@ -108,8 +108,7 @@ class LocalEndpoint:
         self._sender: Optional[Sender] = None
         self._old_files: Optional[OldFiles] = None
         self._writing: Optional[Writing] = None
-        self._given_files: list[ignorefiles.IgnoreFile] = []
-        self._given_weight = 0
+        self._given = parts.GivenFiles()
         self._extras: list[bytes] = []
         self._warned = 0
         self._failures = 0
@@ -234,17 +233,10 @@ class LocalEndpoint:
         return ids.with_acls(scanned, self._root.extended()) if request.acls else scanned
 
     def _use_ignore_files(self, request: messages.UseIgnoreFiles) -> messages.Scanned:
-        given = [
-            ignorefiles.IgnoreFile(file.directory, file.name, file.content, (0, 0, 0, 0))
-            for file in request.files
-        ]
-        self._given_weight += ignorefiles.weight(given)
-        ignorefiles.require_bounded(self._given_weight)
-        self._given_files.extend(given)
+        self._given.add(request.files)
         if request.more:
             return messages.Scanned(0, 0, 0, digest.UNKNOWN, (), ())
-        given, self._given_files, self._given_weight = self._given_files, [], 0
-        return self._scanned(given)
+        return self._scanned(self._given.taken())
 
     def _scanned(self, given: Optional[Sequence[ignorefiles.IgnoreFile]]) -> messages.Scanned:
         root = self.root
@@ -344,14 +336,7 @@ class LocalEndpoint:
         hasher = self._hasher
         if hasher is None:
             raise PeerViolation("The client asked for digests of a root that is missing.")
-        before = hasher.size
-        digests = []
-        problems: list[Problem] = []
-        for path in request.paths:
-            value, problem = hashes.hash_one(hasher, path)
-            digests.append(value)
-            problems.extend(problem)
-        return messages.Hashed(b"".join(digests), hasher.size - before, bounded(problems))
+        return hashes.hashed(hasher, request.paths)
 
     # --- sending --------------------------------------------------------------------------------
 

@@ -228,7 +228,7 @@ class SingleRun:
         if links is not None:
             links.apply_to(plan, *counts, self._failed)
         if marks is not None:
-            marks.apply_to(plan, counts, self._failed)
+            marks.apply_to(plan, counts, self._failed.union(plan.left))
         return plan
 
     def _protection(self, ends: Ends) -> Protection | None:

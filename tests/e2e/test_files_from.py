@@ -106,6 +106,9 @@ def test_the_list_may_be_standard_input(syncron: Command, tmp_path: Path) -> Non
     [
         (["--files-from=nowhere"], "cannot read nowhere"),
         (["--files-from=list", "--delete"], "--delete is about a whole one"),
+        (["-0"], "--files-from names: give that too"),
+        (["-0", "--exclude-from=list", "--files-from=list"], "each rule is a line"),
+        (["-f. list", "--files-from=list", "-0"], "each rule is a line"),
         (["--files-from=cut"], "does not cut paths at /./"),
         (["--files-from=:list"], "leave out the colon"),
         (["--files-from=list", "src/a"], "several were given"),

@@ -1,0 +1,89 @@
+"""Values of options, from the text as written; ValueError says what is expected."""
+
+from __future__ import annotations
+
+import re
+
+from syncron_lib.core.options import DeleteCap
+
+
+def seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise ValueError("expected a number of seconds such as 30 or 0.5")
+    return float(text)
+
+
+def port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise ValueError("expected a port number from 1 to 65535")
+    return int(text)
+
+
+def delete_cap(text: str) -> DeleteCap:
+    if re.fullmatch(r"[0-9]{1,18}", text):
+        return DeleteCap(entries=int(text))
+    if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?%", text) and float(text[:-1]) <= 100:
+        return DeleteCap(percent=float(text[:-1]))
+    raise ValueError("expected a number of deletes such as 100, or a share such as 10%")
+
+
+def compression(text: str) -> str:
+    if text not in ("auto", "zstd", "zlib", "none"):
+        raise ValueError("expected auto, zstd, zlib or none")
+    return text
+
+
+def compression_level(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= 22:
+        raise ValueError(
+            "expected a level from 1 to 22, for zlib to 9 (--no-compress is not to compress)"
+        )
+    return int(text)
+
+
+_RATE = re.compile(
+    r"(?P<number>[0-9]{1,12}(\.[0-9]{0,9})?)(?P<unit>[kmgtp]?)(?P<form>b|ib)?", re.IGNORECASE
+)
+_LEAST_RATE = 512
+
+
+def rate(text: str) -> int:
+    """rsync's units: KiB where none is said, KB and so on are thousands, B is bytes."""
+    found = _RATE.fullmatch(text)
+    form = ((found and found["form"]) or "").lower()
+    if found is None or (form == "ib" and not found["unit"]):
+        raise ValueError("expected a rate such as 500 (KiB a second), 1.5m or 2MB; 0 is no limit")
+    power = "kmgtp".index(found["unit"].lower()) + 1 if found["unit"] else int(not form)
+    rate = int(float(found["number"]) * (1000 if form == "b" else 1024) ** power)
+    if rate < _LEAST_RATE and float(found["number"]):
+        raise ValueError(f"expected at least {_LEAST_RATE} bytes a second, or 0 for no limit")
+    return rate
+
+
+_SIZE = re.compile(
+    r"(?P<number>[0-9]{1,15}(\.[0-9]{0,9})?)(?P<unit>[kmgtp]?)(?P<form>b|ib)?(?P<more>[+-]1)?",
+    re.IGNORECASE,
+)
+
+
+def size(text: str) -> int:
+    """rsync's units: bytes where none is said, KiB for K, KB and so on are thousands."""
+    found = _SIZE.fullmatch(text)
+    form = ((found and found["form"]) or "").lower()
+    if found is None or (form == "ib" and not found["unit"]):
+        raise ValueError("expected a size such as 100000, 1.5m, 2GB or 1g-1")
+    power = "kmgtp".index(found["unit"].lower()) + 1 if found["unit"] else 0
+    size = int(float(found["number"]) * (1000 if form == "b" else 1024) ** power)
+    return max(0, size + int(found["more"] or 0))
+
+
+def window(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise ValueError("expected a whole number of seconds; below 0 nanoseconds count too")
+    return int(text)
+
+
+def not_empty(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("expected a text that is not empty")
+    return text
