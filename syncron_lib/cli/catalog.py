@@ -123,6 +123,12 @@ def _not_empty(text: str) -> str:
     return text
 
 
+def _suffix(text: str) -> str:
+    if "/" in text or "\0" in text:
+        raise ValueError("expected the end of a name, without a slash")
+    return text
+
+
 _WHAT = "What is carried over"
 _RULES = "What belongs to the tree"
 _SAFETY = "Deleting, and guards"
@@ -224,6 +230,23 @@ OPTIONS: tuple[Option, ...] = (
         "allow-empty-source",
         Kind.SWITCH,
         "go on although SRC is empty and DST would become so",
+    ),
+    Option(_SAFETY, "backup", Kind.SWITCH, "keep what is replaced or deleted, as NAME~", "b"),
+    Option(
+        _SAFETY,
+        "backup-dir",
+        Kind.TEXT,
+        "... in DIR, relative to DST, under its own name; implies -b",
+        metavar="DIR",
+        convert=_not_empty,
+    ),
+    Option(
+        _SAFETY,
+        "suffix",
+        Kind.TEXT,
+        "end of a backup's name (default ~, with --backup-dir none)",
+        metavar="SUFFIX",
+        convert=_suffix,
     ),
     Option(_SAFETY, "allow-unmounted", Kind.SWITCH, "go on although DST seems not to be mounted"),
     Option(_SAFETY, "mkpath", Kind.SWITCH, "create the missing parents of DST too"),

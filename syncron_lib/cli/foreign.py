@@ -58,7 +58,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--contimeout", "", "use --timeout"),
     Foreign("--block-size", "B"),
     Foreign("--relative", "R"),
-    Foreign("--backup", "b"),
     Foreign("--update", "u"),
     Foreign("--dirs", "d"),
     Foreign("--copy-links", "L"),
@@ -89,7 +88,7 @@ FOREIGN: tuple[Foreign, ...] = (
     *(
         Foreign(f"--{name}")
         for name in (
-            "debug stderr no-motd no-implied-dirs backup-dir suffix append append-verify"
+            "debug stderr no-motd no-implied-dirs  append append-verify"
             " old-dirs old-d copy-unsafe-links safe-links insecure-links confine-root munge-links"
             " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
             " checksum-choice existing ignore-non-existing ignore-existing remove-source-files"

@@ -6,11 +6,12 @@ said nothing, so that a stronger source laid ``over`` a weaker one decides field
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
-from syncron_lib.core.options import DeleteCap, Keep, RuleOptions, RunOptions
+from syncron_lib.core.options import Backup, DeleteCap, Keep, RuleOptions, RunOptions
 from syncron_lib.errors import UsageError
 
 DEFAULT_TIMEOUT = 60.0
@@ -41,6 +42,9 @@ class Settings:
     allow_empty_source: bool | None = None
     allow_unmounted: bool | None = None
     mkpath: bool | None = None
+    backup: bool | None = None
+    backup_dir: str | None = None
+    suffix: str | None = None
     patterns: tuple[bytes, ...] = ()
     gitignore: bool | None = None
     one_file_system: bool | None = None
@@ -93,6 +97,20 @@ class Settings:
             )
         return way
 
+    def _backup(self) -> Backup | None:
+        """A directory alone asks for backups, as with rsync."""
+        wanted = self.backup_dir is not None if self.backup is None else self.backup
+        if not wanted:
+            return None
+        suffix = self.suffix if self.suffix is not None else "" if self.backup_dir else "~"
+        if not suffix and not self.backup_dir:
+            raise UsageError(
+                "--suffix is empty, and a backup beside a file needs another name: give a suffix,"
+                " or --backup-dir."
+            )
+        directory = None if self.backup_dir is None else os.fsencode(self.backup_dir)
+        return Backup(directory, os.fsencode(suffix))
+
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for
         options that do not go together."""
@@ -122,6 +140,7 @@ class Settings:
             bwlimit=self.bwlimit or 0,
             whole_file=self.whole_file,
             in_place=bool(self.inplace),
+            backup=self._backup(),
             fsync=bool(self.fsync),
             lock_wait=self.lock_wait or 0.0,
             timeout=DEFAULT_TIMEOUT if self.timeout is None else self.timeout,

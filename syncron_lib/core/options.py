@@ -39,6 +39,14 @@ class Keep(NamedTuple):
     group: Optional[bool] = None
 
 
+class Backup(NamedTuple):
+    """Where what is replaced or deleted is kept. ``directory``: relative to the destination's
+    root, if it is; None: beside what it was. ``suffix``: what its name gets at the end."""
+
+    directory: Optional[bytes] = None
+    suffix: bytes = b"~"
+
+
 class RunOptions(NamedTuple):
     """One run's options, named as on the command line."""
 
@@ -65,6 +73,8 @@ class RunOptions(NamedTuple):
     """Send changed large files whole; None: where both roots are on this machine."""
     in_place: bool = False
     """Write what changed into the files that are there."""
+    backup: Optional[Backup] = None
+    """Keep what is replaced or deleted; None: do not."""
     fsync: bool = False
     """Have all on the destination's disk before the run ends, and content before its name."""
     lock_wait: float = 0.0

@@ -33,6 +33,8 @@ from syncron_lib.protocol.order import Phase, may_come
 if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to import
     from concurrent.futures import Future
 
+    from syncron_lib.endpoint.keeping import Kept
+
 Tell = Callable[[Union[messages.Progress, messages.Notice]], None]
 """Takes what a request has to say before its reply."""
 _MOST_HASHED = 64 << 20
@@ -77,6 +79,7 @@ class LocalEndpoint:
             messages.GetSizes: self._get_sizes,
             messages.Offer: self._offer,
             messages.Next: self._next,
+            messages.Backup: self._backup,
             messages.Begin: self._begin,
             messages.Expect: self._expect,
             messages.Find: self._find,
@@ -100,6 +103,7 @@ class LocalEndpoint:
         self._hasher: Optional[FileHasher] = None
         self._sender: Optional[Sender] = None
         self._old_files: Optional[OldFiles] = None
+        self._kept: Optional[Kept] = None
         self._writing: Optional[Writing] = None
         self._given_files: list[ignorefiles.IgnoreFile] = []
         self._given_weight = 0
@@ -392,6 +396,12 @@ class LocalEndpoint:
     def _get_chunks(self, request: messages.GetChunks) -> messages.Chunks:
         return self._olds().part(*request)
 
+    def _backup(self, request: messages.Backup) -> messages.Done:
+        from syncron_lib.endpoint.keeping import kept
+
+        self._kept = kept(request, self.root, self._reach)
+        return messages.Done()
+
     def _begin(self, request: messages.Begin) -> messages.Leftovers:
         root, opened, profile = self.root, self._opened, self._profile
         if opened is None or profile is None or not opened.writing:
@@ -410,6 +420,7 @@ class LocalEndpoint:
             Earlier(self._olds(), root.chunk_lists),
             self._reach.may,
             made,
+            self._kept,
         )
         self._phase = Phase.WRITING
         return messages.Leftovers(self._writing.leftovers())

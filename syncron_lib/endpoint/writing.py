@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile
@@ -31,6 +32,9 @@ from syncron_lib.protocol import messages, pack
 from syncron_lib.protocol.contents import pack_contents, unpack_sizes
 from syncron_lib.protocol.messages import Arrived, Expected, Problem, SetAttributes
 
+if TYPE_CHECKING:  # few runs keep backups
+    from syncron_lib.endpoint.keeping import Kept
+
 
 class Writing:
     """Carries out on one tree what a plan says. Raises OSError and `SyncronError`."""
@@ -46,9 +50,11 @@ class Writing:
         earlier: Earlier,
         may: Effect = EVERYTHING,
         made: bool = False,
+        kept: Optional[Kept] = None,
     ) -> None:
         """``umask``: the process's, which has none until `close`. ``may``: what may be done to the
-        tree; it is kept here and below, entry by entry. ``made``: the root itself is new."""
+        tree; it is kept here and below, entry by entry. ``made``: the root itself is new.
+        ``kept``: what is replaced or deleted is kept so."""
         self._may = may
         self._made = made
         self._directories = directories
@@ -58,7 +64,8 @@ class Writing:
         )
         self._ledger = Ledger(tree, directories)
         self._stagings = Stagings(directories, self._ledger)
-        self._removal = Removal(directories, self._ledger, may)
+        self._backup = None if kept is None else kept.backup(directories, umask, request.durable)
+        self._removal = Removal(directories, self._ledger, may, self._backup)
         self._receiver = Receiver(
             directories,
             self._ledger,
@@ -220,6 +227,8 @@ class Writing:
                 device = os.fstat(fd).st_dev
                 if device not in places:
                     places[device] = os.dup(fd)
+        if self._backup is not None and self._backup.root_fd is not None:
+            places[-1] = os.dup(self._backup.root_fd)
         try:
             write_through(places.values())
         except OSError as error:
@@ -256,6 +265,8 @@ class Writing:
         """Let go of what is half done; it stays staged."""
         self._receiver.abandon()
         self._stagings.close()
+        if self._backup is not None:
+            self._backup.close()
         os.umask(self._umask)
 
 

@@ -163,9 +163,15 @@ class Incoming:
         if fd is None:
             raise FileExistsError(errno.EEXIST, "it was changed at the destination during the run")
         # Its other names were not asked for; they keep the content that they have.
-        if os.fstat(fd).st_nlink > 1:
+        st = os.fstat(fd)
+        if st.st_nlink > 1:
             os.close(fd)
             return None
+        try:
+            self._publisher.keep_copy(path, st)
+        except BaseException:
+            os.close(fd)
+            raise
         return fd
 
     def overwrites(self, path: bytes, replace: bool) -> bool:

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
 from syncron_lib.core.permission import EVERYTHING
+from syncron_lib.protocol.keeping import Backup as Backup
 from syncron_lib.protocol.known import Find as Find
 from syncron_lib.protocol.known import Found as Found
 from syncron_lib.protocol.known import GetSizes as GetSizes

@@ -51,6 +51,7 @@ TURNS: dict[Any, Turn] = {
     messages.GetSizes: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.Offer: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.Next: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
+    messages.Backup: Turn(Phase.SEALED, Phase.SEALED, _DESTINATION),
     messages.Begin: Turn(Phase.SEALED, Phase.SEALED, _DESTINATION),
     messages.Expect: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Find: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),

@@ -32,6 +32,7 @@ from syncron_lib.protocol.codec import (
 from syncron_lib.protocol.messages import (
     Adjust,
     Arrived,
+    Backup,
     Basis,
     Begin,
     Below,
@@ -244,6 +245,7 @@ RULES: tuple[Rule, ...] = (
         writes=True,
         needs=_ADD | _REMOVE,
     ),
+    _rule(0x47, Backup, _C, Maybe(SYSTEM_PATH), PATH, BLOB, needs=_NONE),
     _rule(0x50, Finish, _C, ListOf(PATH), BOOL, BOOL, writes=True, needs=_NONE),
     _rule(0x51, Finished, _H, DIGEST, _PROBLEMS, BOOL),
     _rule(0x52, Close, _C, needs=_NONE),

@@ -184,7 +184,7 @@ class Comparison:
         relation = pair.relation
         if relation is Relation.ONLY_DESTINATION:
             assert other is not None
-            self._candidates.append(_removal(path, theirs, other, below_theirs))
+            self._candidates.append(removal(path, theirs, other, below_theirs))
         elif relation is Relation.UNREADABLE_SOURCE:
             assert row is not None
             self._fail(path, "source", mine.sizes[row])
@@ -235,7 +235,7 @@ class Comparison:
         below_mine: dict[int, Below],
         below_theirs: dict[int, Below],
     ) -> None:
-        old = _removal(path, theirs, other, below_theirs)
+        old = removal(path, theirs, other, below_theirs)
         if old.entries > 1 and not (self._options.delete or self._options.force):
             what = (
                 "a directory that is not empty is in its place;"
@@ -355,7 +355,7 @@ class Comparison:
             for path, directory in zip(holding, listings(self._destination, holding)):
                 table, below = directory.table, below_by_row(directory)
                 inside.extend(
-                    _removal(join(path, name), table, row, below)
+                    removal(join(path, name), table, row, below)
                     for row, name in enumerate(table.names)
                     if table.modes[row] != PROBLEM
                 )
@@ -396,7 +396,7 @@ def _creation(
     return Create(path, mode, entries, size, target, replaces, own, digest_of(table, row))
 
 
-def _removal(path: bytes, table: Table, row: int, below: dict[int, Below]) -> Remove:
+def removal(path: bytes, table: Table, row: int, below: dict[int, Below]) -> Remove:
     mode = table.modes[row]
     entries, size, holds = 1, table.sizes[row] if stat.S_ISREG(mode) else 0, False
     if stat.S_ISDIR(mode):

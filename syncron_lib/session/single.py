@@ -46,6 +46,10 @@ class SingleRun:
         self._source = source
         self._destination = destination
         self._options = options
+        if options.backup is not None:
+            from syncron_lib.session.keeping import with_backups_left_out
+
+            self._options = with_backups_left_out(options, destination, into)
         self._observer = observer
         self._pool = pool
         self._into = into
@@ -206,7 +210,14 @@ class SingleRun:
         self.report.bytes_hashed += comparison.bytes_hashed
         if comparison.withheld_removals:
             self._warn_of_no_deletes(comparison.withheld_removals)
-        if plan.creates and plan.removes and not self._options.verify:
+        backup = self._options.backup
+        if backup is not None and backup.directory is None:
+            from syncron_lib.session.keeping import spare_backups
+
+            for failure in spare_backups(plan, ends.destination, backup.suffix):
+                self._fail(failure)
+        # What is moved would leave no backup where it was; its content is copied there instead.
+        if plan.creates and plan.removes and not (self._options.verify or backup):
             self._find_moves(ends, sealed.profile, plan)
         return plan
 
@@ -290,10 +301,20 @@ class SingleRun:
             staging=ends.destination_opened.staging,
             source_is_far=ends.sealing.near is Role.DESTINATION,
             durable=self._options.fsync,
+            backup=self._backup(ends),
         )
         report.bytes_transferred = transfer.content - transfer.matched
         report.bytes_matched = transfer.matched
         report.bytes_hashed += transfer.content
+
+    def _backup(self, ends: Ends) -> messages.Backup | None:
+        """What is to be kept of what is replaced and deleted."""
+        if self._options.backup is None:
+            return None
+        from syncron_lib.session.keeping import request_for
+
+        into = self._into and ends.whole
+        return request_for(self._options.backup, self._source, into)
 
     def _withhold(self, plan: Plan, facts: guards.Facts) -> None:
         """Delete nothing that could not be moved and was not created either, and no more of what

@@ -79,14 +79,18 @@ class Transfer:
         staging: bool = True,
         source_is_far: bool = False,
         durable: bool = False,
+        backup: messages.Backup | None = None,
     ) -> None:
         """Carry ``plan`` out, but for the end (`finish`), which awaits what this does not.
 
         ``before_deletes`` is called when all failures of the source are known; those of the
         destination may not be, unless ``plan.instead`` depends on them. ``staging``: the
         destination may have leftovers. ``source_is_far``: an exchange with the source takes long.
-        ``durable``: it is to last through a power cut.
+        ``durable``: it is to last through a power cut. ``backup``: what is replaced or deleted
+        is kept so.
         """
+        if backup is not None:
+            self._storing.send(backup, messages.Done)
         arrived: list[Arrived] = []
         self._storing.send(
             messages.Begin(users, groups, self._deltas.in_place, durable),

@@ -291,3 +291,32 @@ def test_a_forced_helper_of_another_version_is_told_as_such(
     assert "speaks protocol versions 9 to 9" in ended.err
     assert "A forced command there starts the one that is installed" in ended.err
     assert not (tmp_path / "dst").exists()
+
+
+# --- backups -----------------------------------------------------------------------------------
+
+
+def test_backups_stay_inside(
+    syncron: Command, restricted: Restricted, top: Path, tmp_path: Path
+) -> None:
+    there = top / "data/a"
+    make(tmp_path / "src", {"old": b"another", "d": {"kept": b"kept"}})
+    host = restricted("--restrict", there)
+    (there / "out").symlink_to(top / "data/ab")
+    for place in ("../ab", f"{top}/elsewhere", "out", "..", "out/below"):
+        words = (f"--backup-dir={place}", "--exclude=out", tmp_path / "src", f"{host}:{there}")
+        refused(syncron(*words), 3, "Nothing was changed")
+    ended = syncron("--backup-dir=kept", "--exclude=out", tmp_path / "src", f"{host}:{there}")
+    assert ended.code == 0, ended.err
+    assert (there / "kept/old").read_bytes() == b"what is there"
+
+
+def test_where_nothing_may_be_deleted_what_is_replaced_can_be_kept(
+    syncron: Command, restricted: Restricted, top: Path, tmp_path: Path
+) -> None:
+    there = top / "data/a"
+    make(tmp_path / "src", {"old": b"another"})
+    host = restricted("--restrict", there, "--no-delete")
+    assert syncron("-b", tmp_path / "src", f"{host}:{there}").code == 0
+    assert (there / "old~").read_bytes() == b"what is there"
+    refused(syncron("-b", "--delete", tmp_path / "src", f"{host}:{there}"), 3)

@@ -126,6 +126,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.GetSizes: lambda _: messages.GetSizes(),
     messages.Offer: lambda _: messages.Offer(b"", []),
     messages.Next: lambda _: messages.Next(0, 0),
+    messages.Backup: lambda _: messages.Backup(b"kept", b"", b"~"),
     messages.Begin: lambda _: messages.Begin((), ()),
     messages.Expect: lambda _: messages.Expect([Expected(b"new", False, False)]),
     messages.Find: lambda _: messages.Find(b""),

@@ -86,6 +86,7 @@ MESSAGES: list[Any] = [
         ],
         7,
     ),
+    m.Backup(b"../kept", b"name", b"~"),
     m.Begin([], _PAIRS, True, True),
     m.Leftovers([m.Arrived(b"big", 100, -1, 50, _DIGEST)]),
     m.Expect([m.Expected(b"new", True, False), m.Expected(b"old", False, True)]),
