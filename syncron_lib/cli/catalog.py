@@ -26,6 +26,8 @@ class Kind(Enum):
     NUMBER_OR_TEXT = "number or text"
     FILES = "files"
     """Repeatable file names; one or a list in YAML."""
+    TEXTS = "texts"
+    """Repeatable; one or a list in YAML."""
     RULES = "rules"
     """Repeatable patterns, in order with those of the other options of this kind."""
     RULE_FILES = "rule files"
@@ -295,6 +297,22 @@ OPTIONS: tuple[Option, ...] = (
         "W",
     ),
     Option(_HOW, "inplace", Kind.SWITCH, "write what changed into the files of DST; not atomic"),
+    Option(
+        _HOW,
+        "link-dest",
+        Kind.TEXTS,
+        "hard-link what did not change from DIR, relative to DST; repeatable",
+        metavar="DIR",
+        convert=_not_empty,
+    ),
+    Option(
+        _HOW,
+        "copy-dest",
+        Kind.TEXTS,
+        "the same, but copy it",
+        metavar="DIR",
+        convert=_not_empty,
+    ),
     Option(_HOW, "fsync", Kind.SWITCH, "end when all is on the disk of DST, safe from power cuts"),
     Option(
         _HOW,

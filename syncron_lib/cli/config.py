@@ -180,7 +180,7 @@ class _Reader:
                     raise self._error(item, path, str(error)) from error
 
     def _values(self, option: Option, node: Node, path: str) -> list[tuple[str, Node]]:
-        if option.kind in (Kind.RULES, Kind.RULE_FILES, Kind.FILES):
+        if option.kind in (Kind.RULES, Kind.RULE_FILES, Kind.FILES, Kind.TEXTS):
             return self._texts(node, path)
         if option.kind is Kind.TEXT:
             return [self._text(node, path)]

@@ -43,6 +43,9 @@ class Draft:
         elif option.kind is Kind.FILES:
             name = self.file_name(converted)
             self._values[option.target] = (*self._values.get(option.target, ()), name)
+        elif option.kind is Kind.TEXTS:
+            texts = self._values.get(option.target, ())
+            self._values[option.target] = (*texts, converted)
         else:
             self._values[option.target] = converted
 

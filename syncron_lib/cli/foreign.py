@@ -94,7 +94,7 @@ FOREIGN: tuple[Foreign, ...] = (
             " checksum-choice existing ignore-non-existing ignore-existing remove-source-files"
             " delete-excluded ignore-missing-args delete-missing-args ignore-errors max-size"
             " min-size max-alloc numeric-ids usermap groupmap chown size-only compare-dest"
-            " copy-dest link-dest compress-threads skip-compress files-from"
+            " compress-threads skip-compress files-from"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"
             " log-file-format password-file early-input stop-after stop-at"
             " write-batch only-write-batch read-batch protocol iconv checksum-seed daemon"

@@ -11,11 +11,12 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
-from syncron_lib.core.options import Backup, DeleteCap, Keep, RuleOptions, RunOptions
+from syncron_lib.core.options import Alternates, Backup, DeleteCap, Keep, RuleOptions, RunOptions
 from syncron_lib.errors import UsageError
 
 DEFAULT_TIMEOUT = 60.0
 ZLIB_MAX_LEVEL = 9
+MAX_ALTERNATES = 20
 
 
 class Ownership(Enum):
@@ -45,6 +46,8 @@ class Settings:
     backup: bool | None = None
     backup_dir: str | None = None
     suffix: str | None = None
+    link_dest: tuple[str, ...] = ()
+    copy_dest: tuple[str, ...] = ()
     patterns: tuple[bytes, ...] = ()
     gitignore: bool | None = None
     one_file_system: bool | None = None
@@ -111,6 +114,17 @@ class Settings:
         directory = None if self.backup_dir is None else os.fsencode(self.backup_dir)
         return Backup(directory, os.fsencode(suffix))
 
+    def _alternates(self) -> Alternates | None:
+        if self.link_dest and self.copy_dest:
+            raise UsageError("--link-dest and --copy-dest exclude each other: give one of them.")
+        option = "--link-dest" if self.link_dest else "--copy-dest"
+        given = self.link_dest or self.copy_dest
+        if len(given) > MAX_ALTERNATES:
+            raise UsageError(f"{option} is given {len(given)} times; {MAX_ALTERNATES} are allowed.")
+        if not given:
+            return None
+        return Alternates(option, tuple(map(os.fsencode, given)), bool(self.copy_dest))
+
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for
         options that do not go together."""
@@ -141,6 +155,7 @@ class Settings:
             whole_file=self.whole_file,
             in_place=bool(self.inplace),
             backup=self._backup(),
+            alternates=self._alternates(),
             fsync=bool(self.fsync),
             lock_wait=self.lock_wait or 0.0,
             timeout=DEFAULT_TIMEOUT if self.timeout is None else self.timeout,

@@ -99,9 +99,12 @@ def _verify_summary(report: Report) -> str:
 
 
 def _counts(report: Report) -> str:
-    verbs = ("create", "change", "move", "delete", "set metadata of")
-    past = ("created", "changed", "moved", "deleted", "metadata only")
-    numbers = (report.created, report.changed, report.moved, report.deleted, report.metadata)
+    verbs = ("create", "change", "move", "link", "copy", "delete", "set metadata of")
+    past = ("created", "changed", "moved", "linked", "copied", "deleted", "metadata only")
+    numbers = (
+        *(report.created, report.changed, report.moved, report.linked, report.copied),
+        *(report.deleted, report.metadata),
+    )
     if report.dry_run:
         parts = [f"{verb} {number:,}" for verb, number in zip(verbs, numbers) if number]
     else:
@@ -131,6 +134,8 @@ def stats(report: Report) -> str:
         ("Created", f"{report.created:,}"),
         ("Changed", f"{report.changed:,}"),
         ("Moved", f"{report.moved:,}"),
+        ("Linked", f"{report.linked:,}"),
+        ("Copied", f"{report.copied:,}"),
         ("Metadata only", f"{report.metadata:,}"),
         ("Deleted", f"{report.deleted:,}"),
         ("Unchanged", f"{report.unchanged:,}"),

@@ -6,6 +6,7 @@ cost its start as much as all of its protocol.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 
@@ -47,6 +48,23 @@ class Backup(NamedTuple):
     suffix: bytes = b"~"
 
 
+class Alternates(NamedTuple):
+    """Directories in which what did not change is found, relative to the destination's root if
+    they are. ``copy``: it is copied from there; else it is hard-linked."""
+
+    option: str
+    directories: tuple[bytes, ...]
+    copy: bool
+
+    def paths(self, name: Optional[bytes] = None) -> Sequence[bytes]:
+        """The directories as a root takes them. ``name``: the root's in the directory that they
+        are relative to, where it is not that itself."""
+        if name is None:
+            return self.directories
+        above = ((b"" if each.startswith(b"/") else b"../") + each for each in self.directories)
+        return [each.rstrip(b"/") + b"/" + name for each in above]
+
+
 class RunOptions(NamedTuple):
     """One run's options, named as on the command line."""
 
@@ -75,6 +93,7 @@ class RunOptions(NamedTuple):
     """Write what changed into the files that are there."""
     backup: Optional[Backup] = None
     """Keep what is replaced or deleted; None: do not."""
+    alternates: Optional[Alternates] = None
     fsync: bool = False
     """Have all on the destination's disk before the run ends, and content before its name."""
     lock_wait: float = 0.0

@@ -11,7 +11,8 @@ from syncron_lib.core.merkle import Attributes
 class Create(NamedTuple):
     """A new entry. A directory comes with all below it: ``entries`` and ``size`` are totals of
     the subtree, itself included. ``replaces``: entries that make way for it, 0 for none.
-    ``attributes`` and ``digest``: the source's."""
+    ``attributes`` and ``digest``: the source's. ``flags``: how it differs from what an alternate
+    has, see `core.compare`; None where none has anything."""
 
     path: bytes
     mode: int
@@ -21,6 +22,7 @@ class Create(NamedTuple):
     replaces: int
     attributes: Attributes
     digest: bytes
+    flags: Optional[str] = None
 
 
 class Make(NamedTuple):
@@ -29,6 +31,25 @@ class Make(NamedTuple):
 
     path: bytes
     attributes: Attributes
+    flags: Optional[str] = None
+    replaces: int = 0
+    """Both as of a `Create`."""
+
+
+class Link(NamedTuple):
+    """An entry that is made of the one at the same path of the ``alternate`` with that number; a
+    directory with all below, ``entries`` and ``size`` in all. ``copy``: not by a hard link.
+    ``flags``: how its attributes differ there; None where they do not. ``replaces``: as of a
+    `Create`."""
+
+    path: bytes
+    alternate: int
+    copy: bool
+    attributes: Attributes
+    entries: int
+    size: int
+    flags: Optional[str] = None
+    replaces: int = 0
 
 
 class Move(NamedTuple):
@@ -57,6 +78,8 @@ class Change(NamedTuple):
     size: int
     old_size: int
     target: Optional[bytes]
+    attributes: Optional[Attributes] = None
+    """The source's, where they are known."""
 
 
 class Adjust(NamedTuple):
@@ -90,7 +113,9 @@ class Plan:
     ``touched``: attributes that directories are given back after something in them changed.
     ``extras``: topmost paths that only the destination has and that stay. ``makes_root``: the
     destination is missing and is made. ``instead``: entries that are created because they could
-    not be moved, and where they were: if creating one fails, that must stay.
+    not be moved, and where they were: if creating one fails, that must stay. ``parents``:
+    directories that are made for what is linked or created in them one by one; ``links``: what
+    is taken from alternates.
     """
 
     creates: list[Create] = field(default_factory=list)
@@ -99,6 +124,8 @@ class Plan:
     removes: list[Remove] = field(default_factory=list)
     makes: list[Make] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    parents: list[Make] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
     touched: dict[bytes, Attributes] = field(default_factory=dict)
     extras: list[bytes] = field(default_factory=list)
     makes_root: bool = False
@@ -108,12 +135,25 @@ class Plan:
     def deleted(self) -> int:
         """Entries that will be gone, those that make way included; what is moved is not."""
         replaced = sum(create.replaces for create in self.creates)
+        replaced += sum(make.replaces for make in self.parents)
+        replaced += sum(link.replaces for link in self.links)
         return replaced + sum(remove.entries for remove in self.removes)
 
     @property
     def created(self) -> int:
         """Entries that will be new; a destination that is made is none of its own entries."""
-        return len(self.makes) + sum(create.entries for create in self.creates)
+        made = len(self.makes) + len(self.parents)
+        return made + sum(create.entries for create in self.creates)
+
+    @property
+    def linked(self) -> int:
+        """Entries that are taken from alternates by hard links."""
+        return sum(link.entries for link in self.links if not link.copy)
+
+    @property
+    def copied(self) -> int:
+        """Entries that are copied from alternates."""
+        return sum(link.entries for link in self.links if link.copy)
 
     @property
     def moved(self) -> int:
@@ -131,4 +171,4 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         steps = self.creates or self.changes or self.adjusts or self.removes or self.moves
-        return not (self.makes_root or steps)
+        return not (self.makes_root or steps or self.parents or self.links)

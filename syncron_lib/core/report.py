@@ -71,6 +71,10 @@ class Report:
     created: int = 0
     changed: int = 0
     moved: int = 0
+    linked: int = 0
+    """Entries that became hard links of those of an alternate directory."""
+    copied: int = 0
+    """Entries that were copied from one."""
     deleted: int = 0
     metadata: int = 0
     unchanged: int = 0

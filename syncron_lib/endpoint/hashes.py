@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import join
 from syncron_lib.core.table import PROBLEM
+from syncron_lib.endpoint.parts import bounded
 from syncron_lib.fs import seal
 from syncron_lib.fs.hashing import Changed, FileHasher
 from syncron_lib.fs.tree import Node, Tree
-from syncron_lib.protocol.messages import Problem
+from syncron_lib.protocol.messages import Hashed, Problem
 
 
 def hash_one(hasher: FileHasher, path: bytes) -> tuple[bytes, list[Problem]]:
@@ -23,6 +25,18 @@ def hash_one(hasher: FileHasher, path: bytes) -> tuple[bytes, list[Problem]]:
         return digest.UNKNOWN, [Problem(path, what, True)]
     except OSError as error:
         return digest.UNKNOWN, [Problem(path, f"cannot be read: {error.strerror}", False)]
+
+
+def hashed(hasher: FileHasher, paths: Sequence[bytes]) -> Hashed:
+    """The digests of files, as a reply."""
+    before = hasher.size
+    digests = []
+    problems: list[Problem] = []
+    for path in paths:
+        value, problem = hash_one(hasher, path)
+        digests.append(value)
+        problems.extend(problem)
+    return Hashed(b"".join(digests), hasher.size - before, bounded(problems))
 
 
 def hash_all(tree: Tree, hasher: FileHasher) -> list[Problem]:

@@ -131,3 +131,26 @@ def bounded(problems: Sequence[Problem], most: int = MAX_PROBLEMS) -> list[Probl
             vanished = all(problem.vanished for problem in rest)
             return [*problems[:index], Problem(b"", what, vanished)]
     return list(problems)
+
+
+class GivenFiles:
+    """Ignore files that a client gives in several parts."""
+
+    def __init__(self) -> None:
+        self._files: list[ignorefiles.IgnoreFile] = []
+        self._weight = 0
+
+    def add(self, files: Sequence[messages.IgnoreFile]) -> None:
+        """Take some. Raises `SyncronError` where it is too much."""
+        given = [
+            ignorefiles.IgnoreFile(file.directory, file.name, file.content, (0, 0, 0, 0))
+            for file in files
+        ]
+        self._weight += ignorefiles.weight(given)
+        ignorefiles.require_bounded(self._weight)
+        self._files.extend(given)
+
+    def taken(self) -> Sequence[ignorefiles.IgnoreFile]:
+        """All of them; the next ones begin anew."""
+        files, self._files, self._weight = self._files, [], 0
+        return files

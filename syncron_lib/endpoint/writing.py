@@ -34,6 +34,7 @@ from syncron_lib.protocol.messages import Arrived, Expected, Problem, SetAttribu
 
 if TYPE_CHECKING:  # few runs keep backups
     from syncron_lib.endpoint.keeping import Kept
+    from syncron_lib.fs.alternates import Linker
 
 
 class Writing:
@@ -58,6 +59,7 @@ class Writing:
         self._may = may
         self._made = made
         self._directories = directories
+        self._algorithm = algorithm
         self._umask = umask
         self._keep = attributes.applied(
             profile, dict(request.users), dict(request.groups), self._umask
@@ -132,6 +134,20 @@ class Writing:
         relocation.apply()
         done = len(request.items) - len(again)
         return messages.Stored(done, 0, bounded(problems), (), again)
+
+    def linker(self) -> Linker:
+        """What takes entries from alternates."""
+        from syncron_lib.fs.alternates import Linker
+
+        return Linker(
+            self._directories,
+            self._ledger,
+            self._stagings,
+            self._receiver.publisher,
+            self._algorithm,
+            self._keep,
+            self._receiver.may_replace,
+        )
 
     def adjust(self, items: Sequence[SetAttributes]) -> messages.Stored:
         """Set attributes of entries whose content stays; a directory's at the end."""
@@ -209,6 +225,8 @@ class Writing:
                 try:
                     fd = self._directories.open(path)
                     keep = self._keep
+                    if path in self._ledger.own_numbers:
+                        keep = keep._replace(users={}, groups={})
                     is_new = self._ledger.is_new(path) if path else self._made
                     if Effect.CHANGE not in self._may and not is_new:
                         keep = self._kept_of_old(path, fd, wanted[path])

@@ -79,7 +79,7 @@ class Receiver:
         self._stagings = stagings
         self._arrivals = Arrivals(stagings, algorithm)
         self.contents = Contents(directories, ledger, self._arrivals, algorithm)
-        self._publisher = Publisher(directories, ledger, removal, self.contents.set_aside, may)
+        self.publisher = Publisher(directories, ledger, removal, self.contents.set_aside, may)
         self._algorithm = algorithm
         self._keep = keep
         self._files: dict[bytes, bool] = {}
@@ -97,7 +97,7 @@ class Receiver:
             ledger,
             stagings,
             self._arrivals,
-            self._publisher,
+            self.publisher,
             algorithm,
             earlier,
             in_place,
@@ -121,6 +121,10 @@ class Receiver:
                 self._trees[item.path] = item.replace
             elif item.path:
                 self._files[item.path] = item.replace
+
+    def may_replace(self, path: bytes) -> bool:
+        """Whether an entry of another kind may make way for what comes without a pack."""
+        return self._files.pop(path, False) or self._trees.pop(path, False)
 
     # --- packs --------------------------------------------------------------------------------
 
@@ -376,7 +380,7 @@ class Receiver:
         path = staged.path
         try:
             replace = self._trees.get(path, False)
-            self._publisher.publish_directory(path, staged.staging, staged.name, replace)
+            self.publisher.publish_directory(path, staged.staging, staged.name, replace)
             # Its own attributes come last of all: it must stay writable until then.
             os.fchmod(staged.fd, self._keep.mode_of(staged.attributes) | 0o700)
             self._ledger.add_directory(path, staged.attributes, staged.entries)
@@ -398,7 +402,7 @@ class Receiver:
         replace: bool,
     ) -> None:
         """Publish one entry of a directory that is there already. ``target``: a symlink's."""
-        self._publisher.require_allowed(path, replace)
+        self.publisher.require_allowed(path, replace)
         attributes_ = Attributes(
             table.modes[row], table.mtimes[row], table.uids[row], table.gids[row]
         )
@@ -446,7 +450,7 @@ class Receiver:
         self, path: bytes, staging: Staging, temporary: bytes, replace: bool, written: Written
     ) -> None:
         try:
-            self._publisher.publish(path, staging, temporary, replace, written)
+            self.publisher.publish(path, staging, temporary, replace, written)
         except OSError:
             staging.remove(temporary)
             raise
@@ -458,7 +462,7 @@ class Receiver:
         """Attributes of a file about to be published; without kept permissions, an existing
         target's stay. Returns its time, which is the source's only where times are kept."""
         keep = self._keep
-        scanned = self._publisher.scanned(path)
+        scanned = self.publisher.scanned(path)
         if not keep.permissions and scanned is not None and stat.S_ISREG(scanned[1]):
             attributes_ = attributes_._replace(mode=scanned[1])
             keep = keep._replace(permissions=True)

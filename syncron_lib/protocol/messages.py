@@ -14,7 +14,14 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
 from syncron_lib.core.permission import EVERYTHING
+from syncron_lib.protocol.keeping import Alternates as Alternates
 from syncron_lib.protocol.keeping import Backup as Backup
+from syncron_lib.protocol.keeping import HashAlternate as HashAlternate
+from syncron_lib.protocol.keeping import Link as Link
+from syncron_lib.protocol.keeping import Linked as Linked
+from syncron_lib.protocol.keeping import ListAlternate as ListAlternate
+from syncron_lib.protocol.keeping import SetAttributes as SetAttributes
+from syncron_lib.protocol.keeping import UseAlternates as UseAlternates
 from syncron_lib.protocol.known import Find as Find
 from syncron_lib.protocol.known import Found as Found
 from syncron_lib.protocol.known import GetSizes as GetSizes
@@ -403,16 +410,6 @@ class Stored(NamedTuple):
     problems: Sequence[Problem]
     passed_on: Sequence[Problem]
     again: Sequence[bytes] = ()
-
-
-class SetAttributes(NamedTuple):
-    """Give an entry that is there already new attributes (a directory: at the very end)."""
-
-    path: bytes
-    mode: int
-    mtime_ns: int
-    uid: int
-    gid: int
 
 
 class Moved(NamedTuple):

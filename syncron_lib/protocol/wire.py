@@ -31,6 +31,7 @@ from syncron_lib.protocol.codec import (
 )
 from syncron_lib.protocol.messages import (
     Adjust,
+    Alternates,
     Arrived,
     Backup,
     Basis,
@@ -55,6 +56,7 @@ from syncron_lib.protocol.messages import (
     GetIgnoreFiles,
     GetSizes,
     Hash,
+    HashAlternate,
     Hashed,
     Heartbeat,
     Hello,
@@ -65,7 +67,10 @@ from syncron_lib.protocol.messages import (
     Keep,
     LeaveOut,
     Leftovers,
+    Link,
+    Linked,
     List,
+    ListAlternate,
     Listing,
     MapIds,
     MappedIds,
@@ -88,6 +93,7 @@ from syncron_lib.protocol.messages import (
     SetAttributes,
     Sizes,
     Stored,
+    UseAlternates,
     UseIgnoreFiles,
     Wanted,
 )
@@ -128,6 +134,9 @@ _PROBLEMS = ListOf(Record(Problem, PATH, TEXT, BOOL), MAX_PROBLEMS + 1)
 _IGNORE_FILES = ListOf(Record(IgnoreFile, PATH, BLOB, BLOB))
 _ARRIVED = ListOf(Record(Arrived, PATH, U64, I64, U64, DIGEST))
 _ATTRIBUTES = ListOf(Record(SetAttributes, PATH, U32, I64, U32, U32))
+_LINKED = ListOf(Record(Linked, PATH, BOOL, BOOL, U32, I64, U32, U32))
+MAX_ALTERNATES = 20
+"""As many as rsync takes."""
 _BELOW = Record(Below, U64, U64, BOOL)
 _DIRECTORY = Record(Directory, U32, I64, U32, U32, ERRNO, TABLE, ListOf(_BELOW), BOOL)
 _CHANGED = ListOf(Record(Changed, PATH, DIGEST, _BELOW, Maybe(_DIRECTORY), BOOL))
@@ -246,6 +255,11 @@ RULES: tuple[Rule, ...] = (
         needs=_ADD | _REMOVE,
     ),
     _rule(0x47, Backup, _C, Maybe(SYSTEM_PATH), PATH, BLOB, needs=_NONE),
+    _rule(0x48, UseAlternates, _C, ListOf(SYSTEM_PATH, MAX_ALTERNATES), needs=_NONE),
+    _rule(0x49, Alternates, _H, ListOf(BOOL, MAX_ALTERNATES)),
+    _rule(0x4A, ListAlternate, _C, U8, ListOf(PATH), Maybe(NAME), needs=_NONE),
+    _rule(0x4B, HashAlternate, _C, U8, ListOf(PATH), needs=_NONE),
+    _rule(0x4C, Link, _C, _ATTRIBUTES, U8, _LINKED, writes=True, needs=_ADD),
     _rule(0x50, Finish, _C, ListOf(PATH), BOOL, BOOL, writes=True, needs=_NONE),
     _rule(0x51, Finished, _H, DIGEST, _PROBLEMS, BOOL),
     _rule(0x52, Close, _C, needs=_NONE),

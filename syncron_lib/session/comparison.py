@@ -263,7 +263,14 @@ class Comparison:
         )
         target = self._targets.get(row)
         self._plan.changes.append(
-            Change(path, flags, size if is_file else 0, old_size if is_file else 0, target)
+            Change(
+                path,
+                flags,
+                size if is_file else 0,
+                old_size if is_file else 0,
+                target,
+                attributes_of(mine, row),
+            )
         )
 
     # --- files that only their digests tell apart -----------------------------------------------
@@ -318,7 +325,9 @@ class Comparison:
                     size_differs=False,
                     content_differs=True,
                 )
-                self._plan.changes.append(Change(item.path, flags, item.size, item.size, None))
+                self._plan.changes.append(
+                    Change(item.path, flags, item.size, item.size, None, item.source)
+                )
 
     def _hashes(
         self, endpoint: Endpoint, side: str, files: Sequence[_Unsure]

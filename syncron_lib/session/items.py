@@ -29,8 +29,20 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
     below = _below(trees, source)
     made = [_created(create, transfer) for create in plan.creates]
     made.extend(
-        Item(Action.CREATE, "c" + new_flags(make.attributes.mode), make.path, True, 0)
-        for make in plan.makes
+        Item(
+            Action.CREATE,
+            "c" + (make.flags or new_flags(make.attributes.mode)),
+            make.path,
+            True,
+            0,
+        )
+        for make in (*plan.makes, *plan.parents)
+        if make.flags is None or make.flags.strip("d.")
+    )
+    made.extend(
+        Item(Action.CREATE, "c" + link.flags, link.path, False, link.size)
+        for link in plan.links
+        if link.flags is not None and link.copy
     )
     for move in plan.moves:
         directory = stat.S_ISDIR(move.attributes.mode)
@@ -63,12 +75,19 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
 
 def _created(create: Create, transfer: str) -> Item:
     size = create.size if stat.S_ISREG(create.mode) else 0
-    return _new(create.path, create.mode, size, create.target, transfer)
+    return _new(create.path, create.mode, size, create.target, transfer, create.flags)
 
 
-def _new(path: bytes, mode: int, size: int, target: bytes | None, transfer: str) -> Item:
+def _new(
+    path: bytes,
+    mode: int,
+    size: int,
+    target: bytes | None,
+    transfer: str,
+    flags: str | None = None,
+) -> Item:
     mark = transfer if stat.S_ISREG(mode) else "c"
-    flags = mark + new_flags(mode)
+    flags = mark + (flags or new_flags(mode))
     return Item(Action.CREATE, flags, path, stat.S_ISDIR(mode), size, target)
 
 

@@ -43,6 +43,8 @@ class Ends(NamedTuple):
     destination_shown: str
     whole: bool
     sealing: Sealing
+    alternates: Sequence[bool] = ()
+    """Which of those that were asked for are there."""
 
 
 class _Asked(NamedTuple):
@@ -52,6 +54,7 @@ class _Asked(NamedTuple):
     request: messages.Open
     opened: Future[Any]
     scanned: Future[Any]
+    alternates: Future[Any] | None = None
 
 
 class _Opener:
@@ -106,8 +109,13 @@ class _Opener:
             _holder(),
         )
 
-    def ask(self, endpoint: RemoteEndpoint, request: messages.Open) -> _Asked:
-        """Send `Open` and `Scan` in one flight."""
+    def ask(
+        self, endpoint: RemoteEndpoint, request: messages.Open, name: bytes | None = None
+    ) -> _Asked:
+        """Send `Open` and `Scan` in one flight; to a destination also which alternates there are.
+        ``name``: its own in the directory that the user named."""
+        chosen = self.options.alternates if request.role == Role.DESTINATION else None
+        paths = () if chosen is None else chosen.paths(name)
         side = request.role
 
         def on_progress(progress: messages.Progress) -> None:
@@ -122,7 +130,11 @@ class _Opener:
         endpoint.on_progress = on_progress
         endpoint.on_warning = self._on_warning
         opened = endpoint.submit(request)
-        return _Asked(endpoint, request, opened, endpoint.submit(messages.Scan(self._processes)))
+        scanned = endpoint.submit(messages.Scan(self._processes))
+        alternates = None
+        if paths:
+            alternates = endpoint.submit(messages.UseAlternates(paths))
+        return _Asked(endpoint, request, opened, scanned, alternates)
 
 
 def _holder() -> str:
@@ -319,8 +331,10 @@ def _ask_destination(
         _require_destination(
             _look(opener, endpoint, destination), destination.shown(), opener.options.mkpath
         )
-        path = os.path.join(request.path, os.path.basename(source.path.rstrip(b"/")))
+        name = os.path.basename(source.path.rstrip(b"/"))
+        path = os.path.join(request.path, name)
         request = request._replace(path=path, parents=True)
+        return opener.ask(endpoint, request, name)
     return opener.ask(endpoint, request)
 
 
@@ -402,7 +416,14 @@ def _scanned(
         shown_destination,
         whole,
         sealing,
+        _alternates(destination),
     )
+
+
+def _alternates(destination: _Asked) -> Sequence[bool]:
+    if destination.alternates is None:
+        return ()
+    return reply_of(destination.alternates, messages.Alternates).there
 
 
 def _tell_ignore_files(source: RemoteEndpoint, destination: RemoteEndpoint) -> Scanned:

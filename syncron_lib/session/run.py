@@ -129,6 +129,8 @@ def _merged(reports: Sequence[Report], destination: Location) -> Report:
             "created",
             "changed",
             "moved",
+            "linked",
+            "copied",
             "deleted",
             "metadata",
             "unchanged",

@@ -9,10 +9,12 @@ from syncron_lib.core import digest, guards
 from syncron_lib.core.chunks import FASTCDC
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.merkle import Profile
+from syncron_lib.core.names import shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.permission import Effect, withhold
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
+from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import Exit, SyncronError
 from syncron_lib.protocol import messages
@@ -81,6 +83,7 @@ class SingleRun:
             report.changed = transfer.published - report.created
             report.metadata, report.deleted = transfer.adjusted, transfer.deleted
             report.moved = transfer.moved
+            report.linked = transfer.linked
             report.bytes_transferred = transfer.content - transfer.matched
             report.bytes_matched = transfer.matched
         report.duration = time.monotonic() - self._began
@@ -193,6 +196,7 @@ class SingleRun:
             show(done)
 
         missing = ends.destination_opened.kind == RootKind.MISSING
+        known = self._known(ends, sealed)
         comparison = Comparison(
             ends.source,
             ends.destination,
@@ -203,7 +207,7 @@ class SingleRun:
             ends.source_scanned.problems,
             self._fail,
             on_hashed,
-            self._known(ends, sealed),
+            known,
             staging,
         )
         plan = comparison.run()
@@ -219,7 +223,50 @@ class SingleRun:
         # What is moved would leave no backup where it was; its content is copied there instead.
         if plan.creates and plan.removes and not (self._options.verify or backup):
             self._find_moves(ends, sealed.profile, plan)
+
+        def compare(endpoint: Endpoint, on_failure: Callable[[Failure], None]) -> Comparison:
+            return Comparison(
+                ends.source,
+                endpoint,
+                sealed.profile,
+                self._options._replace(delete=False, force=True),
+                False,
+                False,
+                ends.source_scanned.problems,
+                on_failure,
+                on_hashed,
+                (known[0], {}),
+            )
+
+        if not self._options.verify:
+            self._find_alternates(ends, plan, compare)
         return plan
+
+    def _find_alternates(
+        self,
+        ends: Ends,
+        plan: Plan,
+        compare: Callable[[Endpoint, Callable[[Failure], None]], Comparison],
+    ) -> None:
+        """Take from other directories of the destination what these have."""
+        chosen = self._options.alternates
+        if chosen is None:
+            return
+        from syncron_lib.session.alternates import AlternateSearch
+
+        for directory, there in zip(chosen.directories, ends.alternates):
+            if not there:
+                self._warn(f"{chosen.option} {shown(directory)} does not exist at the destination.")
+
+        def compared(endpoint: Endpoint, on_failure: Callable[[Failure], None]) -> Plan:
+            comparison = compare(endpoint, on_failure)
+            found = comparison.run()
+            self.report.bytes_hashed += comparison.bytes_hashed
+            return found
+
+        numbers = [number for number, there in enumerate(ends.alternates) if there]
+        search = AlternateSearch(ends.source, ends.destination, compared, chosen.copy)
+        search.apply_to(plan, numbers, self._options.itemize)
 
     def _find_moves(self, ends: Ends, profile: Profile, plan: Plan) -> None:
         from syncron_lib.session.moving import MoveSearch
@@ -376,12 +423,20 @@ class SingleRun:
         report.changed = sum(1 for change in plan.changes if change.path not in failed)
         report.metadata = sum(1 for adjust in plan.adjusts if adjust.path not in failed)
         report.moved = plan.moved
+        report.linked, report.copied = plan.linked, plan.copied
         report.deleted = plan.deleted
         trees = [create.path for create in plan.creates]
         lost = sum(1 for path in failed if any(_is_in(path, tree) for tree in trees))
         report.created -= min(lost, report.created)
         report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
-        touched = plan.created + plan.moved + len(plan.changes) + len(plan.adjusts)
+        touched = (
+            plan.created
+            + plan.moved
+            + plan.linked
+            + plan.copied
+            + len(plan.changes)
+            + len(plan.adjusts)
+        )
         report.unchanged = max(0, report.source_entries - touched)
 
     def _decide_exit(self, plan: Plan) -> None:

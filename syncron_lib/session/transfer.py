@@ -65,7 +65,7 @@ class Transfer:
         """Bytes of the files that were sent, before compression."""
         self.matched = 0
         """Of these, bytes that the destination had already."""
-        self.published = self.moved = self.adjusted = self.deleted = 0
+        self.published = self.moved = self.linked = self.adjusted = self.deleted = 0
         """Entries that the destination has said to be done: with their content, under another
         path, their attributes only, or gone."""
 
@@ -101,6 +101,8 @@ class Transfer:
             self._storing.settle()
         if plan.moves:
             self._move(plan)
+        if plan.parents or plan.links:
+            self._take_from_alternates(plan)
         deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
         self._announce(plan, arrived, {change.path for change in deltas})
         if self._reuse and (plan.creates or plan.changes):
@@ -148,6 +150,15 @@ class Transfer:
         from syncron_lib.session.moving import carry_out
 
         self.moved = carry_out(self._destination, plan, self._note)
+
+    def _take_from_alternates(self, plan: Plan) -> None:
+        from syncron_lib.session.alternates import carry_out
+
+        carry_out(self._destination, plan, self._linked)
+
+    def _linked(self, stored: messages.Stored) -> None:
+        self._note(stored)
+        self.linked += stored.entries
 
     def _offer(self, plan: Plan, deltas: list[Change]) -> list[Change]:
         """Tell the source what the destination has; the deltas that are still to be made."""

@@ -320,3 +320,24 @@ def test_where_nothing_may_be_deleted_what_is_replaced_can_be_kept(
     assert syncron("-b", tmp_path / "src", f"{host}:{there}").code == 0
     assert (there / "old~").read_bytes() == b"what is there"
     refused(syncron("-b", "--delete", tmp_path / "src", f"{host}:{there}"), 3)
+
+
+# --- snapshots ---------------------------------------------------------------------------------
+
+
+def test_snapshots_of_an_append_only_account(
+    syncron: Command, restricted: Restricted, top: Path, tmp_path: Path
+) -> None:
+    there = top / "data/a"
+    make(tmp_path / "src", {"f": b"the same", "d": {"g": b"g", "h": b"h"}})
+    host = restricted("--restrict", there, "--append-only")
+    for day in range(3):
+        (tmp_path / "src/d/h").write_bytes(b"of day %d" % day)
+        words = (f"--link-dest=../{day - 1}", tmp_path / "src", f"{host}:{there}/{day}")
+        assert syncron(*words).code == 0
+        assert_copied(tmp_path / "src", there / str(day))
+    assert (there / "0/f").stat().st_nlink == (there / "2/d/g").stat().st_nlink == 3
+    for outside in ("../../ab", f"{top}/data"):
+        words = (f"--link-dest={outside}", tmp_path / "src", f"{host}:{there}/x")
+        refused(syncron(*words), 3, "restricted to")
+    assert not (there / "x").exists()
