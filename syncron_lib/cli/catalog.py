@@ -218,6 +218,21 @@ OPTIONS: tuple[Option, ...] = (
     Option(_RULES, "one-file-system", Kind.SWITCH, "stay on the file system of SRC", "x"),
     Option(_SAFETY, "dry-run", Kind.SWITCH, "show what would happen, change nothing", "n"),
     Option(_SAFETY, "delete", Kind.SWITCH, "delete from DST what SRC does not have"),
+    *(
+        Option(_SAFETY, name, Kind.PRESET, text, alias=alias, on={"delete": True})
+        for name, alias, text in (
+            ("delete-before", "", "the same: deletes come last in any case"),
+            ("delete-during", "del", "the same"),
+            ("delete-delay", "", "the same"),
+            ("delete-after", "", "the same"),
+        )
+    ),
+    Option(
+        _SAFETY,
+        "ignore-errors",
+        Kind.SWITCH,
+        "delete although a part of SRC could not be read (but not below that)",
+    ),
     Option(_SAFETY, "force", Kind.SWITCH, "let a file replace a directory that is not empty"),
     Option(
         _SAFETY,

@@ -26,7 +26,6 @@ class Foreign:
         return f"syncron does not have rsync's {called}{end}"
 
 
-_DELETES_LAST = "deletes always come last; use --delete"
 _KEEPS_PARTS = "what an interrupted run has brought over is always kept; leave it out"
 _SPECIAL = (
     "fifos and sockets are always carried over, device nodes where the receiver is root; leave it"
@@ -39,11 +38,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("", "P", f"{_KEEPS_PARTS}, or use --progress"),
     Foreign("--partial", "", _KEEPS_PARTS),
     Foreign("--partial-dir", "", _KEEPS_PARTS),
-    Foreign("--del", "", _DELETES_LAST),
-    Foreign("--delete-before", "", _DELETES_LAST),
-    Foreign("--delete-during", "", _DELETES_LAST),
-    Foreign("--delete-delay", "", _DELETES_LAST),
-    Foreign("--delete-after", "", _DELETES_LAST),
     Foreign("--delay-updates", "", "every file appears whole anyway; leave it out"),
     Foreign("--secluded-args", "s", "names always travel unharmed; leave it out"),
     Foreign("--protect-args", "", "names always travel unharmed; leave it out"),
@@ -92,7 +86,7 @@ FOREIGN: tuple[Foreign, ...] = (
             " old-dirs old-d copy-unsafe-links safe-links insecure-links confine-root munge-links"
             " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
             " checksum-choice existing ignore-non-existing ignore-existing remove-source-files"
-            " delete-excluded ignore-missing-args delete-missing-args ignore-errors max-size"
+            " delete-excluded ignore-missing-args delete-missing-args max-size"
             " min-size max-alloc numeric-ids usermap groupmap chown size-only compare-dest"
             " compress-threads skip-compress files-from"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"

@@ -39,6 +39,7 @@ class Settings:
     verify: bool | None = None
     delete: bool | None = None
     force: bool | None = None
+    ignore_errors: bool | None = None
     max_delete: DeleteCap | None = None
     allow_empty_source: bool | None = None
     allow_unmounted: bool | None = None
@@ -142,6 +143,7 @@ class Settings:
             ),
             delete=bool(self.delete),
             force=bool(self.force),
+            ignore_errors=bool(self.ignore_errors),
             dry_run=bool(self.dry_run),
             verify=bool(self.verify),
             mkpath=bool(self.mkpath),

@@ -72,6 +72,8 @@ class RunOptions(NamedTuple):
     rules: RuleOptions = RuleOptions()
     delete: bool = False
     force: bool = False
+    ignore_errors: bool = False
+    """Delete although a part of the source could not be read; below that, never."""
     dry_run: bool = False
     verify: bool = False
     mkpath: bool = False

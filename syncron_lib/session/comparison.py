@@ -346,10 +346,15 @@ class Comparison:
     def _removals(self) -> None:
         """What only the destination has: deleted if that was asked for and the whole source
         could be read; else it stays, outside of what the run is about."""
-        if self._options.delete and not self.source_problems:
+        if self._deletes:
             self._plan.removes.extend(self._without_holding(self._candidates))
         else:
             self._plan.extras.extend(remove.path for remove in self._candidates)
+
+    @property
+    def _deletes(self) -> bool:
+        options = self._options
+        return options.delete and (options.ignore_errors or not self.source_problems)
 
     def _without_holding(self, removes: Sequence[Remove]) -> Iterator[Remove]:
         """The same, but where a directory holds what the rules leave out: it stays, and what else
@@ -373,7 +378,7 @@ class Comparison:
     @property
     def withheld_removals(self) -> int:
         """Entries that would have been deleted, had the source been readable."""
-        if self._options.delete and self.source_problems:
+        if self._options.delete and not self._deletes:
             return sum(remove.entries for remove in self._candidates)
         return 0
 

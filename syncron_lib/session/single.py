@@ -329,7 +329,9 @@ class SingleRun:
         observer.phase(Phase.TRANSFER)
 
         def before_deletes() -> None:
-            if any(each.side == "source" and each.cause is Cause.ERROR for each in report.failures):
+            if not self._options.ignore_errors and any(
+                each.side == "source" and each.cause is Cause.ERROR for each in report.failures
+            ):
                 if plan.removes:
                     self._warn_of_no_deletes(sum(remove.entries for remove in plan.removes))
                 plan.extras.extend(remove.path for remove in plan.removes)
