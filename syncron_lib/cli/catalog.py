@@ -28,6 +28,8 @@ class Kind(Enum):
     """Repeatable file names; one or a list in YAML."""
     TEXTS = "texts"
     """Repeatable; one or a list in YAML."""
+    FILE = "file"
+    """A file name."""
     RULES = "rules"
     """Repeatable patterns, in order with those of the other options of this kind."""
     RULE_FILES = "rule files"
@@ -129,6 +131,12 @@ def _suffix(text: str) -> str:
     if "/" in text or "\0" in text:
         raise ValueError("expected the end of a name, without a slash")
     return text
+
+
+def _format(text: str) -> str:
+    from syncron_lib.cli.format import require_known  # most runs have no format
+
+    return require_known(text)
 
 
 _WHAT = "What is carried over"
@@ -394,6 +402,30 @@ OPTIONS: tuple[Option, ...] = (
         Kind.SWITCH,
         "say of every change what it is, as rsync does",
         "i",
+    ),
+    Option(
+        _OUTPUT,
+        "out-format",
+        Kind.TEXT,
+        "a line for each change, by rsync's escapes such as %%i %%n%%L",
+        metavar="FORMAT",
+        convert=_format,
+    ),
+    Option(
+        _OUTPUT,
+        "log-file",
+        Kind.FILE,
+        "write what is done to FILE too",
+        metavar="FILE",
+        convert=_not_empty,
+    ),
+    Option(
+        _OUTPUT,
+        "log-file-format",
+        Kind.TEXT,
+        "the same for its lines (default %%i %%n%%L; empty: none)",
+        metavar="FORMAT",
+        convert=_format,
     ),
     Option(_OUTPUT, "stats", Kind.SWITCH, "counts, bytes and roots at the end"),
     Option(_OUTPUT, "progress", Kind.SWITCH, "show progress (default on a terminal)"),

@@ -43,7 +43,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--protect-args", "", "names always travel unharmed; leave it out"),
     Foreign("--rsync-path", "", "use --remote-syncron or --remote-python"),
     Foreign("--info", "", "use --progress, --stats or -v"),
-    Foreign("--out-format", "", "use -i, or --json for programs"),
     Foreign("--list-only", "", "use -n -i"),
     Foreign("--specials", "", "fifos and sockets are always carried over; leave it out"),
     Foreign("--devices", "", _SPECIAL),
@@ -89,8 +88,8 @@ FOREIGN: tuple[Foreign, ...] = (
             " delete-excluded ignore-missing-args delete-missing-args max-size"
             " min-size max-alloc numeric-ids usermap groupmap chown size-only compare-dest"
             " compress-threads skip-compress files-from"
-            " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"
-            " log-file-format password-file early-input stop-after stop-at"
+            " old-args trust-sender copy-as address sockopts blocking-io outbuf"
+            " password-file early-input stop-after stop-at"
             " write-batch only-write-batch read-batch protocol iconv checksum-seed daemon"
         ).split()
     ),

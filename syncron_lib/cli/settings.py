@@ -69,6 +69,9 @@ class Settings:
     verbose: int | None = None
     quiet: bool | None = None
     itemize_changes: bool | None = None
+    out_format: str | None = None
+    log_file: str | None = None
+    log_file_format: str | None = None
     stats: bool | None = None
     progress: bool | None = None
     json: bool | None = None
@@ -89,7 +92,13 @@ class Settings:
     def shows_changes(self) -> bool:
         """Whether each change is to be shown, in whatever form."""
         asked = self.itemize_changes or self.verbose or self.dry_run or self.verify
+        asked = asked or self.out_format is not None
         return bool(self.json or (asked and not self.quiet))
+
+    @property
+    def logs_changes(self) -> bool:
+        """Whether each change goes into a log."""
+        return self.log_file is not None and self.log_file_format != ""
 
     def _compress(self) -> str:
         """A level alone asks for compression, as with rsync."""
@@ -150,7 +159,7 @@ class Settings:
             max_delete=self.max_delete,
             allow_empty_source=bool(self.allow_empty_source),
             allow_unmounted=bool(self.allow_unmounted),
-            itemize=self.shows_changes,
+            itemize=self.shows_changes or self.logs_changes,
             compress=self._compress(),
             compress_level=self.compress_level,
             bwlimit=self.bwlimit or 0,

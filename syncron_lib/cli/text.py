@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from syncron_lib.cli.format import SENDING, Run, line, speaks_of
 from syncron_lib.cli.output import Output, one_line
 from syncron_lib.cli.progress import BarProgress, Clock, LineProgress, NoProgress, Progress
 from syncron_lib.cli.settings import Settings
@@ -29,6 +30,8 @@ class Manner:
     """rsync's itemized lines, for every change."""
     names: bool
     """Only the names."""
+    form: str | None
+    """A line for each change in this format instead."""
     summary: bool
     stats: bool
     warnings: bool
@@ -47,6 +50,7 @@ class Manner:
         return Manner(
             itemize=settings.shows_changes and not names_will_do,
             names=settings.shows_changes and names_will_do,
+            form=settings.out_format if settings.shows_changes else None,
             summary=(terminal or bool(verbose)) and not quiet,
             stats=bool(settings.stats) and not quiet,
             warnings=not quiet,
@@ -83,8 +87,10 @@ class TextFace:
         *,
         label: str = "",
         clock: Clock = time.monotonic,
+        run: Run = SENDING,
     ) -> None:
-        """``label``: the job's name, where there are several."""
+        """``label``: the job's name, where there are several. ``run``: see `cli.format`."""
+        self._run = run
         self._manner = manner
         self._progress = progress
         self._output = output
@@ -108,7 +114,10 @@ class TextFace:
 
     def item(self, item: Item) -> None:
         """Show it, if changes are asked for."""
-        if self._manner.itemize:
+        if self._manner.form is not None:
+            if speaks_of(self._manner.form, item):
+                self._say(line(self._manner.form, item, self._run, time.time()))
+        elif self._manner.itemize:
             self._say(item_line(item))
         elif self._manner.names:
             self._say(verbose_line(item))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Optional
 
+from syncron_lib.core.merkle import Attributes
 from syncron_lib.errors import Exit
 
 
@@ -53,6 +54,8 @@ class Item(NamedTuple):
     size: int
     target: Optional[bytes] = None
     old: Optional[bytes] = None
+    attributes: Optional[Attributes] = None
+    """The source's; None for what is deleted."""
 
 
 @dataclass

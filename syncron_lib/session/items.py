@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from syncron_lib.core.compare import new_flags
+from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join
 from syncron_lib.core.plan import Create, Plan
 from syncron_lib.core.report import Action, Item
@@ -35,22 +36,45 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
             make.path,
             True,
             0,
+            attributes=make.attributes,
         )
         for make in (*plan.makes, *plan.parents)
         if make.flags is None or make.flags.strip("d.")
     )
     made.extend(
-        Item(Action.CREATE, "c" + link.flags, link.path, False, link.size)
+        Item(
+            Action.CREATE, "c" + link.flags, link.path, False, link.size, attributes=link.attributes
+        )
         for link in plan.links
         if link.flags is not None and link.copy
     )
     for move in plan.moves:
         directory = stat.S_ISDIR(move.attributes.mode)
-        made.append(Item(Action.MOVE, _MOVING, move.path, directory, move.size, None, move.old))
+        made.append(
+            Item(
+                Action.MOVE,
+                _MOVING,
+                move.path,
+                directory,
+                move.size,
+                None,
+                move.old,
+                move.attributes,
+            )
+        )
     for change in plan.changes:
         mark = transfer if change.flags.startswith("f") else "c"
         made.append(
-            Item(Action.CHANGE, mark + change.flags, change.path, False, change.size, change.target)
+            Item(
+                Action.CHANGE,
+                mark + change.flags,
+                change.path,
+                False,
+                change.size,
+                change.target,
+                None,
+                change.attributes,
+            )
         )
     for adjust in plan.adjusts:
         directory = stat.S_ISDIR(adjust.attributes.mode)
@@ -62,6 +86,8 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
                 directory,
                 adjust.size,
                 adjust.target,
+                None,
+                adjust.attributes,
             )
         )
     made.sort(key=lambda item: item.path.replace(b"/", b"\0"))
@@ -75,20 +101,21 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
 
 def _created(create: Create, transfer: str) -> Item:
     size = create.size if stat.S_ISREG(create.mode) else 0
-    return _new(create.path, create.mode, size, create.target, transfer, create.flags)
+    return _new(create.path, create.attributes, size, create.target, transfer, create.flags)
 
 
 def _new(
     path: bytes,
-    mode: int,
+    own: Attributes,
     size: int,
     target: bytes | None,
     transfer: str,
     flags: str | None = None,
 ) -> Item:
+    mode = own.mode
     mark = transfer if stat.S_ISREG(mode) else "c"
     flags = mark + (flags or new_flags(mode))
-    return Item(Action.CREATE, flags, path, stat.S_ISDIR(mode), size, target)
+    return Item(Action.CREATE, flags, path, stat.S_ISDIR(mode), size, target, None, own)
 
 
 class _Listed(NamedTuple):
@@ -98,6 +125,9 @@ class _Listed(NamedTuple):
     names: bytes
     modes: array[int]
     sizes: array[int]
+    mtimes: array[int]
+    uids: array[int]
+    gids: array[int]
     targets: Mapping[int, bytes]
 
 
@@ -114,6 +144,9 @@ def _below(trees: Sequence[bytes], source: Endpoint) -> dict[bytes, _Listed]:
                 b"\0".join(table.names),
                 array("I", table.modes),
                 array("Q", table.sizes),
+                array("q", table.mtimes),
+                array("I", table.uids),
+                array("I", table.gids),
                 link_targets(table) if table.targets else _NO_TARGETS,
             )
             following.extend(
@@ -143,5 +176,6 @@ def _entries(path: bytes, listed: _Listed, transfer: str) -> Iterator[Item]:
     # The order of paths with NUL for the slash is that of names, for NUL is in none.
     for row, (name, mode, size) in enumerate(zip(names, listed.modes, listed.sizes)):
         if mode:
+            own = Attributes(mode, listed.mtimes[row], listed.uids[row], listed.gids[row])
             size = size if stat.S_ISREG(mode) else 0
-            yield _new(join(path, name), mode, size, listed.targets.get(row), transfer)
+            yield _new(join(path, name), own, size, listed.targets.get(row), transfer)
