@@ -28,6 +28,8 @@ class Kind(Enum):
     """Repeatable file names; one or a list in YAML."""
     TEXTS = "texts"
     """Repeatable; one or a list in YAML."""
+    FLAGS = "flags"
+    """Words that each set fields of their own."""
     FILE = "file"
     """A file name."""
     RULES = "rules"
@@ -133,6 +135,33 @@ def _suffix(text: str) -> str:
     return text
 
 
+_TOLD = {
+    "name": ("names", (False, True)),
+    "progress": ("progress", (False, True, True)),
+    "stats": ("stats", (False, True, True, True)),
+}
+"""rsync's flags that are told here: the field, and its value at each level."""
+_SILENT = "backup copy del flist misc mount nonreg remove skip symsafe".split()
+"""Those that are not: nothing need be done to silence them."""
+
+
+def _info(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for word in text.lower().split(","):
+        parts = re.fullmatch("([a-z]+)([0-9]?)", word)
+        name, level = (parts[1], int(parts[2] or 1)) if parts is not None else ("", 0)
+        if name == "none" or (name == "all" and level == 0):
+            found.update((field, False) for field, _ in _TOLD.values())
+        elif name in _TOLD:
+            field, values = _TOLD[name]
+            found[field] = values[min(level, len(values) - 1)]
+        elif name not in _SILENT or level:
+            raise ValueError(
+                f"{word!r} is none of {', '.join(_TOLD)}, each with 0 behind it to silence it"
+            )
+    return found
+
+
 def _format(text: str) -> str:
     from syncron_lib.cli.format import require_known  # most runs have no format
 
@@ -146,6 +175,7 @@ _HOW = "How"
 _REMOTE = "The remote side"
 _OUTPUT = "Output"
 
+_PROGRESS = {"progress": True}
 _AS_BY_DEFAULT = {
     "perms": True,
     "times": True,
@@ -322,6 +352,13 @@ OPTIONS: tuple[Option, ...] = (
     Option(_HOW, "inplace", Kind.SWITCH, "write what changed into the files of DST; not atomic"),
     Option(
         _HOW,
+        "partial",
+        Kind.PRESET,
+        "keep what an interrupted run has brought over (always)",
+        on={},
+    ),
+    Option(
+        _HOW,
         "link-dest",
         Kind.TEXTS,
         "hard-link what did not change from DIR, relative to DST; repeatable",
@@ -428,7 +465,23 @@ OPTIONS: tuple[Option, ...] = (
         convert=_format,
     ),
     Option(_OUTPUT, "stats", Kind.SWITCH, "counts, bytes and roots at the end"),
+    Option(
+        _OUTPUT,
+        "human-readable",
+        Kind.COUNT,
+        "numbers of --stats in units of 1000; -hh of 1024",
+        "h",
+    ),
     Option(_OUTPUT, "progress", Kind.SWITCH, "show progress (default on a terminal)"),
+    Option(_OUTPUT, "", Kind.PRESET, "the same as --partial --progress", "P", on=_PROGRESS),
+    Option(
+        _OUTPUT,
+        "info",
+        Kind.FLAGS,
+        "what is told: name, progress, stats, each with 0 for not",
+        metavar="FLAGS",
+        convert=_info,
+    ),
     Option(_OUTPUT, "json", Kind.SWITCH, "one JSON object a line, the summary last"),
 )
 """Options for the command line and for jobs alike."""
@@ -436,5 +489,5 @@ OPTIONS: tuple[Option, ...] = (
 VERIFY = Option("Run", "verify", Kind.SWITCH, "compare only, by content: exit 0 equal, 9 different")
 """A way to run rather than an option, but a job may say it too."""
 
-CONFIGURABLE: dict[str, Option] = {each.long: each for each in (*OPTIONS, VERIFY)}
+CONFIGURABLE: dict[str, Option] = {each.long: each for each in (*OPTIONS, VERIFY) if each.long}
 """What a job or the defaults may say, by key."""

@@ -182,7 +182,7 @@ class _Reader:
     def _values(self, option: Option, node: Node, path: str) -> list[tuple[str, Node]]:
         if option.kind in (Kind.RULES, Kind.RULE_FILES, Kind.FILES, Kind.TEXTS):
             return self._texts(node, path)
-        if option.kind in (Kind.TEXT, Kind.FILE):
+        if option.kind in (Kind.TEXT, Kind.FILE, Kind.FLAGS):
             return [self._text(node, path)]
         allowed = ("int", "float") if option.kind is Kind.NUMBER else ("int", "float", "str")
         if self._type(node) not in allowed:

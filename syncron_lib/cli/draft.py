@@ -43,6 +43,8 @@ class Draft:
         elif option.kind is Kind.FILES:
             name = self.file_name(converted)
             self._values[option.target] = (*self._values.get(option.target, ()), name)
+        elif option.kind is Kind.FLAGS:
+            self._values.update(converted)
         elif option.kind is Kind.FILE:
             self._values[option.target] = self.file_name(converted)
         elif option.kind is Kind.TEXTS:

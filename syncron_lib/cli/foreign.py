@@ -31,18 +31,13 @@ _SPECIAL = (
     "fifos and sockets are always carried over, device nodes where the receiver is root; leave it"
     " out"
 )
-_READABLE = "sizes are shown for people anyway; leave it out (--help for help)"
 
 FOREIGN: tuple[Foreign, ...] = (
-    Foreign("--human-readable", "h", _READABLE),
-    Foreign("", "P", f"{_KEEPS_PARTS}, or use --progress"),
-    Foreign("--partial", "", _KEEPS_PARTS),
     Foreign("--partial-dir", "", _KEEPS_PARTS),
     Foreign("--delay-updates", "", "every file appears whole anyway; leave it out"),
     Foreign("--secluded-args", "s", "names always travel unharmed; leave it out"),
     Foreign("--protect-args", "", "names always travel unharmed; leave it out"),
     Foreign("--rsync-path", "", "use --remote-syncron or --remote-python"),
-    Foreign("--info", "", "use --progress, --stats or -v"),
     Foreign("--list-only", "", "use -n -i"),
     Foreign("--specials", "", "fifos and sockets are always carried over; leave it out"),
     Foreign("--devices", "", _SPECIAL),

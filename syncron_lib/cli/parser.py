@@ -169,7 +169,7 @@ def _is_foreign(parser: argparse.ArgumentParser, name: str) -> bool:
 
 
 def _add(group: argparse._ArgumentGroup, option: Option) -> None:
-    names = [f"-{option.short}"] * bool(option.short) + [f"--{option.long}"]
+    names = [f"-{option.short}"] * bool(option.short) + [f"--{option.long}"] * bool(option.long)
     names += [f"--{option.alias}"] * bool(option.alias)
     group.add_argument(*names, action=_Set, option=option, help=option.help)
     if option.kind is Kind.SWITCH:

@@ -69,6 +69,8 @@ class Settings:
     verbose: int | None = None
     quiet: bool | None = None
     itemize_changes: bool | None = None
+    names: bool | None = None
+    human_readable: int | None = None
     out_format: str | None = None
     log_file: str | None = None
     log_file_format: str | None = None
@@ -92,7 +94,7 @@ class Settings:
     def shows_changes(self) -> bool:
         """Whether each change is to be shown, in whatever form."""
         asked = self.itemize_changes or self.verbose or self.dry_run or self.verify
-        asked = asked or self.out_format is not None
+        asked = asked or self.names or self.out_format is not None
         return bool(self.json or (asked and not self.quiet))
 
     @property

@@ -34,6 +34,8 @@ class Manner:
     """A line for each change in this format instead."""
     summary: bool
     stats: bool
+    human: int
+    """How ``--stats`` writes numbers: see `cli.format.human_number`; 1 is our own way."""
     warnings: bool
     remarks: bool
     phases: bool
@@ -46,13 +48,15 @@ class Manner:
         """``terminal``: whether standard output is one."""
         quiet = bool(settings.quiet)
         verbose = settings.verbose or 0
-        names_will_do = bool(verbose) and not settings.itemize_changes and not settings.verify
+        names_will_do = bool(verbose or settings.names) and not settings.itemize_changes
+        names_will_do = names_will_do and not settings.verify
         return Manner(
             itemize=settings.shows_changes and not names_will_do,
-            names=settings.shows_changes and names_will_do,
+            names=settings.shows_changes and names_will_do and settings.names is not False,
             form=settings.out_format if settings.shows_changes else None,
             summary=(terminal or bool(verbose)) and not quiet,
             stats=bool(settings.stats) and not quiet,
+            human=min(3, 1 + (settings.human_readable or 0)),
             warnings=not quiet,
             remarks=bool(verbose) and not quiet,
             phases=verbose > 1 and not quiet,
@@ -151,7 +155,7 @@ class TextFace:
         with self._lock:
             self._progress.close()
         if self._manner.stats:
-            self._output.write(stats(report))
+            self._output.write(stats(report, self._manner.human))
         if self._manner.summary:
             self._say(self._label + summary(report, verify=self._manner.verify))
         self._output.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncron_lib.cli.format import human_number
 from syncron_lib.core.names import shown
 from syncron_lib.core.report import Action, Failure, Item, Report
 
@@ -125,8 +126,12 @@ def _roots(report: Report) -> str:
     return f"; in sync, root {report.source_root[:12]}" if report.source_root else "; in sync"
 
 
-def stats(report: Report) -> str:
-    """The block of ``--stats``."""
+def stats(report: Report, human: int = 1) -> str:
+    """The block of ``--stats``. ``human``: see `cli.format.human_number`; 1 is our own way."""
+
+    def bytes_(count: int) -> str:
+        return _exact(count) if human == 1 else f"{human_number(count, human)} bytes"
+
     rows = [
         ("Source", report.source),
         ("Destination", report.destination),
@@ -140,11 +145,11 @@ def stats(report: Report) -> str:
         ("Deleted", f"{report.deleted:,}"),
         ("Unchanged", f"{report.unchanged:,}"),
         ("Not done", f"{len(report.failures):,}"),
-        ("Literal data", _exact(report.bytes_transferred)),
-        ("Matched data", _exact(report.bytes_matched)),
-        ("Hashed", _exact(report.bytes_hashed)),
-        ("Sent", _exact(report.bytes_sent)),
-        ("Received", _exact(report.bytes_received)),
+        ("Literal data", bytes_(report.bytes_transferred)),
+        ("Matched data", bytes_(report.bytes_matched)),
+        ("Hashed", bytes_(report.bytes_hashed)),
+        ("Sent", bytes_(report.bytes_sent)),
+        ("Received", bytes_(report.bytes_received)),
         ("Source root", report.source_root or "not known"),
         ("Destination root", report.destination_root or "not known"),
         ("Roots", {True: "equal", False: "different", None: "not compared"}[report.match]),

@@ -147,6 +147,8 @@ class Writing:
             self._algorithm,
             self._keep,
             self._receiver.may_replace,
+            self._may,
+            self.durable,
         )
 
     def adjust(self, items: Sequence[SetAttributes]) -> messages.Stored:

@@ -18,6 +18,7 @@ from typing import NamedTuple, Optional
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import join, split
+from syncron_lib.core.permission import Effect
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.errors import Locked
 from syncron_lib.fs import attributes, ignorefiles, stats
@@ -29,7 +30,7 @@ from syncron_lib.fs.hashing import OPEN_FILE, FileHasher, Finder
 from syncron_lib.fs.ignorefiles import IgnoreFile
 from syncron_lib.fs.ledger import Ledger, NewEntry, Written
 from syncron_lib.fs.mounts import Stagings
-from syncron_lib.fs.publish import Publisher
+from syncron_lib.fs.publish import Publisher, link_new
 from syncron_lib.fs.root import Root
 from syncron_lib.fs.staging import CREATE_READABLE, Staging
 from syncron_lib.fs.stats import FIELDS, StatRow
@@ -146,8 +147,14 @@ class Linker:
         algorithm: digest.Algorithm,
         keep: Applied,
         may_replace: Callable[[bytes], bool],
+        may: Effect,
+        durable: bool,
     ) -> None:
-        """``may_replace``: whether an entry of another kind may make way, as was announced."""
+        """``may_replace``: whether an entry of another kind may make way, as was announced.
+        ``may``: what may be done to the tree. ``durable``: no copy gets its name before it is on
+        the disk."""
+        self._may = may
+        self._durable = durable
         self._may_replace = may_replace
         self._directories = directories
         self._ledger = ledger
@@ -264,6 +271,20 @@ class Linker:
         self.linked[st.st_ino] = st.st_ctime_ns
         return st
 
+    def _copied_to(
+        self, source: _Source, directory: bytes, fd: int, own: Attributes
+    ) -> os.stat_result:
+        """Copy an entry into a new directory, where it appears whole."""
+        staging = self._stagings.beside(directory)
+        temporary = staging.name_for_small()
+        try:
+            self._copied(source, staging.fd, temporary, own, self._as_there)
+            link_new(staging.fd, temporary, fd, source.name, Effect.CHANGE not in self._may)
+        except OSError:
+            staging.remove(temporary)
+            raise
+        return os.stat(source.name, dir_fd=fd, follow_symlinks=False)
+
     def _copied(
         self, source: _Source, fd: int, name: bytes, own: Attributes, keep: Applied
     ) -> os.stat_result:
@@ -283,6 +304,8 @@ class Linker:
                 if hasher.digest()[: digest.SIZE] != source.digest:
                     raise _changed()
                 attributes.set_on_new(new, own, keep, now)
+                if self._durable:
+                    os.fsync(new)
                 return os.fstat(new)
             except OSError:
                 os.unlink(name, dir_fd=fd)
@@ -351,7 +374,7 @@ class Linker:
                 st = None if copy else self._linked(source, fd, name)
                 if st is None:
                     own = Attributes(mode, row[3], row[6], row[7])
-                    st = self._copied(source, fd, name, own, self._as_there)
+                    st = self._copied_to(source, path, fd, own)
             except OSError as error:
                 failed.append((join(path, name), error))
                 continue

@@ -12,8 +12,9 @@ import pytest
 
 from syncron_lib.cli import format as format_module
 from syncron_lib.cli.format import SENDING, human_number, line, require_known
+from syncron_lib.cli.wording import stats
 from syncron_lib.core.merkle import Attributes
-from syncron_lib.core.report import Action, Item
+from syncron_lib.core.report import Action, Item, Report
 from tests.e2e.conftest import Command
 from tests.trees import File, Link, Literal, make
 
@@ -46,6 +47,12 @@ def test_numbers(number: int) -> None:
         assert found is not None
         value = float(found[1].replace(",", "")) * base ** " KMGTP".index(found[2] or " ")
         assert abs(value - number) <= number * 0.006
+
+
+def test_numbers_of_stats() -> None:
+    report = Report("a", "b", bytes_sent=1_234_567)
+    found = {human: re.findall("Sent: +(.*)", stats(report, human))[0] for human in (1, 2, 3)}
+    assert found == {1: "1.23 MB (1,234,567 bytes)", 2: "1.23M bytes", 3: "1.18M bytes"}
 
 
 def roots(lines: Iterable[str]) -> set[str]:

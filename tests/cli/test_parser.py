@@ -134,6 +134,14 @@ def test_whenever_deletes_are_asked_for_they_are() -> None:
     assert settings("--del", "--no-delete").delete is False
 
 
+def test_what_hands_type() -> None:
+    assert settings("-avhP") == settings("--archive", "-v", "-h", "--progress", "--partial")
+    assert settings("-hh").human_readable == 2
+    told = settings("--info=progress2,stats,NAME0,flist0")
+    assert (told.progress, told.stats, told.names) == (True, True, False)
+    assert settings("-v", "--info=none").stats is False
+
+
 def test_modes() -> None:
     assert parse(["--root", "d", "-c"], home=None).root == "d"
     assert parse(["--root", "d"], home=None).mode is Mode.ROOT
@@ -177,9 +185,9 @@ def test_modes() -> None:
         (["--root", "d", "--verify"], "--root"),
         (["--root="], "--root"),
         (["--verify", "a", "b", "c"], "--verify"),
-        (["-P", "a", "b"], "-P"),
+        (["--info=help", "a", "b"], "none of name, progress, stats"),
+        (["--info=name,backup2", "a", "b"], "'backup2' is none of"),
         (["-avX", "a", "b"], "-X (--xattrs)"),
-        (["-avh", "a", "b"], "-h (--human-readable)"),
         (["-avH", "--delete", "a", "b"], "rsync's -H (--hard-links)"),
         (["--max-size=100", "a", "b"], "rsync's --max-size"),
     ],

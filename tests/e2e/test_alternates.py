@@ -259,6 +259,21 @@ def test_killed_and_run_again(forked: Forked, tmp_path: Path, call: str) -> None
     assert (tmp_path / "before/large").read_bytes() == noise(700_000)
 
 
+def test_copies_appear_whole(forked: Forked, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"d": {"a": noise(20_000), "b": b"2", "l": Link(b"x")}})
+    make(tmp_path / "before", {"d": {"a": noise(20_000), "b": b"2", "l": Link(b"x")}})
+    words = ("--copy-dest=../before", tmp_path / "src", tmp_path / "dst")
+    for count in range(1, 60):
+        kill = ["-e", "trace=%file,write", "-e", f"inject=fchmod:signal=KILL:when={count}"]
+        ended = forked(*words, who=DESTINATION, strace=[*kill, "-e", "trace=fchmod"])
+        there = tmp_path / "dst/d/a"
+        assert not there.exists() or there.read_bytes() == noise(20_000)
+        if ended.code == 0:
+            break
+        shutil.rmtree(tmp_path / "dst")
+    assert 2 < count < 60
+
+
 if IS_ROOT:
 
     def test_owners_and_another_file_system(syncron: Command, tmp_path: Path) -> None:
@@ -268,7 +283,7 @@ if IS_ROOT:
         with mounted(tmp_path / "there") as there:
             shutil.copytree(tmp_path / "src", there / "before", symlinks=True)
             subprocess.run(["cp", "-a", tmp_path / "src/.", there / "before"], check=True)
-            option = f"--link-dest={there}/before"
-            summary = syncron.ok(option, *(tmp_path / "src", tmp_path / "dst"))
+            options = (f"--link-dest={there}/before", "--fsync")
+            summary = syncron.ok(*options, *(tmp_path / "src", tmp_path / "dst"))
             assert summary["bytes_transferred"] == 0
             assert_copied(tmp_path / "src", tmp_path / "dst")
