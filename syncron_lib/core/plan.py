@@ -82,6 +82,14 @@ class Change(NamedTuple):
     """The source's, where they are known."""
 
 
+class Basis(NamedTuple):
+    """A file that is created, and of which an alternate has another content: ``change`` is how it
+    would be changed there."""
+
+    alternate: int
+    change: Change
+
+
 class Adjust(NamedTuple):
     """New attributes for an entry whose content stays."""
 
@@ -115,7 +123,7 @@ class Plan:
     destination is missing and is made. ``instead``: entries that are created because they could
     not be moved, and where they were: if creating one fails, that must stay. ``parents``:
     directories that are made for what is linked or created in them one by one; ``links``: what
-    is taken from alternates.
+    is taken from alternates; ``bases``: what some of the ``creates`` can be put together from.
     """
 
     creates: list[Create] = field(default_factory=list)
@@ -126,6 +134,7 @@ class Plan:
     moves: list[Move] = field(default_factory=list)
     parents: list[Make] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    bases: list[Basis] = field(default_factory=list)
     touched: dict[bytes, Attributes] = field(default_factory=dict)
     extras: list[bytes] = field(default_factory=list)
     makes_root: bool = False

@@ -18,6 +18,8 @@ from syncron_lib.protocol.messages import Problem
 if TYPE_CHECKING:  # few runs have alternates
     from syncron_lib.endpoint.local import LocalEndpoint
     from syncron_lib.fs.alternates import Alternate, Linker
+    from syncron_lib.fs.basis import OldFiles
+    from syncron_lib.fs.largefile import Old
 
 
 class Alternates:
@@ -31,6 +33,8 @@ class Alternates:
         self._environment = environment
         self._open: list[Optional[Alternate]] = []
         self._linker: Optional[Linker] = None
+        self._bases: dict[bytes, Alternate] = {}
+        """Which has an earlier file, by path."""
 
     def use(self, request: messages.UseAlternates) -> messages.Alternates:
         """Look for them, and scan those that are there."""
@@ -104,6 +108,23 @@ class Alternates:
             messages.Stored(linker.entries - before, 0, parts.bounded(problems), (), ())
         )
 
+    def take_basis(self, request: messages.TakeBasis) -> messages.Done:
+        """Put these files together from an alternate's."""
+        alternate = self._alternate(request.alternate)
+        for path in request.paths:
+            self._bases[path] = alternate
+        return messages.Done()
+
+    def old_files(self, path: bytes) -> Optional[OldFiles]:
+        """What tells the chunks of the file at ``path``, where that is an alternate's."""
+        alternate = self._bases.get(path)
+        return None if alternate is None else alternate.old_files(self._endpoint.algorithm)
+
+    def old(self, path: bytes) -> Optional[Old]:
+        """The alternate's file, open, where what comes is put together from that."""
+        alternate = self._bases.get(path)
+        return None if alternate is None else alternate.old(path)
+
     def save(self) -> None:
         """Keep what is known of them for the next run."""
         linked = {} if self._linker is None else self._linker.linked
@@ -121,6 +142,7 @@ class Alternates:
             close_all(self._open)
             self._open = []
         self._linker = None
+        self._bases = {}
 
 
 def _untaken(path: bytes, error: OSError) -> Problem:

@@ -87,6 +87,7 @@ class LocalEndpoint:
             messages.ListAlternate: self._alternates.listed,
             messages.HashAlternate: self._alternates.hashed,
             messages.Link: self._alternates.link,
+            messages.TakeBasis: self._alternates.take_basis,
             messages.Backup: self._backup,
             messages.Begin: self._begin,
             messages.Expect: self._expect,
@@ -368,7 +369,8 @@ class LocalEndpoint:
         return self._old_files
 
     def _get_chunks(self, request: messages.GetChunks) -> messages.Chunks:
-        return self._olds().part(*request)
+        olds = self._alternates.old_files(request.path) or self._olds()
+        return olds.part(*request)
 
     def _backup(self, request: messages.Backup) -> messages.Done:
         from syncron_lib.endpoint.keeping import kept
@@ -391,7 +393,7 @@ class LocalEndpoint:
             profile,
             request,
             self._umask,
-            Earlier(self._olds(), root.chunk_lists),
+            Earlier(self._olds(), root.chunk_lists, self._alternates.old),
             self._reach.may,
             made,
             self._kept,

@@ -24,10 +24,12 @@ from syncron_lib.errors import Locked
 from syncron_lib.fs import attributes, ignorefiles, stats
 from syncron_lib.fs.arrivals import read_into
 from syncron_lib.fs.attributes import Applied
+from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.copying import copy_content
 from syncron_lib.fs.directories import Directories
-from syncron_lib.fs.hashing import OPEN_FILE, FileHasher, Finder
+from syncron_lib.fs.hashing import OPEN_FILE, Changed, FileHasher, Finder, open_scanned
 from syncron_lib.fs.ignorefiles import IgnoreFile
+from syncron_lib.fs.largefile import Old
 from syncron_lib.fs.ledger import Ledger, NewEntry, Written
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher, link_new
@@ -51,6 +53,7 @@ class Alternate:
         self._root = root
         self.finder = Finder(root.tree)
         self.hasher: Optional[FileHasher] = None
+        self._old_files: Optional[OldFiles] = None
         self._may_save = True
 
     @property
@@ -93,6 +96,28 @@ class Alternate:
         root.seal(algorithm, profile)
         self.hasher = FileHasher(root.tree, self.directories, algorithm, on_bytes, root.real_name)
 
+    def old_files(self, algorithm: digest.Algorithm) -> OldFiles:
+        """The chunks of its files."""
+        if self._old_files is None:
+            root = self._root
+            self._old_files = OldFiles(
+                root.tree, self.directories, algorithm, root.chunk_lists, root.state
+            )
+        return self._old_files
+
+    def old(self, path: bytes) -> Optional[Old]:
+        """The file at ``path``, open, to put another together from; None where it is not as it was
+        scanned."""
+        found = self.finder.find(path)
+        if found is None or self._old_files is None or not stat.S_ISREG(found.stats[1]):
+            return None
+        directory = self.directories.open(found.node.path)
+        try:
+            fd = open_scanned(directory, self._root.real_name(path), found.stats)
+        except (Changed, OSError):
+            return None
+        return Old(fd, found.stats[2], self._old_files.take(path))
+
     def follow(self, linked: Mapping[int, int]) -> None:
         """Give the entries with these inodes the ctime that they have got by being linked."""
         inodes = linked.keys()
@@ -116,6 +141,8 @@ class Alternate:
 
     def close(self) -> None:
         """Let go of it."""
+        if self._old_files is not None:
+            self._old_files.close()
         self._root.close()
 
 

@@ -75,3 +75,11 @@ class Link(NamedTuple):
     directories: Sequence[SetAttributes]
     alternate: int
     items: Sequence[Linked]
+
+
+class TakeBasis(NamedTuple):
+    """These files are new, and the alternate with this number has earlier ones at the same paths:
+    `GetChunks` and deltas of them are about those. Reply: `Done`."""
+
+    alternate: int
+    paths: Sequence[bytes]

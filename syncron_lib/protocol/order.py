@@ -60,6 +60,7 @@ TURNS: dict[Any, Turn] = {
     messages.Find: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Keep: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     STORE: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.TakeBasis: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Link: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Move: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Adjust: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from syncron_lib.core.compare import attributes_of, digest_of
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
-from syncron_lib.core.plan import Create, Link, Make, Plan
+from syncron_lib.core.plan import Basis, Change, Create, Link, Make, Plan
 from syncron_lib.core.report import Failure
 from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint, RawPack
@@ -59,7 +59,7 @@ class _There(NamedTuple):
     for the slash, in order."""
 
     absent: set[bytes]
-    changed: dict[bytes, str]
+    changed: dict[bytes, Change]
     adjusted: dict[bytes, str]
     keys: list[bytes]
 
@@ -95,6 +95,8 @@ class AlternateSearch:
         self._copy = copy
         self._second_best: dict[bytes, tuple[int, str]] = {}
         """The first alternate with the same content and other attributes, and which."""
+        self._bases: dict[bytes, Basis] = {}
+        """The first alternate with another content."""
         self._flags: dict[bytes, str] = {}
         """How entries differ from what the first alternate has that has any."""
 
@@ -117,6 +119,7 @@ class AlternateSearch:
             for each in plan.creates
             if each.path not in copied
         ]
+        plan.bases = [self._bases[each.path] for each in plan.creates if each.path in self._bases]
         for steps in (plan.creates, plan.parents, plan.links):
             steps.sort(key=lambda step: step.path.replace(b"/", b"\0"))
 
@@ -126,7 +129,7 @@ class AlternateSearch:
             AlternateEndpoint(self._destination, number), lambda failure: unlike.add(failure.path)
         )
         absent = {create.path for create in found.creates} | unlike
-        changed = {change.path: change.flags for change in found.changes}
+        changed = {change.path: change for change in found.changes}
         adjusted = {adjust.path: adjust.flags for adjust in found.adjusts}
         keys = sorted(
             path.replace(b"/", b"\0") for path in (*absent, *changed, *adjusted, *found.extras)
@@ -154,7 +157,10 @@ class AlternateSearch:
         if there.lacks(path):
             left.append(create)
             return True
-        flags = there.changed.get(path) or there.adjusted.get(path)
+        other = there.changed.get(path)
+        flags = there.adjusted.get(path) if other is None else other.flags
+        if other is not None and stat.S_ISREG(create.mode):
+            self._bases.setdefault(path, Basis(number, other))
         if flags is not None and (path not in self._flags or path in there.adjusted):
             self._flags[path] = flags
         if stat.S_ISDIR(create.mode):
@@ -248,6 +254,21 @@ def carry_out(
         pass
     for stored in replies(destination, _requests(plan), messages.Stored):
         on_stored(stored)
+
+
+def take_bases(destination: Endpoint, bases: Sequence[Basis]) -> None:
+    """Tell the destination what new files are put together from."""
+    requests = [
+        messages.TakeBasis(number, some)
+        for number in sorted({basis.alternate for basis in bases})
+        for some in batches(
+            [basis.change.path for basis in bases if basis.alternate == number],
+            _ITEMS_A_REQUEST,
+            len,
+        )
+    ]
+    for _ in replies(destination, requests, messages.Done):
+        pass
 
 
 def _requests(plan: Plan) -> Iterator[messages.Link]:

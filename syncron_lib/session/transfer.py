@@ -104,6 +104,8 @@ class Transfer:
         if plan.parents or plan.links:
             self._take_from_alternates(plan)
         deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
+        if plan.bases:
+            deltas.extend(self._based(plan))
         self._announce(plan, arrived, {change.path for change in deltas})
         if self._reuse and (plan.creates or plan.changes):
             deltas = self._offer(plan, deltas)
@@ -156,6 +158,14 @@ class Transfer:
 
         carry_out(self._destination, plan, self._linked)
 
+    def _based(self, plan: Plan) -> list[Change]:
+        """New files that are put together from those of alternates."""
+        from syncron_lib.session.alternates import take_bases
+
+        bases = [each for each in plan.bases if self._deltas.chunker and is_delta(each.change)]
+        take_bases(self._destination, bases)
+        return [basis.change for basis in bases]
+
     def _linked(self, stored: messages.Stored) -> None:
         self._note(stored)
         self.linked += stored.entries
@@ -195,7 +205,8 @@ class Transfer:
         for create in plan.creates:
             tree = create.mode & 0o170000 == 0o040000
             expected.append(Expected(create.path, tree, create.replaces > 0))
-            selected.append(Selected(create.path, tree))
+            if create.path not in later:
+                selected.append(Selected(create.path, tree))
         for change in plan.changes:
             expected.append(Expected(change.path, False, False))
             if change.path not in later:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DEEP
-from tests.e2e.conftest import IS_ROOT, Command, Way, assert_copied, mounted
+from tests.e2e.conftest import IS_ROOT, Command, MakeWay, Way, assert_copied, mounted
 from tests.e2e.forking import DESTINATION, Forked
 from tests.trees import File, Link, directory, make, noise
 
@@ -257,6 +257,25 @@ def test_killed_and_run_again(forked: Forked, tmp_path: Path, call: str) -> None
         shutil.rmtree(tmp_path / "dst")
     assert count > 1
     assert (tmp_path / "before/large").read_bytes() == noise(700_000)
+
+
+def test_only_what_is_new_of_a_large_file_is_sent(
+    syncron: Command, make_way: MakeWay, tmp_path: Path
+) -> None:
+    way = make_way("push-installed")
+    make(tmp_path / "src", {"d": {"large": noise(3_000_000), "same": b"1"}})
+    for day in range(3):
+        if day:
+            with open(tmp_path / "src/d/large", "r+b") as file:
+                file.seek(1_000_000 * day)
+                file.write(b"of day %d" % day)
+        option = f"--link-dest=../day{day - 1}"
+        summary = syncron.ok(option, *way.words(tmp_path / "src", tmp_path / f"day{day}"))
+        assert_copied(tmp_path / "src", tmp_path / f"day{day}")
+        if day:
+            assert summary["bytes_transferred"] < 200_000
+            assert summary["bytes_matched"] > 2_500_000
+    assert (tmp_path / "day0/d/large").read_bytes() == noise(3_000_000)
 
 
 def test_copies_appear_whole(forked: Forked, tmp_path: Path) -> None:

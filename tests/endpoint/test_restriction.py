@@ -130,6 +130,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.ListAlternate: lambda _: messages.ListAlternate(0, [b""], None),
     messages.HashAlternate: lambda _: messages.HashAlternate(0, []),
     messages.Link: lambda _: messages.Link([SetAttributes(b"new", 0o40700, *OWN)], 0, []),
+    messages.TakeBasis: lambda _: messages.TakeBasis(0, [b"large"]),
     messages.Backup: lambda _: messages.Backup(b"kept", b"", b"~"),
     messages.Begin: lambda _: messages.Begin((), ()),
     messages.Expect: lambda _: messages.Expect([Expected(b"new", False, False)]),

@@ -95,6 +95,7 @@ MESSAGES: list[Any] = [
         0,
         [m.Linked(b"d/\xff", True, False, stat.S_IFDIR | 0o750, 6, 7, 8)],
     ),
+    m.TakeBasis(1, [b"large"]),
     m.Backup(b"../kept", b"name", b"~"),
     m.Begin([], _PAIRS, True, True),
     m.Leftovers([m.Arrived(b"big", 100, -1, 50, _DIGEST)]),
