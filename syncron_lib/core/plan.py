@@ -36,9 +36,9 @@ class Make(NamedTuple):
     """Both as of a `Create`."""
 
 
-class Link(NamedTuple):
+class Take(NamedTuple):
     """An entry that is made of the one at the same path of the ``alternate`` with that number; a
-    directory with all below, ``entries`` and ``size`` in all. ``copy``: not by a hard link.
+    directory with all below, ``entries`` and ``size`` in all. ``copy``: not by a hard each.
     ``flags``: how its attributes differ there; None where they do not. ``replaces``: as of a
     `Create`."""
 
@@ -122,7 +122,7 @@ class Plan:
     ``extras``: topmost paths that only the destination has and that stay. ``makes_root``: the
     destination is missing and is made. ``instead``: entries that are created because they could
     not be moved, and where they were: if creating one fails, that must stay. ``parents``:
-    directories that are made for what is linked or created in them one by one; ``links``: what
+    directories that are made for what is linked or created in them one by one; ``takes``: what
     is taken from alternates; ``bases``: what some of the ``creates`` can be put together from.
     """
 
@@ -133,7 +133,7 @@ class Plan:
     makes: list[Make] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     parents: list[Make] = field(default_factory=list)
-    links: list[Link] = field(default_factory=list)
+    takes: list[Take] = field(default_factory=list)
     bases: list[Basis] = field(default_factory=list)
     touched: dict[bytes, Attributes] = field(default_factory=dict)
     extras: list[bytes] = field(default_factory=list)
@@ -145,7 +145,7 @@ class Plan:
         """Entries that will be gone, those that make way included; what is moved is not."""
         replaced = sum(create.replaces for create in self.creates)
         replaced += sum(make.replaces for make in self.parents)
-        replaced += sum(link.replaces for link in self.links)
+        replaced += sum(each.replaces for each in self.takes)
         return replaced + sum(remove.entries for remove in self.removes)
 
     @property
@@ -157,12 +157,12 @@ class Plan:
     @property
     def linked(self) -> int:
         """Entries that are taken from alternates by hard links."""
-        return sum(link.entries for link in self.links if not link.copy)
+        return sum(each.entries for each in self.takes if not each.copy)
 
     @property
     def copied(self) -> int:
         """Entries that are copied from alternates."""
-        return sum(link.entries for link in self.links if link.copy)
+        return sum(each.entries for each in self.takes if each.copy)
 
     @property
     def moved(self) -> int:
@@ -180,4 +180,4 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         steps = self.creates or self.changes or self.adjusts or self.removes or self.moves
-        return not (self.makes_root or steps or self.parents or self.links)
+        return not (self.makes_root or steps or self.parents or self.takes)

@@ -83,7 +83,7 @@ class Alternates:
         assert hasher is not None
         return hashes.hashed(hasher, request.paths)
 
-    def link(self, request: messages.Link) -> messages.Stored:
+    def take(self, request: messages.TakeEntries) -> messages.Stored:
         """Make directories, and take entries."""
         writing = self._endpoint.writes()
         alternate = self._alternate(request.alternate)

@@ -86,7 +86,7 @@ class LocalEndpoint:
             messages.UseAlternates: self._alternates.use,
             messages.ListAlternate: self._alternates.listed,
             messages.HashAlternate: self._alternates.hashed,
-            messages.Link: self._alternates.link,
+            messages.TakeEntries: self._alternates.take,
             messages.TakeBasis: self._alternates.take_basis,
             messages.Backup: self._backup,
             messages.Begin: self._begin,

@@ -37,7 +37,7 @@ from syncron_lib.fs.root import Root
 from syncron_lib.fs.staging import CREATE_READABLE, Staging
 from syncron_lib.fs.stats import FIELDS, StatRow
 from syncron_lib.fs.tree import Node, is_directory
-from syncron_lib.protocol.messages import Linked
+from syncron_lib.protocol.messages import TakenEntry
 
 _NO_LINK = frozenset(
     (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES)
@@ -202,7 +202,7 @@ class Linker:
         self._ledger.add_directory(path, own, [])
         self.entries += 1
 
-    def take(self, alternate: Alternate, item: Linked) -> Iterable[tuple[bytes, OSError]]:
+    def take(self, alternate: Alternate, item: TakenEntry) -> Iterable[tuple[bytes, OSError]]:
         """Make one item; what could not be. Raises OSError."""
         if item.tree:
             own = Attributes(item.mode, item.mtime_ns, item.uid, item.gid)
@@ -242,7 +242,7 @@ class Linker:
 
     # --- one entry --------------------------------------------------------------------------------
 
-    def _one(self, source: _Source, item: Linked) -> None:
+    def _one(self, source: _Source, item: TakenEntry) -> None:
         path = item.path
         replace = self._may_replace(path)
         self._publisher.require_allowed(path, replace)
@@ -259,7 +259,7 @@ class Linker:
             self.linked[st.st_ino] = os.stat(name, dir_fd=fd, follow_symlinks=False).st_ctime_ns
 
     def _made(
-        self, source: _Source, staging: Staging, temporary: bytes, item: Linked
+        self, source: _Source, staging: Staging, temporary: bytes, item: TakenEntry
     ) -> tuple[os.stat_result, Written]:
         if not item.copy:
             st = self._linked(source, staging.fd, temporary)

@@ -55,7 +55,7 @@ class HashAlternate(NamedTuple):
     paths: Sequence[bytes]
 
 
-class Linked(NamedTuple):
+class TakenEntry(NamedTuple):
     """An entry that is made from the one at the same path of an alternate. ``tree``: a directory
     with all below. ``copy``: not linked. ``mode`` to ``gid``: what it is given where it is another
     file than there, or a directory; in the source's numbers."""
@@ -69,12 +69,12 @@ class Linked(NamedTuple):
     gid: int
 
 
-class Link(NamedTuple):
+class TakeEntries(NamedTuple):
     """Make directories, parents first; then take entries from an alternate. Reply: `Stored`."""
 
     directories: Sequence[SetAttributes]
     alternate: int
-    items: Sequence[Linked]
+    items: Sequence[TakenEntry]
 
 
 class TakeBasis(NamedTuple):

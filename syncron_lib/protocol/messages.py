@@ -17,11 +17,11 @@ from syncron_lib.core.permission import EVERYTHING
 from syncron_lib.protocol.keeping import Alternates as Alternates
 from syncron_lib.protocol.keeping import Backup as Backup
 from syncron_lib.protocol.keeping import HashAlternate as HashAlternate
-from syncron_lib.protocol.keeping import Link as Link
-from syncron_lib.protocol.keeping import Linked as Linked
 from syncron_lib.protocol.keeping import ListAlternate as ListAlternate
 from syncron_lib.protocol.keeping import SetAttributes as SetAttributes
 from syncron_lib.protocol.keeping import TakeBasis as TakeBasis
+from syncron_lib.protocol.keeping import TakeEntries as TakeEntries
+from syncron_lib.protocol.keeping import TakenEntry as TakenEntry
 from syncron_lib.protocol.keeping import UseAlternates as UseAlternates
 from syncron_lib.protocol.known import Find as Find
 from syncron_lib.protocol.known import Found as Found

@@ -61,7 +61,7 @@ TURNS: dict[Any, Turn] = {
     messages.Keep: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     STORE: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.TakeBasis: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
-    messages.Link: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.TakeEntries: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Move: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Adjust: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Delete: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),

@@ -67,8 +67,6 @@ from syncron_lib.protocol.messages import (
     Keep,
     LeaveOut,
     Leftovers,
-    Link,
-    Linked,
     List,
     ListAlternate,
     Listing,
@@ -94,6 +92,8 @@ from syncron_lib.protocol.messages import (
     Sizes,
     Stored,
     TakeBasis,
+    TakeEntries,
+    TakenEntry,
     UseAlternates,
     UseIgnoreFiles,
     Wanted,
@@ -135,7 +135,7 @@ _PROBLEMS = ListOf(Record(Problem, PATH, TEXT, BOOL), MAX_PROBLEMS + 1)
 _IGNORE_FILES = ListOf(Record(IgnoreFile, PATH, BLOB, BLOB))
 _ARRIVED = ListOf(Record(Arrived, PATH, U64, I64, U64, DIGEST))
 _ATTRIBUTES = ListOf(Record(SetAttributes, PATH, U32, I64, U32, U32))
-_LINKED = ListOf(Record(Linked, PATH, BOOL, BOOL, U32, I64, U32, U32))
+_TAKEN = ListOf(Record(TakenEntry, PATH, BOOL, BOOL, U32, I64, U32, U32))
 MAX_ALTERNATES = 20
 """As many as rsync takes."""
 _BELOW = Record(Below, U64, U64, BOOL)
@@ -255,16 +255,16 @@ RULES: tuple[Rule, ...] = (
         writes=True,
         needs=_ADD | _REMOVE,
     ),
-    _rule(0x47, Backup, _C, Maybe(SYSTEM_PATH), PATH, BLOB, needs=_NONE),
-    _rule(0x48, UseAlternates, _C, ListOf(SYSTEM_PATH, MAX_ALTERNATES), needs=_NONE),
-    _rule(0x49, Alternates, _H, ListOf(BOOL, MAX_ALTERNATES)),
-    _rule(0x4A, ListAlternate, _C, U8, ListOf(PATH), Maybe(NAME), needs=_NONE),
-    _rule(0x4B, HashAlternate, _C, U8, ListOf(PATH), needs=_NONE),
-    _rule(0x4C, Link, _C, _ATTRIBUTES, U8, _LINKED, writes=True, needs=_ADD),
-    _rule(0x4D, TakeBasis, _C, U8, ListOf(PATH), needs=_NONE),
     _rule(0x50, Finish, _C, ListOf(PATH), BOOL, BOOL, writes=True, needs=_NONE),
     _rule(0x51, Finished, _H, DIGEST, _PROBLEMS, BOOL),
     _rule(0x52, Close, _C, needs=_NONE),
+    _rule(0x60, Backup, _C, Maybe(SYSTEM_PATH), PATH, BLOB, needs=_NONE),
+    _rule(0x61, UseAlternates, _C, ListOf(SYSTEM_PATH, MAX_ALTERNATES), needs=_NONE),
+    _rule(0x62, Alternates, _H, ListOf(BOOL, MAX_ALTERNATES)),
+    _rule(0x63, ListAlternate, _C, U8, ListOf(PATH), Maybe(NAME), needs=_NONE),
+    _rule(0x64, HashAlternate, _C, U8, ListOf(PATH), needs=_NONE),
+    _rule(0x65, TakeEntries, _C, _ATTRIBUTES, U8, _TAKEN, writes=True, needs=_ADD),
+    _rule(0x66, TakeBasis, _C, U8, ListOf(PATH), needs=_NONE),
 )
 
 BY_NUMBER = {rule.number: rule for rule in RULES}

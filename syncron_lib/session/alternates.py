@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from syncron_lib.core.compare import attributes_of, digest_of
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
-from syncron_lib.core.plan import Basis, Change, Create, Link, Make, Plan
+from syncron_lib.core.plan import Basis, Change, Create, Make, Plan, Take
 from syncron_lib.core.report import Failure
 from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint, RawPack
@@ -112,15 +112,15 @@ class AlternateSearch:
         for create in plan.creates:
             found = self._second_best.get(create.path)
             if found is not None:
-                plan.links.append(_link(create, found[0], True, found[1]))
-        copied = {link.path for link in plan.links}
+                plan.takes.append(_taken(create, found[0], True, found[1]))
+        copied = {link.path for link in plan.takes}
         plan.creates[:] = [
             each._replace(flags=self._flags.get(each.path))
             for each in plan.creates
             if each.path not in copied
         ]
         plan.bases = [self._bases[each.path] for each in plan.creates if each.path in self._bases]
-        for steps in (plan.creates, plan.parents, plan.links):
+        for steps in (plan.creates, plan.parents, plan.takes):
             steps.sort(key=lambda step: step.path.replace(b"/", b"\0"))
 
     def _look(self, plan: Plan, number: int) -> None:
@@ -165,12 +165,12 @@ class AlternateSearch:
             self._flags[path] = flags
         if stat.S_ISDIR(create.mode):
             if flags is None and not there.differs_below(path):
-                plan.links.append(_link(create, number, self._copy, None))
+                plan.takes.append(_taken(create, number, self._copy, None))
                 return True
             plan.parents.append(Make(path, create.attributes, flags or _SAME, create.replaces))
             return False
         if flags is None and (stat.S_ISREG(create.mode) or not create.replaces):
-            plan.links.append(_link(create, number, self._copy, None))
+            plan.takes.append(_taken(create, number, self._copy, None))
             return True
         if flags is not None and path in there.adjusted and stat.S_ISREG(create.mode):
             self._second_best.setdefault(path, (number, flags))
@@ -209,22 +209,22 @@ class AlternateSearch:
         for change in changes:
             own = change.attributes
             if own is not None and stat.S_ISREG(own.mode) and is_there(change.path):
-                link = Link(change.path, number, self._copy, own, 1, change.size, change.flags)
-                plan.links.append(link)
+                link = Take(change.path, number, self._copy, own, 1, change.size, change.flags)
+                plan.takes.append(link)
             else:
                 plan.changes.append(change)
         adjusts, plan.adjusts = plan.adjusts, []
         for adjust in adjusts:
             own = adjust.attributes
             if stat.S_ISREG(own.mode) and is_there(adjust.path):
-                link = Link(adjust.path, number, self._copy, own, 1, adjust.size, adjust.flags)
-                plan.links.append(link)
+                link = Take(adjust.path, number, self._copy, own, 1, adjust.size, adjust.flags)
+                plan.takes.append(link)
             else:
                 plan.adjusts.append(adjust)
 
 
-def _link(create: Create, number: int, copy: bool, flags: str | None) -> Link:
-    return Link(
+def _taken(create: Create, number: int, copy: bool, flags: str | None) -> Take:
+    return Take(
         create.path,
         number,
         copy,
@@ -243,7 +243,7 @@ def carry_out(
     destination: Endpoint, plan: Plan, on_stored: Callable[[messages.Stored], None]
 ) -> None:
     """Make the directories of ``plan``, and take what alternates have."""
-    made: list[Make | Link] = [*plan.parents, *plan.links]
+    made: list[Make | Take] = [*plan.parents, *plan.takes]
     replacing = [
         messages.Expected(each.path, stat.S_ISDIR(each.attributes.mode), True)
         for each in made
@@ -271,17 +271,17 @@ def take_bases(destination: Endpoint, bases: Sequence[Basis]) -> None:
         pass
 
 
-def _requests(plan: Plan) -> Iterator[messages.Link]:
+def _requests(plan: Plan) -> Iterator[messages.TakeEntries]:
     parents = [messages.SetAttributes(each.path, *each.attributes) for each in plan.parents]
-    first = plan.links[0].alternate if plan.links else 0
+    first = plan.takes[0].alternate if plan.takes else 0
     for some in batches(parents, _ITEMS_A_REQUEST, lambda item: len(item.path)):
-        yield messages.Link(some, first, ())
-    for number in sorted({link.alternate for link in plan.links}):
-        items = [_item(link) for link in plan.links if link.alternate == number]
+        yield messages.TakeEntries(some, first, ())
+    for number in sorted({link.alternate for link in plan.takes}):
+        items = [_item(link) for link in plan.takes if link.alternate == number]
         for each in batches(items, _ITEMS_A_REQUEST, lambda item: len(item.path)):
-            yield messages.Link((), number, each)
+            yield messages.TakeEntries((), number, each)
 
 
-def _item(link: Link) -> messages.Linked:
+def _item(link: Take) -> messages.TakenEntry:
     own: Attributes = link.attributes
-    return messages.Linked(link.path, stat.S_ISDIR(own.mode), link.copy, *own)
+    return messages.TakenEntry(link.path, stat.S_ISDIR(own.mode), link.copy, *own)

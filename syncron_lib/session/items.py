@@ -45,7 +45,7 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
         Item(
             Action.CREATE, "c" + link.flags, link.path, False, link.size, attributes=link.attributes
         )
-        for link in plan.links
+        for link in plan.takes
         if link.flags is not None and link.copy
     )
     for move in plan.moves:

@@ -101,7 +101,7 @@ class Transfer:
             self._storing.settle()
         if plan.moves:
             self._move(plan)
-        if plan.parents or plan.links:
+        if plan.parents or plan.takes:
             self._take_from_alternates(plan)
         deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
         if plan.bases:

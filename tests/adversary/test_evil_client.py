@@ -223,13 +223,15 @@ CASES = [
         "links from an alternate that is not there",
         messages.UseAlternates([b"nowhere"]),
         messages.Begin((), ()),
-        messages.Link((), 0, [messages.Linked(b"x", False, False, FILE, 0, 0, 0)]),
+        messages.TakeEntries((), 0, [messages.TakenEntry(b"x", False, False, FILE, 0, 0, 0)]),
     ),
     destination(
         "what an alternate has behind a symlink",
         messages.UseAlternates([b"a"]),
         messages.Begin((), ()),
-        messages.Link((), 0, [messages.Linked(b"link/secret", False, True, FILE, 0, 0, 0)]),
+        messages.TakeEntries(
+            (), 0, [messages.TakenEntry(b"link/secret", False, True, FILE, 0, 0, 0)]
+        ),
         last=failed,
     ),
     destination("backups in another directory", messages.Backup(None, b"", b"/../../outside/x")),

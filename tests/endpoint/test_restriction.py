@@ -129,7 +129,9 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.UseAlternates: lambda _: messages.UseAlternates([b"d"]),
     messages.ListAlternate: lambda _: messages.ListAlternate(0, [b""], None),
     messages.HashAlternate: lambda _: messages.HashAlternate(0, []),
-    messages.Link: lambda _: messages.Link([SetAttributes(b"new", 0o40700, *OWN)], 0, []),
+    messages.TakeEntries: lambda _: messages.TakeEntries(
+        [SetAttributes(b"new", 0o40700, *OWN)], 0, []
+    ),
     messages.TakeBasis: lambda _: messages.TakeBasis(0, [b"large"]),
     messages.Backup: lambda _: messages.Backup(b"kept", b"", b"~"),
     messages.Begin: lambda _: messages.Begin((), ()),
@@ -191,7 +193,7 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
         assert set(before) <= set(after)
     # The control: without a restriction each of them does what it is refused for.
     if mode == "everything":
-        changes = {messages.Adjust, messages.Delete, messages.Link, messages.Move, STORE}
+        changes = {messages.Adjust, messages.Delete, messages.TakeEntries, messages.Move, STORE}
         assert (after != before) == (kind in changes)
 
 

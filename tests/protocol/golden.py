@@ -90,10 +90,10 @@ MESSAGES: list[Any] = [
     m.Alternates([True, False]),
     m.ListAlternate(1, [b"", b"a"], b"name"),
     m.HashAlternate(0, [b"a"]),
-    m.Link(
+    m.TakeEntries(
         [m.SetAttributes(b"d", stat.S_IFDIR | 0o750, 6, 7, 8)],
         0,
-        [m.Linked(b"d/\xff", True, False, stat.S_IFDIR | 0o750, 6, 7, 8)],
+        [m.TakenEntry(b"d/\xff", True, False, stat.S_IFDIR | 0o750, 6, 7, 8)],
     ),
     m.TakeBasis(1, [b"large"]),
     m.Backup(b"../kept", b"name", b"~"),
