@@ -2,71 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
-
 from syncron_lib.cli import values
+from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.settings import Ownership
 from syncron_lib.core.ids import parse_chown, parse_map
-
-
-class Kind(Enum):
-    """How an option takes its value."""
-
-    SWITCH = "switch"
-    """On by its name, off by ``--no-`` and its name; true or false in YAML."""
-    PRESET = "preset"
-    """Says what holds by default; there is no off."""
-    COUNT = "count"
-    """Each time it is given counts; a number in YAML."""
-    NUMBER = "number"
-    TEXT = "text"
-    NUMBER_OR_TEXT = "number or text"
-    FILES = "files"
-    """Repeatable file names; one or a list in YAML."""
-    RULES = "rules"
-    """Repeatable patterns, in order with those of the other options of this kind."""
-    RULE_FILES = "rule files"
-    """The same, read from files."""
-    FILTERS = "filters"
-    """Repeatable filter rules, in one order with these."""
-    LETTER = "letter"
-    """Only a letter, on the command line only: a filter rule each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option that may stand on the command line and in the configuration."""
-
-    group: str
-    long: str
-    kind: Kind
-    help: str
-    short: str = ""
-    alias: str = ""
-    """Another long name, on the command line only."""
-    metavar: str = ""
-    field: str = ""
-    """The field of `Settings`; by default the long name."""
-    on: Any = True
-    off: Any = False
-    convert: Callable[[str], Any] = str
-    """From the text as written; raises ValueError with a phrase that says what is expected."""
-    include: bool = False
-    """Whether a rule keeps what it matches."""
-
-    @property
-    def target(self) -> str:
-        """The field of `Settings` that this option sets."""
-        return self.field or self.long.replace("-", "_")
-
-    @property
-    def takes_value(self) -> bool:
-        """Whether a value follows on the command line."""
-        return self.kind not in (Kind.SWITCH, Kind.PRESET, Kind.COUNT, Kind.LETTER)
-
 
 _WHAT = "What is carried over"
 _RULES = "What belongs to the tree"
@@ -76,6 +15,7 @@ _HOW = "How"
 _REMOTE = "The remote side"
 _OUTPUT = "Output"
 
+_PROGRESS = {"progress": True}
 _AS_BY_DEFAULT = {
     "links": True,
     "perms": True,
@@ -281,6 +221,21 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(_SAFETY, "dry-run", Kind.SWITCH, "show what would happen, change nothing", "n"),
     Option(_SAFETY, "delete", Kind.SWITCH, "delete from DST what SRC does not have"),
+    *(
+        Option(_SAFETY, name, Kind.PRESET, text, alias=alias, on={"delete": True})
+        for name, alias, text in (
+            ("delete-before", "", "the same: deletes come last in any case"),
+            ("delete-during", "del", "the same"),
+            ("delete-delay", "", "the same"),
+            ("delete-after", "", "the same"),
+        )
+    ),
+    Option(
+        _SAFETY,
+        "ignore-errors",
+        Kind.SWITCH,
+        "delete although a part of SRC could not be read (but not below that)",
+    ),
     Option(_SAFETY, "force", Kind.SWITCH, "let a file replace a directory that is not empty"),
     Option(
         _SAFETY,
@@ -295,6 +250,23 @@ OPTIONS: tuple[Option, ...] = (
         "allow-empty-source",
         Kind.SWITCH,
         "go on although SRC is empty and DST would become so",
+    ),
+    Option(_SAFETY, "backup", Kind.SWITCH, "keep what is replaced or deleted, as NAME~", "b"),
+    Option(
+        _SAFETY,
+        "backup-dir",
+        Kind.TEXT,
+        "... in DIR, relative to DST, under its own name; implies -b",
+        metavar="DIR",
+        convert=values.not_empty,
+    ),
+    Option(
+        _SAFETY,
+        "suffix",
+        Kind.TEXT,
+        "end of a backup's name (default ~, with --backup-dir none)",
+        metavar="SUFFIX",
+        convert=values.suffix,
     ),
     Option(_SAFETY, "allow-unmounted", Kind.SWITCH, "go on although DST seems not to be mounted"),
     Option(_SAFETY, "mkpath", Kind.SWITCH, "create the missing parents of DST too"),
@@ -344,6 +316,29 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(_HOW, "inplace", Kind.SWITCH, "write what changed into the files of DST; not atomic"),
     Option(_HOW, "sparse", Kind.SWITCH, "have holes where new files have zeros", "S"),
+    Option(
+        _HOW,
+        "partial",
+        Kind.PRESET,
+        "keep what an interrupted run has brought over (always)",
+        on={},
+    ),
+    Option(
+        _HOW,
+        "link-dest",
+        Kind.TEXTS,
+        "hard-link what did not change from DIR, relative to DST; repeatable",
+        metavar="DIR",
+        convert=values.not_empty,
+    ),
+    Option(
+        _HOW,
+        "copy-dest",
+        Kind.TEXTS,
+        "the same, but copy it",
+        metavar="DIR",
+        convert=values.not_empty,
+    ),
     Option(_HOW, "fsync", Kind.SWITCH, "end when all is on the disk of DST, safe from power cuts"),
     Option(
         _HOW,
@@ -411,8 +406,48 @@ OPTIONS: tuple[Option, ...] = (
         "say of every change what it is, as rsync does",
         "i",
     ),
+    Option(
+        _OUTPUT,
+        "out-format",
+        Kind.TEXT,
+        "a line for each change, by rsync's escapes such as %%i %%n%%L",
+        metavar="FORMAT",
+        convert=values.output_format,
+    ),
+    Option(
+        _OUTPUT,
+        "log-file",
+        Kind.FILE,
+        "write what is done to FILE too",
+        metavar="FILE",
+        convert=values.not_empty,
+    ),
+    Option(
+        _OUTPUT,
+        "log-file-format",
+        Kind.TEXT,
+        "the same for its lines (default %%i %%n%%L; empty: none)",
+        metavar="FORMAT",
+        convert=values.output_format,
+    ),
     Option(_OUTPUT, "stats", Kind.SWITCH, "counts, bytes and roots at the end"),
+    Option(
+        _OUTPUT,
+        "human-readable",
+        Kind.COUNT,
+        "numbers of --stats in units of 1000; -hh of 1024",
+        "h",
+    ),
     Option(_OUTPUT, "progress", Kind.SWITCH, "show progress (default on a terminal)"),
+    Option(_OUTPUT, "", Kind.PRESET, "the same as --partial --progress", "P", on=_PROGRESS),
+    Option(
+        _OUTPUT,
+        "info",
+        Kind.FLAGS,
+        "what is told: name, progress, stats, each with 0 for not",
+        metavar="FLAGS",
+        convert=values.info,
+    ),
     Option(_OUTPUT, "json", Kind.SWITCH, "one JSON object a line, the summary last"),
 )
 """Options for the command line and for jobs alike."""

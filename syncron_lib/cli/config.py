@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from syncron_lib.cli.catalog import CONFIGURABLE, Kind, Option
+from syncron_lib.cli.catalog import CONFIGURABLE
 from syncron_lib.cli.draft import Draft
+from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.settings import Settings
 from syncron_lib.core.location import Local, Location, parse_location
 from syncron_lib.core.names import shown
@@ -180,9 +181,10 @@ class _Reader:
                     raise self._error(item, path, str(error)) from error
 
     def _values(self, option: Option, node: Node, path: str) -> list[tuple[str, Node]]:
-        if option.kind in (Kind.RULES, Kind.RULE_FILES, Kind.FILTERS, Kind.FILES):
+        several = (Kind.RULES, Kind.RULE_FILES, Kind.FILTERS, Kind.FILES, Kind.TEXTS)
+        if option.kind in several:
             return self._texts(node, path)
-        if option.kind is Kind.TEXT:
+        if option.kind in (Kind.TEXT, Kind.FILE, Kind.FLAGS):
             return [self._text(node, path)]
         allowed = ("int", "float") if option.kind is Kind.NUMBER else ("int", "float", "str")
         if self._type(node) not in allowed:

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from syncron_lib.cli.catalog import Kind, Option
+from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.settings import Settings
 from syncron_lib.errors import UsageError
 
@@ -58,6 +58,13 @@ class Draft:
         elif option.kind is Kind.FILES:
             name = self.file_name(converted)
             self._values[option.target] = (*self._values.get(option.target, ()), name)
+        elif option.kind is Kind.FLAGS:
+            self._values.update(converted)
+        elif option.kind is Kind.FILE:
+            self._values[option.target] = self.file_name(converted)
+        elif option.kind is Kind.TEXTS:
+            texts = self._values.get(option.target, ())
+            self._values[option.target] = (*texts, converted)
         else:
             self._values[option.target] = converted
 

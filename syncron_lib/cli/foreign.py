@@ -26,32 +26,19 @@ class Foreign:
         return f"syncron does not have rsync's {called}{end}"
 
 
-_DELETES_LAST = "deletes always come last; use --delete"
 _KEEPS_PARTS = "what an interrupted run has brought over is always kept; leave it out"
-_READABLE = "sizes are shown for people anyway; leave it out (--help for help)"
 
 FOREIGN: tuple[Foreign, ...] = (
-    Foreign("--human-readable", "h", _READABLE),
-    Foreign("", "P", f"{_KEEPS_PARTS}, or use --progress"),
-    Foreign("--partial", "", _KEEPS_PARTS),
     Foreign("--partial-dir", "", _KEEPS_PARTS),
-    Foreign("--del", "", _DELETES_LAST),
-    Foreign("--delete-before", "", _DELETES_LAST),
-    Foreign("--delete-during", "", _DELETES_LAST),
-    Foreign("--delete-delay", "", _DELETES_LAST),
-    Foreign("--delete-after", "", _DELETES_LAST),
     Foreign("--delay-updates", "", "every file appears whole anyway; leave it out"),
     Foreign("--secluded-args", "s", "names always travel unharmed; leave it out"),
     Foreign("--protect-args", "", "names always travel unharmed; leave it out"),
     Foreign("--rsync-path", "", "use --remote-syncron or --remote-python"),
-    Foreign("--info", "", "use --progress, --stats or -v"),
-    Foreign("--out-format", "", "use -i, or --json for programs"),
     Foreign("--list-only", "", "use -n -i"),
     Foreign("--inc-recursive", "", "leave it out"),
     Foreign("--contimeout", "", "use --timeout"),
     Foreign("--block-size", "B"),
     Foreign("--relative", "R"),
-    Foreign("--backup", "b"),
     Foreign("--dirs", "d"),
     Foreign("--copy-links", "L"),
     Foreign("--copy-dirlinks", "k"),
@@ -68,15 +55,15 @@ FOREIGN: tuple[Foreign, ...] = (
     *(
         Foreign(f"--{name}")
         for name in (
-            "debug stderr no-motd no-implied-dirs backup-dir suffix append append-verify"
+            "debug stderr no-motd no-implied-dirs append append-verify"
             " old-dirs old-d copy-unsafe-links insecure-links confine-root munge-links"
             " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
             " checksum-choice remove-source-files"
-            " ignore-missing-args delete-missing-args ignore-errors"
+            " ignore-missing-args delete-missing-args"
             " max-alloc compare-dest"
-            " copy-dest link-dest compress-threads skip-compress"
-            " old-args trust-sender copy-as address sockopts blocking-io outbuf log-file"
-            " log-file-format password-file early-input stop-after stop-at"
+            " compress-threads skip-compress"
+            " old-args trust-sender copy-as address sockopts blocking-io outbuf"
+            " password-file early-input stop-after stop-at"
             " write-batch only-write-batch read-batch protocol iconv checksum-seed daemon"
         ).split()
     ),

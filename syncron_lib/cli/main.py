@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from syncron_lib.cli.config import Config, load
 from syncron_lib.cli.face import Face
+from syncron_lib.cli.format import DEFAULT, Run, prefix_of
 from syncron_lib.cli.output import (
     Output,
     hold_standard_descriptors,
@@ -23,7 +24,7 @@ from syncron_lib.cli.prompt import Prompt
 from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.signals import Signals, die_of, no_keyboard_interrupts
 from syncron_lib.cli.text import Manner, TextFace, progress_for
-from syncron_lib.core.location import Location, parse_location
+from syncron_lib.core.location import Local, Location, parse_location
 from syncron_lib.core.report import Report
 from syncron_lib.errors import Exit, Interrupted, SyncronError, UsageError
 
@@ -120,7 +121,7 @@ class Command:
     def _copy(
         self, settings: Settings, sources: Sequence[Location], destination: Location, label: str
     ) -> int:
-        face = self._face(settings, label)
+        face = self._face(settings, label, sources, destination)
         shown = " ".join(each.shown() for each in sources)
         blank = Report(shown, destination.shown(), dry_run=bool(settings.dry_run))
 
@@ -183,18 +184,34 @@ class Command:
 
             self._error.write(traceback.format_exc())
 
-    def _face(self, settings: Settings, label: str) -> Face:
+    def _face(
+        self,
+        settings: Settings,
+        label: str,
+        sources: Sequence[Location] = (),
+        destination: Location | None = None,
+    ) -> Face:
+        run = _format_run(sources, destination)
+        face: Face
         if settings.json:
             from syncron_lib.cli.json_lines import JsonFace
 
-            return JsonFace(self._output, self._error)
-        return TextFace(
-            Manner.of(settings, terminal=self._output.is_terminal),
-            progress_for(settings, self._error),
-            self._output,
-            self._error,
-            label=label,
-        )
+            face = JsonFace(self._output, self._error)
+        else:
+            face = TextFace(
+                Manner.of(settings, terminal=self._output.is_terminal),
+                progress_for(settings, self._error),
+                self._output,
+                self._error,
+                label=label,
+                run=run,
+            )
+        if settings.log_file is not None and sources:
+            from syncron_lib.cli.logfile import LogFace
+
+            form = DEFAULT if settings.log_file_format is None else settings.log_file_format
+            face = LogFace(face, settings.log_file, form, run)
+        return face
 
     def _connect_options(self, settings: Settings, face: Face) -> ConnectOptions:
         from syncron_lib.transport.settings import ConnectOptions
@@ -223,6 +240,13 @@ def home_directory(environ: Mapping[str, str]) -> str | None:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         return None
+
+
+def _format_run(sources: Sequence[Location], destination: Location | None) -> Run:
+    """What `cli.format` needs to know of a run."""
+    receives = isinstance(destination, Local) and not all(isinstance(s, Local) for s in sources)
+    paths = [source.path for source in sources if isinstance(source, Local)]
+    return Run(not receives, prefix_of(paths))
 
 
 _GRAVITY = (

@@ -10,9 +10,10 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from syncron_lib import __version__
-from syncron_lib.cli.catalog import OPTIONS, VERIFY, Kind, Option
+from syncron_lib.cli.catalog import OPTIONS, VERIFY
 from syncron_lib.cli.draft import Draft
 from syncron_lib.cli.foreign import FOREIGN, Foreign
+from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.settings import Settings
 from syncron_lib.errors import UsageError
 

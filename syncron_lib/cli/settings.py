@@ -13,6 +13,8 @@ from typing import Any
 
 from syncron_lib.core.ids import IdOptions, IdRule
 from syncron_lib.core.options import (
+    Alternates,
+    Backup,
     DeleteCap,
     FileList,
     Keep,
@@ -24,6 +26,7 @@ from syncron_lib.errors import UsageError
 
 DEFAULT_TIMEOUT = 60.0
 ZLIB_MAX_LEVEL = 9
+MAX_ALTERNATES = 20
 
 
 class Ownership(Enum):
@@ -57,10 +60,16 @@ class Settings:
     verify: bool | None = None
     delete: bool | None = None
     force: bool | None = None
+    ignore_errors: bool | None = None
     max_delete: DeleteCap | None = None
     allow_empty_source: bool | None = None
     allow_unmounted: bool | None = None
     mkpath: bool | None = None
+    backup: bool | None = None
+    backup_dir: str | None = None
+    suffix: str | None = None
+    link_dest: tuple[str, ...] = ()
+    copy_dest: tuple[str, ...] = ()
     patterns: tuple[bytes, ...] = ()
     cvs_exclude: bool | None = None
     cvs_patterns: tuple[bytes, ...] = ()
@@ -100,6 +109,11 @@ class Settings:
     verbose: int | None = None
     quiet: bool | None = None
     itemize_changes: bool | None = None
+    names: bool | None = None
+    human_readable: int | None = None
+    out_format: str | None = None
+    log_file: str | None = None
+    log_file_format: str | None = None
     stats: bool | None = None
     progress: bool | None = None
     json: bool | None = None
@@ -120,7 +134,13 @@ class Settings:
     def shows_changes(self) -> bool:
         """Whether each change is to be shown, in whatever form."""
         asked = self.itemize_changes or self.verbose or self.dry_run or self.verify
+        asked = asked or self.names or self.out_format is not None
         return bool(self.json or (asked and not self.quiet))
+
+    @property
+    def logs_changes(self) -> bool:
+        """Whether each change goes into a log."""
+        return self.log_file is not None and self.log_file_format != ""
 
     def _compress(self) -> str:
         """A level alone asks for compression, as with rsync."""
@@ -192,10 +212,64 @@ class Settings:
             )
         return rules
 
+    def _backup(self) -> Backup | None:
+        """A directory alone asks for backups, as with rsync."""
+        wanted = self.backup_dir is not None if self.backup is None else self.backup
+        if not wanted:
+            return None
+        suffix = self.suffix if self.suffix is not None else "" if self.backup_dir else "~"
+        if not suffix and not self.backup_dir:
+            raise UsageError(
+                "--suffix is empty, and a backup beside a file needs another name: give a suffix,"
+                " or --backup-dir."
+            )
+        directory = None if self.backup_dir is None else os.fsencode(self.backup_dir)
+        return Backup(directory, os.fsencode(suffix))
+
+    def _alternates(self) -> Alternates | None:
+        if self.link_dest and self.copy_dest:
+            raise UsageError("--link-dest and --copy-dest exclude each other: give one of them.")
+        option = "--link-dest" if self.link_dest else "--copy-dest"
+        given = self.link_dest or self.copy_dest
+        if len(given) > MAX_ALTERNATES:
+            raise UsageError(f"{option} is given {len(given)} times; {MAX_ALTERNATES} are allowed.")
+        if not given:
+            return None
+        if self.hard_links or self.acls or self.xattrs:
+            raise UsageError(
+                f"{option} does not go together with --hard-links, --acls and --xattrs, which it"
+                " does not compare: give one of them."
+            )
+        if self.files_from is not None or self._transfer_rules() != TransferRules():
+            raise UsageError(
+                f"{option} is about whole trees, and --files-from and options such as --update,"
+                " --max-size and --size-only choose what is brought over: give one of them."
+            )
+        return Alternates(option, tuple(map(os.fsencode, given)), bool(self.copy_dest))
+
+    def _require_told(self) -> None:
+        """Links and extended attributes are told of without the rest."""
+        if not (self.hard_links or self.acls or self.xattrs):
+            return
+        for option, text in (
+            ("--out-format", self.out_format),
+            ("--log-file-format", self.log_file_format),
+        ):
+            if text is None:
+                continue
+            from syncron_lib.cli.format import tells_attributes
+
+            if tells_attributes(text):
+                raise UsageError(
+                    f"{option} cannot tell %B, %G, %M and %U together with --hard-links, --acls"
+                    " or --xattrs: leave them out."
+                )
+
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for
         options that do not go together."""
         ids = self._ids()
+        self._require_told()
         return RunOptions(
             keep=Keep(
                 permissions=bool(self.perms is not False or self.acls),
@@ -219,18 +293,21 @@ class Settings:
             transfer=self._transfer_rules(),
             delete=bool(self.delete or self.delete_excluded),
             force=bool(self.force),
+            ignore_errors=bool(self.ignore_errors),
             dry_run=bool(self.dry_run),
             verify=bool(self.verify),
             mkpath=bool(self.mkpath),
             max_delete=self.max_delete,
             allow_empty_source=bool(self.allow_empty_source),
             allow_unmounted=bool(self.allow_unmounted),
-            itemize=self.shows_changes,
+            itemize=self.shows_changes or self.logs_changes,
             compress=self._compress(),
             compress_level=self.compress_level,
             bwlimit=self.bwlimit or 0,
             whole_file=self.whole_file,
             in_place=bool(self.inplace),
+            backup=self._backup(),
+            alternates=self._alternates(),
             fsync=bool(self.fsync),
             sparse=bool(self.sparse),
             lock_wait=self.lock_wait or 0.0,

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from syncron_lib.cli.format import SENDING, Run, line, speaks_of
 from syncron_lib.cli.output import Output, one_line
 from syncron_lib.cli.progress import BarProgress, Clock, LineProgress, NoProgress, Progress
 from syncron_lib.cli.settings import Settings
@@ -29,8 +30,12 @@ class Manner:
     """rsync's itemized lines, for every change."""
     names: bool
     """Only the names."""
+    form: str | None
+    """A line for each change in this format instead."""
     summary: bool
     stats: bool
+    human: int
+    """How ``--stats`` writes numbers: see `cli.format.human_number`; 1 is our own way."""
     warnings: bool
     remarks: bool
     phases: bool
@@ -43,12 +48,15 @@ class Manner:
         """``terminal``: whether standard output is one."""
         quiet = bool(settings.quiet)
         verbose = settings.verbose or 0
-        names_will_do = bool(verbose) and not settings.itemize_changes and not settings.verify
+        names_will_do = bool(verbose or settings.names) and not settings.itemize_changes
+        names_will_do = names_will_do and not settings.verify
         return Manner(
             itemize=settings.shows_changes and not names_will_do,
-            names=settings.shows_changes and names_will_do,
+            names=settings.shows_changes and names_will_do and settings.names is not False,
+            form=settings.out_format if settings.shows_changes else None,
             summary=(terminal or bool(verbose)) and not quiet,
             stats=bool(settings.stats) and not quiet,
+            human=min(3, 1 + (settings.human_readable or 0)),
             warnings=not quiet,
             remarks=bool(verbose) and not quiet,
             phases=verbose > 1 and not quiet,
@@ -83,8 +91,10 @@ class TextFace:
         *,
         label: str = "",
         clock: Clock = time.monotonic,
+        run: Run = SENDING,
     ) -> None:
-        """``label``: the job's name, where there are several."""
+        """``label``: the job's name, where there are several. ``run``: see `cli.format`."""
+        self._run = run
         self._manner = manner
         self._progress = progress
         self._output = output
@@ -108,7 +118,10 @@ class TextFace:
 
     def item(self, item: Item) -> None:
         """Show it, if changes are asked for."""
-        if self._manner.itemize:
+        if self._manner.form is not None:
+            if speaks_of(self._manner.form, item):
+                self._say(line(self._manner.form, item, self._run, time.time()))
+        elif self._manner.itemize:
             self._say(item_line(item))
         elif self._manner.names:
             self._say(verbose_line(item))
@@ -142,7 +155,7 @@ class TextFace:
         with self._lock:
             self._progress.close()
         if self._manner.stats:
-            self._output.write(stats(report))
+            self._output.write(stats(report, self._manner.human))
         if self._manner.summary:
             self._say(self._label + summary(report, verify=self._manner.verify))
         self._output.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncron_lib.cli.format import human_number
 from syncron_lib.core.names import shown
 from syncron_lib.core.report import Action, Failure, Item, Report
 
@@ -108,9 +109,12 @@ def _verify_summary(report: Report) -> str:
 
 
 def _counts(report: Report) -> str:
-    verbs = ("create", "change", "move", "delete", "set metadata of")
-    past = ("created", "changed", "moved", "deleted", "metadata only")
-    numbers = (report.created, report.changed, report.moved, report.deleted, report.metadata)
+    verbs = ("create", "change", "move", "link", "copy", "delete", "set metadata of")
+    past = ("created", "changed", "moved", "linked", "copied", "deleted", "metadata only")
+    numbers = (
+        *(report.created, report.changed, report.moved, report.linked, report.copied),
+        *(report.deleted, report.metadata),
+    )
     if report.dry_run:
         parts = [f"{verb} {number:,}" for verb, number in zip(verbs, numbers) if number]
     else:
@@ -131,8 +135,12 @@ def _roots(report: Report) -> str:
     return f"; in sync, root {report.source_root[:12]}" if report.source_root else "; in sync"
 
 
-def stats(report: Report) -> str:
-    """The block of ``--stats``."""
+def stats(report: Report, human: int = 1) -> str:
+    """The block of ``--stats``. ``human``: see `cli.format.human_number`; 1 is our own way."""
+
+    def bytes_(count: int) -> str:
+        return _exact(count) if human == 1 else f"{human_number(count, human)} bytes"
+
     rows = [
         ("Source", report.source),
         ("Destination", report.destination),
@@ -140,16 +148,18 @@ def stats(report: Report) -> str:
         ("Created", f"{report.created:,}"),
         ("Changed", f"{report.changed:,}"),
         ("Moved", f"{report.moved:,}"),
+        ("Linked", f"{report.linked:,}"),
+        ("Copied", f"{report.copied:,}"),
         ("Metadata only", f"{report.metadata:,}"),
         ("Deleted", f"{report.deleted:,}"),
         ("Unchanged", f"{report.unchanged:,}"),
         ("Left as they were", f"{report.left_out:,}"),
         ("Not done", f"{len(report.failures):,}"),
-        ("Literal data", _exact(report.bytes_transferred)),
-        ("Matched data", _exact(report.bytes_matched)),
-        ("Hashed", _exact(report.bytes_hashed)),
-        ("Sent", _exact(report.bytes_sent)),
-        ("Received", _exact(report.bytes_received)),
+        ("Literal data", bytes_(report.bytes_transferred)),
+        ("Matched data", bytes_(report.bytes_matched)),
+        ("Hashed", bytes_(report.bytes_hashed)),
+        ("Sent", bytes_(report.bytes_sent)),
+        ("Received", bytes_(report.bytes_received)),
         ("Source root", report.source_root or "not known"),
         ("Destination root", report.destination_root or "not known"),
         ("Roots", {True: "equal", False: "different", None: "not compared"}[report.match]),

@@ -6,6 +6,7 @@ cost its start as much as all of its protocol.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from syncron_lib.core.ids import IdOptions
@@ -100,6 +101,31 @@ class TransferRules(NamedTuple):
         return self.divides_new or self.ignore_existing or self.update
 
 
+class Backup(NamedTuple):
+    """Where what is replaced or deleted is kept. ``directory``: relative to the destination's
+    root, if it is; None: beside what it was. ``suffix``: what its name gets at the end."""
+
+    directory: Optional[bytes] = None
+    suffix: bytes = b"~"
+
+
+class Alternates(NamedTuple):
+    """Directories in which what did not change is found, relative to the destination's root if
+    they are. ``copy``: it is copied from there; else it is hard-linked."""
+
+    option: str
+    directories: tuple[bytes, ...]
+    copy: bool
+
+    def paths(self, name: Optional[bytes] = None) -> Sequence[bytes]:
+        """The directories as a root takes them. ``name``: the root's in the directory that they
+        are relative to, where it is not that itself."""
+        if name is None:
+            return self.directories
+        above = ((b"" if each.startswith(b"/") else b"../") + each for each in self.directories)
+        return [each.rstrip(b"/") + b"/" + name for each in above]
+
+
 class RunOptions(NamedTuple):
     """One run's options, named as on the command line."""
 
@@ -109,6 +135,8 @@ class RunOptions(NamedTuple):
     transfer: TransferRules = TransferRules()
     delete: bool = False
     force: bool = False
+    ignore_errors: bool = False
+    """Delete although a part of the source could not be read; below that, never."""
     dry_run: bool = False
     verify: bool = False
     mkpath: bool = False
@@ -128,6 +156,9 @@ class RunOptions(NamedTuple):
     """Send changed large files whole; None: where both roots are on this machine."""
     in_place: bool = False
     """Write what changed into the files that are there."""
+    backup: Optional[Backup] = None
+    """Keep what is replaced or deleted; None: do not."""
+    alternates: Optional[Alternates] = None
     fsync: bool = False
     """Have all on the destination's disk before the run ends, and content before its name."""
     sparse: bool = False

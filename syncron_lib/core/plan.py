@@ -12,7 +12,8 @@ from syncron_lib.core.names import split
 class Create(NamedTuple):
     """A new entry. A directory comes with all below it: ``entries`` and ``size`` are totals of
     the subtree, itself included. ``replaces``: entries that make way for it, 0 for none.
-    ``attributes`` and ``digest``: the source's."""
+    ``attributes`` and ``digest``: the source's. ``flags``: how it differs from what an alternate
+    has, see `core.compare`; None where none has anything."""
 
     path: bytes
     mode: int
@@ -22,6 +23,7 @@ class Create(NamedTuple):
     replaces: int
     attributes: Attributes
     digest: bytes
+    flags: Optional[str] = None
 
 
 class Make(NamedTuple):
@@ -30,6 +32,25 @@ class Make(NamedTuple):
 
     path: bytes
     attributes: Attributes
+    flags: Optional[str] = None
+    replaces: int = 0
+    """Both as of a `Create`."""
+
+
+class Take(NamedTuple):
+    """An entry that is made of the one at the same path of the ``alternate`` with that number; a
+    directory with all below, ``entries`` and ``size`` in all. ``copy``: not by a hard each.
+    ``flags``: how its attributes differ there; None where they do not. ``replaces``: as of a
+    `Create`."""
+
+    path: bytes
+    alternate: int
+    copy: bool
+    attributes: Attributes
+    entries: int
+    size: int
+    flags: Optional[str] = None
+    replaces: int = 0
 
 
 class Move(NamedTuple):
@@ -58,6 +79,16 @@ class Change(NamedTuple):
     size: int
     old_size: int
     target: Optional[bytes]
+    attributes: Optional[Attributes] = None
+    """The source's, where they are known."""
+
+
+class Basis(NamedTuple):
+    """A file that is created, and of which an alternate has another content: ``change`` is how it
+    would be changed there."""
+
+    alternate: int
+    change: Change
 
 
 class Adjust(NamedTuple):
@@ -127,7 +158,9 @@ class Plan:
     of the source that the options leave as they are at the destination, there or not; those below
     a created directory are not counted in it. ``makes_root``: the
     destination is missing and is made. ``instead``: entries that are created because they could
-    not be moved, and where they were: if creating one fails, that must stay.
+    not be moved, and where they were: if creating one fails, that must stay. ``parents``:
+    directories that are made for what is linked or created in them one by one; ``takes``: what
+    is taken from alternates; ``bases``: what some of the ``creates`` can be put together from.
     """
 
     creates: list[Create] = field(default_factory=list)
@@ -138,6 +171,9 @@ class Plan:
     moves: list[Move] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     extends: list[Extend] = field(default_factory=list)
+    parents: list[Make] = field(default_factory=list)
+    takes: list[Take] = field(default_factory=list)
+    bases: list[Basis] = field(default_factory=list)
     touched: dict[bytes, Attributes] = field(default_factory=dict)
     extras: list[bytes] = field(default_factory=list)
     left: dict[bytes, Left] = field(default_factory=dict)
@@ -159,13 +195,25 @@ class Plan:
         """Entries that will be gone, those that make way included; what is moved is not."""
         replaced = sum(create.replaces for create in self.creates)
         replaced += sum(link.replaces for link in self.links)
+        replaced += sum(make.replaces for make in self.parents)
+        replaced += sum(each.replaces for each in self.takes)
         return replaced + sum(remove.entries for remove in self.removes)
 
     @property
     def created(self) -> int:
         """Entries that will be new; a destination that is made is none of its own entries."""
-        linked = sum(link.new for link in self.links)
-        return len(self.makes) + linked + sum(create.entries for create in self.creates)
+        made = len(self.makes) + len(self.parents) + sum(link.new for link in self.links)
+        return made + sum(create.entries for create in self.creates)
+
+    @property
+    def linked(self) -> int:
+        """Entries that are taken from alternates by hard links."""
+        return sum(each.entries for each in self.takes if not each.copy)
+
+    @property
+    def copied(self) -> int:
+        """Entries that are copied from alternates."""
+        return sum(each.entries for each in self.takes if each.copy)
 
     @property
     def moved(self) -> int:
@@ -183,4 +231,5 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         steps = self.creates or self.changes or self.adjusts or self.removes or self.moves
-        return not (self.makes_root or steps or self.links or self.extends)
+        others = self.links or self.extends or self.parents or self.takes
+        return not (self.makes_root or steps or others)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Optional
 
+from syncron_lib.core.merkle import Attributes
 from syncron_lib.errors import Exit
 
 
@@ -55,6 +56,8 @@ class Item(NamedTuple):
     size: int
     target: Optional[bytes] = None
     old: Optional[bytes] = None
+    attributes: Optional[Attributes] = None
+    """The source's; None for what is deleted."""
 
 
 @dataclass
@@ -73,6 +76,10 @@ class Report:
     created: int = 0
     changed: int = 0
     moved: int = 0
+    linked: int = 0
+    """Entries that became hard links of those of an alternate directory."""
+    copied: int = 0
+    """Entries that were copied from one."""
     deleted: int = 0
     metadata: int = 0
     unchanged: int = 0

@@ -13,10 +13,12 @@ from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import FileList, RuleOptions
 from syncron_lib.endpoint import changed, hashes, ids, parts
+from syncron_lib.endpoint.alternates import Alternates
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.beside import Beside
 from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.parts import bounded
+from syncron_lib.endpoint.sending import Sending
 from syncron_lib.endpoint.writing import Writing
 from syncron_lib.errors import FileFatal, Locked, PeerViolation, RootError, SyncronError
 from syncron_lib.fs import ignorefiles
@@ -26,13 +28,15 @@ from syncron_lib.fs.hashing import FileHasher
 from syncron_lib.fs.incoming import Earlier
 from syncron_lib.fs.reach import ANYWHERE, Reach
 from syncron_lib.fs.root import Choice, Root
-from syncron_lib.fs.send import Sender
-from syncron_lib.protocol import compression, messages, pack, wire
+from syncron_lib.protocol import messages, pack, wire
 from syncron_lib.protocol.messages import Message, Problem, Role, RootKind
 from syncron_lib.protocol.order import Phase, may_come
 
 if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to import
     from concurrent.futures import Future
+
+    from syncron_lib.endpoint.keeping import Kept
+    from syncron_lib.fs.alternates import Alternate
 
 Tell = Callable[[Union[messages.Progress, messages.Notice]], None]
 """Takes what a request has to say before its reply."""
@@ -62,7 +66,9 @@ class LocalEndpoint:
         self._tell = tell
         self._listing_limit = listing_limit
         self._reported = 0.0
-        beside = Beside(lambda: self.root, self._writes, self._noted)
+        beside = Beside(lambda: self.root, self.writes, self.noted)
+        self._sending = Sending(self)
+        self._alternates = Alternates(self, reach, environment)
         self._handlers: dict[Any, Callable[[Any], Any]] = {
             messages.Open: self._open,
             messages.Scan: self._scan,
@@ -76,12 +82,18 @@ class LocalEndpoint:
             messages.GetSets: beside.sets,
             messages.Hash: self._hash,
             messages.GetChunks: self._get_chunks,
-            messages.Basis: self._basis,
+            messages.Basis: self._sending.basis,
             messages.GetChanges: self._get_changes,
-            messages.Select: self._select,
-            messages.GetSizes: self._get_sizes,
-            messages.Offer: self._offer,
-            messages.Next: self._next,
+            messages.Select: self._sending.select,
+            messages.GetSizes: self._sending.get_sizes,
+            messages.Offer: self._sending.offer,
+            messages.Next: self._sending.next,
+            messages.UseAlternates: self._alternates.use,
+            messages.ListAlternate: self._alternates.listed,
+            messages.HashAlternate: self._alternates.hashed,
+            messages.TakeEntries: self._alternates.take,
+            messages.TakeBasis: self._alternates.take_basis,
+            messages.Backup: self._backup,
             messages.Begin: self._begin,
             messages.Expect: self._expect,
             messages.Find: self._find,
@@ -102,11 +114,11 @@ class LocalEndpoint:
         self._role: Optional[Role] = None
         self._root: Optional[Root] = None
         self._opened: Optional[messages.Open] = None
-        self._algorithm: digest.Algorithm = digest.available()[-1]
+        self.algorithm: digest.Algorithm = digest.available()[-1]
         self._profile: Optional[Profile] = None
         self._hasher: Optional[FileHasher] = None
-        self._sender: Optional[Sender] = None
         self._old_files: Optional[OldFiles] = None
+        self._kept: Optional[Kept] = None
         self._writing: Optional[Writing] = None
         self._given = parts.GivenFiles()
         self._extras: list[bytes] = []
@@ -156,10 +168,10 @@ class LocalEndpoint:
         """Let go of the root."""
         if self._writing is not None:
             self._writing.close()
-        if self._sender is not None:
-            self._sender.bases.close()
+        self._sending.close()
         if self._old_files is not None:
             self._old_files.close()
+        self._alternates.close()
         if self._root is not None:
             self._root.close()
         self._reset()
@@ -170,6 +182,28 @@ class LocalEndpoint:
         if self._root is None:
             raise PeerViolation("The client asked about a root before opening one.")
         return self._root
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a root is open."""
+        return self._root is not None
+
+    @property
+    def left_out(self) -> frozenset[bytes]:
+        """What is not wanted of the tree."""
+        return frozenset(self._extras)
+
+    @property
+    def holder(self) -> str:
+        """Whose run this is, for whoever finds something locked."""
+        return "" if self._opened is None else self._opened.holder
+
+    def seal_alternate(self, alternate: Alternate) -> None:
+        """Prepare another directory to be compared as the root is."""
+        root, profile = self.root, self._profile
+        if profile is None:
+            raise PeerViolation("The client asked for a comparison before it said of what.")
+        alternate.seal(self.algorithm, profile, root.ignore_files, self._hashed_some)
 
     # --- opening and knowing --------------------------------------------------------------------
 
@@ -273,7 +307,7 @@ class LocalEndpoint:
         algorithm = digest.by_name(request.algorithm)
         if algorithm is None:
             raise PeerViolation(f"The client asked for the hash {request.algorithm!r}.")
-        self._algorithm = algorithm
+        self.algorithm = algorithm
         root = self.root
         users, groups = dict(request.users), dict(request.groups)
         if request.same_ids:
@@ -309,7 +343,8 @@ class LocalEndpoint:
             self._reported = now
             self._tell(messages.Progress(scanning, done, size))
 
-    def _directories(self) -> Directories:
+    def directories(self) -> Directories:
+        """Descriptors of the root's directories."""
         directories = self.root.directories
         if directories is None:
             raise PeerViolation("The client asked for the content of a root that is missing.")
@@ -338,55 +373,25 @@ class LocalEndpoint:
             raise PeerViolation("The client asked for digests of a root that is missing.")
         return hashes.hashed(hasher, request.paths)
 
-    # --- sending --------------------------------------------------------------------------------
-
-    def _sends(self) -> Sender:
-        if self._sender is None:
-            root = self.root
-            how = self._algorithm, root.real_name, root.chunk_lists
-            self._sender = Sender(root.tree, self._directories(), *how, frozenset(self._extras))
-            if root.links is not None:
-                self._sender.linked = root.links.others()
-        return self._sender
-
-    def _basis(self, request: messages.Basis) -> messages.Done:
-        self._sends().bases.add(request)
-        return messages.Done()
-
-    def _select(self, request: messages.Select) -> messages.Done:
-        self._sends().select(request.items, request.arrived, request.plain)
-        return messages.Done()
-
-    def _get_sizes(self, _request: messages.GetSizes) -> messages.Sizes:
-        return messages.Sizes(self._sends().sizes())
-
-    def _offer(self, request: messages.Offer) -> messages.Wanted:
-        return messages.Wanted(*self._sends().offer(request.contents, request.later))
-
-    def _next(self, request: messages.Next) -> list[pack.Buffer]:
-        if self._sender is None:
-            raise PeerViolation("The client asked for content before selecting any.")
-        most = compression.MAX_LEVEL.get(request.compression)
-        if most is None or request.level > most:
-            raise PeerViolation(
-                f"The client asked for compression {request.compression} of level {request.level}."
-            )
-        began = time.perf_counter()
-        parts = self._sends().next(request)
-        return pack.with_busy(parts, int((time.perf_counter() - began) * 1e6))
-
     # --- receiving ------------------------------------------------------------------------------
 
     def _olds(self) -> OldFiles:
         if self._old_files is None:
             root = self.root
             self._old_files = OldFiles(
-                root.tree, self._directories(), self._algorithm, root.chunk_lists, root.state
+                root.tree, self.directories(), self.algorithm, root.chunk_lists, root.state
             )
         return self._old_files
 
     def _get_chunks(self, request: messages.GetChunks) -> messages.Chunks:
-        return self._olds().part(*request)
+        olds = self._alternates.old_files(request.path) or self._olds()
+        return olds.part(*request)
+
+    def _backup(self, request: messages.Backup) -> messages.Done:
+        from syncron_lib.endpoint.keeping import kept
+
+        self._kept = kept(request, self.root, self._reach)
+        return messages.Done()
 
     def _begin(self, request: messages.Begin) -> messages.Leftovers:
         root, opened, profile = self.root, self._opened, self._profile
@@ -398,48 +403,50 @@ class LocalEndpoint:
             self._lock(root, opened)
         self._writing = Writing(
             root.tree,
-            self._directories(),
-            self._algorithm,
+            self.directories(),
+            self.algorithm,
             profile,
             request,
             self._umask,
-            Earlier(self._olds(), root.chunk_lists),
+            Earlier(self._olds(), root.chunk_lists, self._alternates.old),
             self._reach.may,
             made,
+            self._kept,
         )
         self._phase = Phase.WRITING
         return messages.Leftovers(self._writing.leftovers())
 
-    def _writes(self) -> Writing:
+    def writes(self) -> Writing:
+        """What carries out requests that write."""
         if self._writing is None:
             raise PeerViolation("The client wrote before it began to.")
         return self._writing
 
     def _expect(self, request: messages.Expect) -> messages.Done:
-        self._writes().expect(request.items)
+        self.writes().expect(request.items)
         return messages.Done()
 
     def _store(self, request: RawPack) -> messages.Stored:
-        return self._noted(self._writes().store(request.payload))
+        return self.noted(self.writes().store(request.payload))
 
     def _find(self, request: messages.Find) -> messages.Found:
         if self._hasher is None:  # it was missing, and has just been made
             return messages.Found(b"")
-        return self._writes().find(request, self._hasher)
+        return self.writes().find(request, self._hasher)
 
     def _keep(self, request: messages.Keep) -> messages.Done:
-        return self._writes().keep(request)
+        return self.writes().keep(request)
 
     def _move(self, request: messages.Move) -> messages.Stored:
-        return self._writes().move(request)
+        return self.writes().move(request)
 
     def _adjust(self, request: messages.Adjust) -> messages.Stored:
-        return self._noted(self._writes().adjust(request.items))
+        return self.noted(self.writes().adjust(request.items))
 
     def _delete(self, request: messages.Delete) -> messages.Stored:
-        return self._noted(self._writes().delete(request.paths))
+        return self.noted(self.writes().delete(request.paths))
 
-    def _noted(self, stored: messages.Stored) -> messages.Stored:
+    def noted(self, stored: messages.Stored) -> messages.Stored:
         """Note failures: the client may say that all is done before it has heard of them."""
         self._failures += len(stored.problems) + len(stored.passed_on)
         return stored
@@ -462,12 +469,13 @@ class LocalEndpoint:
             problems, gone, kept = self._writing.finish(complete, root.whole)
             extras.extend(kept)
             root.altered()
-        value = root.seal(self._algorithm, profile)
+        value = root.seal(self.algorithm, profile)
+        self._alternates.save()
         self._save(gone, self._writing is not None and self._writing.durable)
         if extras or request.any_times or request.by_size:
             how = request.any_times, request.by_size
-            value = root.seal_without(self._algorithm, profile, extras, *how)
-        closed = request.close and (self._sender is None or self._sender.is_done)
+            value = root.seal_without(self.algorithm, profile, extras, *how)
+        closed = request.close and self._sending.is_done
         if closed:
             self.close()
         return messages.Finished(value, bounded(problems), closed)

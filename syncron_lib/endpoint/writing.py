@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile
@@ -31,6 +32,10 @@ from syncron_lib.protocol import messages, pack
 from syncron_lib.protocol.contents import pack_contents, unpack_sizes
 from syncron_lib.protocol.messages import Arrived, Expected, Linking, Problem, SetAttributes
 
+if TYPE_CHECKING:  # few runs keep backups
+    from syncron_lib.endpoint.keeping import Kept
+    from syncron_lib.fs.alternates import Linker
+
 
 class Writing:
     """Carries out on one tree what a plan says. Raises OSError and `SyncronError`."""
@@ -46,12 +51,15 @@ class Writing:
         earlier: Earlier,
         may: Effect = EVERYTHING,
         made: bool = False,
+        kept: Optional[Kept] = None,
     ) -> None:
         """``umask``: the process's, which has none until `close`. ``may``: what may be done to the
-        tree; it is kept here and below, entry by entry. ``made``: the root itself is new."""
+        tree; it is kept here and below, entry by entry. ``made``: the root itself is new.
+        ``kept``: what is replaced or deleted is kept so."""
         self._may = may
         self._made = made
         self._directories = directories
+        self._algorithm = algorithm
         self._umask = umask
         self._hard_links = profile.hard_links
         self._keep = attributes.applied(
@@ -65,7 +73,10 @@ class Writing:
 
             own_acls = Kinds.ACLS in Kinds(profile.extended)
         self._stagings = Stagings(directories, self._ledger, own_acls)
-        self._removal = Removal(directories, self._ledger, may)
+        self._backup = None
+        if kept is not None:
+            self._backup = kept.backup(directories, umask, request.durable, profile.extended)
+        self._removal = Removal(directories, self._ledger, may, self._backup)
         self._receiver = Receiver(
             directories,
             self._ledger,
@@ -197,6 +208,22 @@ class Writing:
         self._ledger.adjust(st)
         return Written(size, mtime, found.digest)
 
+    def linker(self) -> Linker:
+        """What takes entries from alternates."""
+        from syncron_lib.fs.alternates import Linker
+
+        return Linker(
+            self._directories,
+            self._ledger,
+            self._stagings,
+            self._receiver.publisher,
+            self._algorithm,
+            self._keep,
+            self._receiver.may_replace,
+            self._may,
+            self.durable,
+        )
+
     def adjust(self, items: Sequence[SetAttributes]) -> messages.Stored:
         """Set attributes of entries whose content stays; a directory's at the end."""
         finder = Finder(self._ledger.tree)
@@ -274,6 +301,8 @@ class Writing:
                 try:
                     fd = self._directories.open(path)
                     keep = self._keep
+                    if path in self._ledger.own_numbers:
+                        keep = keep._replace(users={}, groups={})
                     is_new = self._ledger.is_new(path) if path else self._made
                     if Effect.CHANGE not in self._may and not is_new:
                         keep = self._kept_of_old(path, fd, wanted[path])
@@ -310,6 +339,8 @@ class Writing:
                 device = os.fstat(fd).st_dev
                 if device not in places:
                     places[device] = os.dup(fd)
+        if self._backup is not None and self._backup.root_fd is not None:
+            places[-1] = os.dup(self._backup.root_fd)
         try:
             write_through(places.values())
         except OSError as error:
@@ -346,6 +377,8 @@ class Writing:
         """Let go of what is half done; it stays staged."""
         self._receiver.abandon()
         self._stagings.close()
+        if self._backup is not None:
+            self._backup.close()
         os.umask(self._umask)
 
 

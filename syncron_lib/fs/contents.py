@@ -19,6 +19,7 @@ from syncron_lib.core.names import join, split
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.fs import stats
 from syncron_lib.fs.arrivals import Arrivals, read_into
+from syncron_lib.fs.copying import copy_content
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE, Changed, FileHasher, Finder
 from syncron_lib.fs.ledger import Ledger
@@ -31,7 +32,6 @@ _KEPT_SMALL = 64 << 20
 """Bytes of small files that are kept aside when they are replaced, wanted or not."""
 _SAME = 4
 """Places that are remembered for one content."""
-_FICLONE = 0x40049409
 _BLOCK = 1 << 20
 
 
@@ -194,8 +194,7 @@ class Contents:
             while view:
                 view = view[os.write(target, view) :]
             return self._algorithm.of(data)
-        if not _cloned(source, target):
-            _copy_range(source, target, size)
+        copy_content(source, target, size)
         os.lseek(target, 0, os.SEEK_SET)
         hasher = self._algorithm.new()
         read_into(hasher, target)
@@ -209,31 +208,3 @@ def _opened(directory: int, name: bytes, size: int) -> int:
         os.close(fd)
         raise FileNotFoundError(errno.ENOENT, "it was changed")
     return fd
-
-
-def _cloned(source: int, target: int) -> bool:
-    """Let the file system share the blocks, if it can."""
-    import fcntl
-
-    with contextlib.suppress(OSError):
-        fcntl.ioctl(target, _FICLONE, source)
-        return True
-    return False
-
-
-def _copy_range(source: int, target: int, size: int) -> None:
-    """Copy ``size`` bytes within the kernel, or through this process where it cannot."""
-    left = size
-    with contextlib.suppress(OSError, AttributeError):  # not on this system, not between these
-        while left:
-            count = os.copy_file_range(source, target, min(left, 1 << 30))
-            if not count:
-                return  # shorter than a moment ago; its digest will say so
-            left -= count
-    while left:
-        data = memoryview(os.read(source, min(left, _BLOCK)))
-        if not data:
-            return
-        left -= len(data)
-        while data:
-            data = data[os.write(target, data) :]

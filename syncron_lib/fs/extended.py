@@ -191,6 +191,12 @@ def give(where: Union[int, bytes], wanted: Set, kinds: Kinds) -> None:
                 os.setxattr(where, name, value)
 
 
+def carry(old: Union[int, bytes], new: Union[int, bytes], kinds: Kinds) -> None:
+    """Give what is open at ``new``, or is `held`, what ``old`` has. Raises OSError."""
+    has = _values(old, [name for name in _names(old, True) if kinds.keeps(name)], True)
+    give(new, has, kinds)
+
+
 @contextlib.contextmanager
 def _writable(where: Union[int, bytes], needed: bool) -> Iterator[None]:
     """A file that its owner may not write to takes no attributes of the user's; it does in here."""

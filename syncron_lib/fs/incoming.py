@@ -37,11 +37,18 @@ FinishFile = Callable[[int, bytes, Attributes, int], int]
 _READ_WRITE = OPEN_FILE & ~os.O_RDONLY | os.O_RDWR
 
 
+def _nowhere(_path: bytes) -> Optional[Old]:
+    return None
+
+
 class Earlier(NamedTuple):
-    """What is known of the files that are replaced: lists that were told, lists to be kept."""
+    """What is known of the files that are replaced: lists that were told, lists to be kept.
+    ``elsewhere``: opens the file that a new one is put together from, where that is no part of the
+    tree."""
 
     files: OldFiles
     lists: ChunkLists
+    elsewhere: Callable[[bytes], Optional[Old]] = _nowhere
 
 
 class Incoming:
@@ -114,7 +121,9 @@ class Incoming:
         self._publisher.require_allowed(path, replace)
         old = None
         target = None if pack.offset else self._target(path, replace)
-        if isinstance(pack, Delta) or target is not None:
+        if isinstance(pack, Delta) and target is None:
+            old = self._old.elsewhere(path)
+        if old is None and (isinstance(pack, Delta) or target is not None):
             chunks = self._old.files.take(path)
             fd = target if target is not None else self._open(path, OPEN_FILE)
             if fd is None:
@@ -166,9 +175,15 @@ class Incoming:
         if fd is None:
             raise FileExistsError(errno.EEXIST, "it was changed at the destination during the run")
         # Its other names were not asked for; they keep the content that they have.
-        if os.fstat(fd).st_nlink > 1:
+        st = os.fstat(fd)
+        if st.st_nlink > 1:
             os.close(fd)
             return None
+        try:
+            self._publisher.keep_copy(path, st)
+        except BaseException:
+            os.close(fd)
+            raise
         return fd
 
     def overwrites(self, path: bytes, replace: bool) -> bool:

@@ -54,6 +54,8 @@ class Ledger:
         self._removed: set[bytes] = set()
         self.directory_attributes: dict[bytes, Attributes] = {}
         """Attributes that directories are given at the very end."""
+        self.own_numbers: set[bytes] = set()
+        """Those of them whose owner and group are in this machine's numbers."""
         self.moved_from: list[bytes] = []
         """Paths that directories had before they were moved."""
         self._disturbed: set[int] = set()

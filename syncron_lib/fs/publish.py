@@ -87,6 +87,9 @@ class Publisher:
                 raise _edited()
             self._ledger.disturb(current)
             self._before_replacing(path, parent_fd, staging)
+            if self._removal.backup is not None:
+                self._removal.backup.keep(path, current)
+                parent_fd = self._directories.open_writable(parent)
             # RACE: an edit between this stat and the rename is lost; microseconds apart.
             os.rename(temporary, name, src_dir_fd=staging.fd, dst_dir_fd=parent_fd)
         self._ledger.wrote(parent, name, written)
@@ -122,8 +125,13 @@ class Publisher:
             raise _edited()
         else:
             self._ledger.disturb(current)
-            # RACE: an edit between this stat and the unlink is lost; microseconds apart.
-            os.unlink(name, dir_fd=parent_fd)
+            self._removal.discard(path, current)
+
+    def keep_copy(self, path: bytes, st: os.stat_result) -> None:
+        """Keep a copy of the file at ``path``, which is about to be written to, if that is asked
+        for."""
+        if self._removal.backup is not None:
+            self._removal.backup.copy(path, st)
 
 
 def link_new(source: int, old: bytes, target: int, new: bytes, never_replace: bool = False) -> None:

@@ -91,19 +91,9 @@ class Receiver:
         self._sparse = sparse
         self._waiting = Waiting()
         """What gets its name once it is on the disk."""
-        self._incoming = Incoming(
-            directories,
-            ledger,
-            stagings,
-            self._arrivals,
-            self.publisher,
-            algorithm,
-            earlier,
-            in_place,
-            durable,
-            sparse,
-            self._finish_file,
-        )
+        where = directories, ledger, stagings, self._arrivals, self.publisher
+        how = in_place, durable, sparse
+        self._incoming = Incoming(*where, algorithm, earlier, *how, self._finish_file)
         self._problems: list[Problem] = []
         self._again: list[bytes] = []
         self._published = 0
@@ -121,6 +111,10 @@ class Receiver:
                 self._trees[item.path] = item.replace
             elif item.path:
                 self._files[item.path] = item.replace
+
+    def may_replace(self, path: bytes) -> bool:
+        """Whether an entry of another kind may make way for what comes without a pack."""
+        return self._files.pop(path, False) or self._trees.pop(path, False)
 
     # --- packs --------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core.names import join, split
 from syncron_lib.core.permission import EVERYTHING, Effect
@@ -15,6 +16,9 @@ from syncron_lib.fs.ledger import Ledger
 from syncron_lib.fs.tree import Node, is_directory
 from syncron_lib.protocol.messages import Problem
 
+if TYPE_CHECKING:  # few runs keep backups
+    from syncron_lib.fs.backup import Backup
+
 
 class Removal:
     """Removes entries of a scanned tree.
@@ -23,8 +27,16 @@ class Removal:
     the directories above.
     """
 
-    def __init__(self, directories: Directories, ledger: Ledger, may: Effect = EVERYTHING) -> None:
+    def __init__(
+        self,
+        directories: Directories,
+        ledger: Ledger,
+        may: Effect = EVERYTHING,
+        backup: Optional[Backup] = None,
+    ) -> None:
+        """``backup``: what keeps that which goes, or is replaced."""
         self._may = may
+        self.backup = backup
         self._directories = directories
         self._ledger = ledger
         self._finder = Finder(ledger.tree)
@@ -85,14 +97,23 @@ class Removal:
                 self._problem(path, "was changed at the destination during the run, and is kept")
                 return
             self._ledger.disturb(current)
-            # RACE: an edit between this stat and the unlink is lost; microseconds apart.
-            os.unlink(name, dir_fd=fd)
+            self.discard(path, current)
         except FileNotFoundError:
             pass
         except OSError as error:
             self._problem(path, f"cannot be deleted: {error.strerror}")
             return
         self._count(path, is_directory=False)
+
+    def discard(self, path: bytes, current: os.stat_result) -> None:
+        """Take the name of an entry that is no directory, which has just been looked at. Raises
+        OSError."""
+        # RACE: an edit between that look and this is lost; microseconds apart.
+        if self.backup is not None:
+            self.backup.take(path, current)
+            return
+        parent, name = split(path)
+        os.unlink(name, dir_fd=self._directories.open_writable(parent))
 
     def _rmdir(self, node: Node) -> None:
         parent, name = split(node.path)

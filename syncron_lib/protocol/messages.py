@@ -25,6 +25,15 @@ from syncron_lib.protocol.ids import IdName as IdName
 from syncron_lib.protocol.ids import IdPair as IdPair
 from syncron_lib.protocol.ids import MapIds as MapIds
 from syncron_lib.protocol.ids import MappedIds as MappedIds
+from syncron_lib.protocol.keeping import Alternates as Alternates
+from syncron_lib.protocol.keeping import Backup as Backup
+from syncron_lib.protocol.keeping import HashAlternate as HashAlternate
+from syncron_lib.protocol.keeping import ListAlternate as ListAlternate
+from syncron_lib.protocol.keeping import SetAttributes as SetAttributes
+from syncron_lib.protocol.keeping import TakeBasis as TakeBasis
+from syncron_lib.protocol.keeping import TakeEntries as TakeEntries
+from syncron_lib.protocol.keeping import TakenEntry as TakenEntry
+from syncron_lib.protocol.keeping import UseAlternates as UseAlternates
 from syncron_lib.protocol.known import Find as Find
 from syncron_lib.protocol.known import Found as Found
 from syncron_lib.protocol.known import GetSizes as GetSizes
@@ -411,16 +420,6 @@ class Stored(NamedTuple):
     problems: Sequence[Problem]
     passed_on: Sequence[Problem]
     again: Sequence[bytes] = ()
-
-
-class SetAttributes(NamedTuple):
-    """Give an entry that is there already new attributes (a directory: at the very end)."""
-
-    path: bytes
-    mode: int
-    mtime_ns: int
-    uid: int
-    gid: int
 
 
 class Moved(NamedTuple):

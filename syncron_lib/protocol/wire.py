@@ -33,7 +33,9 @@ from syncron_lib.protocol.codec import (
 )
 from syncron_lib.protocol.messages import (
     Adjust,
+    Alternates,
     Arrived,
+    Backup,
     Basis,
     Begin,
     Below,
@@ -62,6 +64,7 @@ from syncron_lib.protocol.messages import (
     GetSets,
     GetSizes,
     Hash,
+    HashAlternate,
     Hashed,
     Heartbeat,
     Hello,
@@ -77,6 +80,7 @@ from syncron_lib.protocol.messages import (
     Linking,
     Links,
     List,
+    ListAlternate,
     Listing,
     MapIds,
     MappedIds,
@@ -102,6 +106,10 @@ from syncron_lib.protocol.messages import (
     Sets,
     Sizes,
     Stored,
+    TakeBasis,
+    TakeEntries,
+    TakenEntry,
+    UseAlternates,
     UseIgnoreFiles,
     Wanted,
 )
@@ -143,6 +151,9 @@ _PROBLEMS = ListOf(Record(Problem, PATH, TEXT, BOOL), MAX_PROBLEMS + 1)
 _IGNORE_FILES = ListOf(Record(IgnoreFile, PATH, BLOB, BLOB))
 _ARRIVED = ListOf(Record(Arrived, PATH, U64, I64, U64, DIGEST))
 _ATTRIBUTES = ListOf(Record(SetAttributes, PATH, U32, I64, U32, U32))
+_TAKEN = ListOf(Record(TakenEntry, PATH, BOOL, BOOL, U32, I64, U32, U32))
+MAX_ALTERNATES = 20
+"""As many as rsync takes."""
 _BELOW = Record(Below, U64, U64, BOOL)
 _DIRECTORY = Record(Directory, U32, I64, U32, U32, ERRNO, TABLE, ListOf(_BELOW), BOOL)
 _CHANGED = ListOf(Record(Changed, PATH, DIGEST, _BELOW, Maybe(_DIRECTORY), BOOL))
@@ -301,6 +312,13 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(0x51, Finished, _H, DIGEST, _PROBLEMS, BOOL),
     _rule(0x52, Close, _C, needs=_NONE),
+    _rule(0x60, Backup, _C, Maybe(SYSTEM_PATH), PATH, BLOB, needs=_NONE),
+    _rule(0x61, UseAlternates, _C, ListOf(SYSTEM_PATH, MAX_ALTERNATES), needs=_NONE),
+    _rule(0x62, Alternates, _H, ListOf(BOOL, MAX_ALTERNATES)),
+    _rule(0x63, ListAlternate, _C, U8, ListOf(PATH), Maybe(NAME), needs=_NONE),
+    _rule(0x64, HashAlternate, _C, U8, ListOf(PATH), needs=_NONE),
+    _rule(0x65, TakeEntries, _C, _ATTRIBUTES, U8, _TAKEN, writes=True, needs=_ADD),
+    _rule(0x66, TakeBasis, _C, U8, ListOf(PATH), needs=_NONE),
 )
 
 BY_NUMBER = {rule.number: rule for rule in RULES}

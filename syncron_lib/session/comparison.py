@@ -285,7 +285,7 @@ class Comparison:
             flags = change_flags(
                 source, destination, self._profile, size_differs=False, content_differs=False
             )
-            self._plan.changes.append(Change(path, flags, size, size, None))
+            self._plan.changes.append(Change(path, flags, size, size, None, source))
         else:
             return False
         return True
@@ -330,7 +330,14 @@ class Comparison:
         )
         target = self._targets.get(row)
         self._plan.changes.append(
-            Change(path, flags, size if is_file else 0, old_size if is_file else 0, target)
+            Change(
+                path,
+                flags,
+                size if is_file else 0,
+                old_size if is_file else 0,
+                target,
+                attributes_of(mine, row),
+            )
         )
 
     # --- files that only their digests tell apart -----------------------------------------------
@@ -385,7 +392,9 @@ class Comparison:
                     size_differs=False,
                     content_differs=True,
                 )
-                self._plan.changes.append(Change(item.path, flags, item.size, item.size, None))
+                self._plan.changes.append(
+                    Change(item.path, flags, item.size, item.size, None, item.source)
+                )
 
     def _hashes(
         self, endpoint: Endpoint, side: str, files: Sequence[_Unsure]
@@ -404,7 +413,7 @@ class Comparison:
     def _removals(self) -> None:
         """What only the destination has: deleted if that was asked for and the whole source
         could be read; else it stays, outside of what the run is about."""
-        deletes = self._options.delete and not self.source_problems
+        deletes = self._deletes
         if self._protection is not None:
             candidates = self._candidates if deletes else ()
             self._kept, self._above_kept = self._protection.kept(candidates, self._replaced)
@@ -426,6 +435,11 @@ class Comparison:
 
     def _holds(self, remove: Remove) -> bool:
         return remove.holds or remove.path in self._above_kept
+
+    @property
+    def _deletes(self) -> bool:
+        options = self._options
+        return options.delete and (options.ignore_errors or not self.source_problems)
 
     def _without_holding(self, removes: Sequence[Remove]) -> Iterator[Remove]:
         """The same, but where a directory holds what the rules leave out or protect: it stays, and
@@ -453,7 +467,7 @@ class Comparison:
     @property
     def withheld_removals(self) -> int:
         """Entries that would have been deleted, had the source been readable."""
-        if self._options.delete and self.source_problems:
+        if self._options.delete and not self._deletes:
             return sum(remove.entries for remove in self._candidates)
         return 0
 

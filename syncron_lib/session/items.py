@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from syncron_lib.core.compare import new_flags
 from syncron_lib.core.links import up
+from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join
 from syncron_lib.core.plan import Create, Extend, Link, Plan
 from syncron_lib.core.report import Action, Item
@@ -31,16 +32,51 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
     links = {link.path: _linked(link) for link in plan.links}
     made = [_created(create, transfer) for create in plan.creates]
     made.extend(
-        Item(Action.CREATE, "c" + new_flags(make.attributes.mode), make.path, True, 0)
-        for make in plan.makes
+        Item(
+            Action.CREATE,
+            "c" + (make.flags or new_flags(make.attributes.mode)),
+            make.path,
+            True,
+            0,
+            attributes=make.attributes,
+        )
+        for make in (*plan.makes, *plan.parents)
+        if make.flags is None or make.flags.strip("d.")
+    )
+    made.extend(
+        Item(
+            Action.CREATE, "c" + link.flags, link.path, False, link.size, attributes=link.attributes
+        )
+        for link in plan.takes
+        if link.flags is not None and link.copy
     )
     for move in plan.moves:
         directory = stat.S_ISDIR(move.attributes.mode)
-        made.append(Item(Action.MOVE, _MOVING, move.path, directory, move.size, None, move.old))
+        made.append(
+            Item(
+                Action.MOVE,
+                _MOVING,
+                move.path,
+                directory,
+                move.size,
+                None,
+                move.old,
+                move.attributes,
+            )
+        )
     for change in plan.changes:
         mark = transfer if change.flags.startswith("f") else "c"
         made.append(
-            Item(Action.CHANGE, mark + change.flags, change.path, False, change.size, change.target)
+            Item(
+                Action.CHANGE,
+                mark + change.flags,
+                change.path,
+                False,
+                change.size,
+                change.target,
+                None,
+                change.attributes,
+            )
         )
     for adjust in plan.adjusts:
         directory = stat.S_ISDIR(adjust.attributes.mode)
@@ -52,6 +88,8 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
                 directory,
                 adjust.size,
                 adjust.target,
+                None,
+                adjust.attributes,
             )
         )
     adjusted = {adjust.path for adjust in plan.adjusts}
@@ -81,13 +119,21 @@ def _linked(link: Link) -> Item:
 
 def _created(create: Create, transfer: str) -> Item:
     size = create.size if stat.S_ISREG(create.mode) else 0
-    return _new(create.path, create.mode, size, create.target, transfer)
+    return _new(create.path, create.attributes, size, create.target, transfer, create.flags)
 
 
-def _new(path: bytes, mode: int, size: int, target: bytes | None, transfer: str) -> Item:
+def _new(
+    path: bytes,
+    own: Attributes,
+    size: int,
+    target: bytes | None,
+    transfer: str,
+    flags: str | None = None,
+) -> Item:
+    mode = own.mode
     mark = transfer if stat.S_ISREG(mode) else "c"
-    flags = mark + new_flags(mode)
-    return Item(Action.CREATE, flags, path, stat.S_ISDIR(mode), size, target)
+    flags = mark + (flags or new_flags(mode))
+    return Item(Action.CREATE, flags, path, stat.S_ISDIR(mode), size, target, None, own)
 
 
 class _Listed(NamedTuple):
@@ -97,6 +143,9 @@ class _Listed(NamedTuple):
     names: bytes
     modes: array[int]
     sizes: array[int]
+    mtimes: array[int]
+    uids: array[int]
+    gids: array[int]
     targets: Mapping[int, bytes]
 
 
@@ -113,6 +162,9 @@ def _below(trees: Sequence[bytes], source: Endpoint) -> dict[bytes, _Listed]:
                 b"\0".join(table.names),
                 array("I", table.modes),
                 array("Q", table.sizes),
+                array("q", table.mtimes),
+                array("I", table.uids),
+                array("I", table.gids),
                 link_targets(table) if table.targets else _NO_TARGETS,
             )
             following.extend(
@@ -146,5 +198,6 @@ def _entries(path: bytes, listed: _Listed, transfer: str) -> Iterator[Item]:
     # The order of paths with NUL for the slash is that of names, for NUL is in none.
     for row, (name, mode, size) in enumerate(zip(names, listed.modes, listed.sizes)):
         if mode:
+            own = Attributes(mode, listed.mtimes[row], listed.uids[row], listed.gids[row])
             size = size if stat.S_ISREG(mode) else 0
-            yield _new(join(path, name), mode, size, listed.targets.get(row), transfer)
+            yield _new(join(path, name), own, size, listed.targets.get(row), transfer)

@@ -7,10 +7,7 @@ source is remote, a local destination is scanned on the guess that it is a direc
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -26,6 +23,7 @@ from syncron_lib.errors import Locked, PeerViolation, RootError, UsageError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
 from syncron_lib.session.asking import reply_of
+from syncron_lib.session.holder import holder
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.sealing import Sealing
@@ -43,6 +41,8 @@ class Ends(NamedTuple):
     destination_shown: str
     whole: bool
     sealing: Sealing
+    alternates: Sequence[bool] = ()
+    """Which of those that were asked for are there."""
 
 
 class _Asked(NamedTuple):
@@ -52,6 +52,7 @@ class _Asked(NamedTuple):
     request: messages.Open
     opened: Future[Any]
     scanned: Future[Any]
+    alternates: Future[Any] | None = None
 
 
 class _Opener:
@@ -109,12 +110,17 @@ class _Opener:
             destination and not options.dry_run,
             options.mkpath,
             int(options.lock_wait * 1000),
-            _holder(),
+            holder(),
             None if chosen is None else messages.Chosen(*chosen),
         )
 
-    def ask(self, endpoint: RemoteEndpoint, request: messages.Open) -> _Asked:
-        """Send `Open` and `Scan` in one flight."""
+    def ask(
+        self, endpoint: RemoteEndpoint, request: messages.Open, name: bytes | None = None
+    ) -> _Asked:
+        """Send `Open` and `Scan` in one flight; to a destination also which alternates there are.
+        ``name``: its own in the directory that the user named."""
+        chosen = self.options.alternates if request.role == Role.DESTINATION else None
+        paths = () if chosen is None else chosen.paths(name)
         side = request.role
 
         def on_progress(progress: messages.Progress) -> None:
@@ -132,20 +138,11 @@ class _Opener:
         acls = side == Role.SOURCE and self.options.keep.acls
         # What the destination has stays or goes by what the source has.
         prune = side == Role.SOURCE and self.options.rules.prune_empty_dirs
-        scan = messages.Scan(self._processes, acls, prune)
-        return _Asked(endpoint, request, opened, endpoint.submit(scan))
-
-
-def _holder() -> str:
-    """Who runs this, for whoever finds the root locked."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = f"user {os.geteuid()}"
-    started = time.strftime("%H:%M:%S")
-    return (
-        f"started by {user} on {socket.gethostname()} (client process {os.getpid()}) at {started}"
-    )
+        scanned = endpoint.submit(messages.Scan(self._processes, acls, prune))
+        alternates = None
+        if paths:
+            alternates = endpoint.submit(messages.UseAlternates(paths))
+        return _Asked(endpoint, request, opened, scanned, alternates)
 
 
 def open_one(
@@ -335,8 +332,10 @@ def _ask_destination(
         _require_destination(
             _look(opener, endpoint, destination), destination.shown(), opener.options.mkpath
         )
-        path = os.path.join(request.path, os.path.basename(source.path.rstrip(b"/")))
+        name = os.path.basename(source.path.rstrip(b"/"))
+        path = os.path.join(request.path, name)
         request = request._replace(path=path, parents=True)
+        return opener.ask(endpoint, request, name)
     return opener.ask(endpoint, request)
 
 
@@ -420,7 +419,14 @@ def _scanned(
         shown_destination,
         whole,
         sealing,
+        _alternates(destination),
     )
+
+
+def _alternates(destination: _Asked) -> Sequence[bool]:
+    if destination.alternates is None:
+        return ()
+    return reply_of(destination.alternates, messages.Alternates).there
 
 
 def _tell_ignore_files(source: RemoteEndpoint, destination: RemoteEndpoint) -> Scanned:

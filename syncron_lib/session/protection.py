@@ -13,7 +13,7 @@ from typing import NamedTuple
 from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.plan import Remove
-from syncron_lib.core.rules import MERGED, AnyScope, RuleSet, Side
+from syncron_lib.core.rules import MERGED, AnyScope, RuleSet, Side, are_one_sided
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
@@ -79,6 +79,15 @@ class Protection:
                         following.append(here)
             frontier = following
         return kept
+
+
+def protection(
+    rules: RuleOptions, source: Endpoint, destination: Endpoint, root: bytes
+) -> Protection | None:
+    """The same, where the rules need it."""
+    if not are_one_sided(rules.patterns):
+        return None
+    return Protection(rules, source, destination, root)
 
 
 def _above(path: bytes) -> Iterable[bytes]:

@@ -133,6 +133,8 @@ def _merged(reports: Sequence[Report], destination: Location) -> Report:
             "created",
             "changed",
             "moved",
+            "linked",
+            "copied",
             "deleted",
             "metadata",
             "unchanged",

@@ -15,6 +15,7 @@ from syncron_lib.core.options import RunOptions
 from syncron_lib.core.permission import Effect, withhold
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
+from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import Exit, SyncronError
 from syncron_lib.protocol import messages
@@ -51,6 +52,10 @@ class SingleRun:
         self._source = source
         self._destination = destination
         self._options = options
+        if options.backup is not None:
+            from syncron_lib.session.keeping import with_backups_left_out
+
+            self._options = with_backups_left_out(options, destination, into)
         self._observer = observer
         self._pool = pool
         self._into = into
@@ -82,6 +87,7 @@ class SingleRun:
             report.changed = transfer.published - report.created
             report.metadata, report.deleted = transfer.adjusted, transfer.deleted
             report.moved = transfer.moved
+            report.linked = transfer.linked
             report.bytes_transferred = transfer.content - transfer.matched
             report.bytes_matched = transfer.matched
         report.duration = time.monotonic() - self._began
@@ -204,6 +210,7 @@ class SingleRun:
 
             marks = MarkSearch(ends.source, ends.destination, Kinds(sealed.profile.extended))
         missing = ends.destination_opened.kind == RootKind.MISSING
+        known = self._known(ends, sealed)
         comparison = Comparison(
             ends.source,
             ends.destination,
@@ -214,7 +221,7 @@ class SingleRun:
             ends.source_scanned.problems,
             self._fail,
             on_hashed,
-            self._known(ends, sealed),
+            known,
             staging,
             self._protection(ends),
         )
@@ -222,8 +229,23 @@ class SingleRun:
         self.report.bytes_hashed += comparison.bytes_hashed
         if comparison.withheld_removals:
             self._warn_of_no_deletes(comparison.withheld_removals)
-        if plan.creates and plan.removes and not self._options.verify:
+        backup = self._options.backup
+        if backup is not None and backup.directory is None:
+            from syncron_lib.session.keeping import spare_backups
+
+            for failure in spare_backups(plan, ends.destination, backup.suffix):
+                self._fail(failure)
+        # What is moved would leave no backup where it was; its content is copied there instead.
+        if plan.creates and plan.removes and not (self._options.verify or backup):
             self._find_moves(ends, sealed.profile, plan)
+
+        def compare(endpoint: Endpoint, on_failure: Callable[[Failure], None]) -> Comparison:
+            options = self._options._replace(delete=False, force=True)
+            how = sealed.profile, options, False, False, ends.source_scanned.problems
+            return Comparison(ends.source, endpoint, *how, on_failure, on_hashed, (known[0], {}))
+
+        if not self._options.verify:
+            self._find_alternates(ends, plan, compare)
         counts = ends.source_scanned.entries, ends.destination_scanned.entries
         if links is not None:
             links.apply_to(plan, *counts, self._failed)
@@ -231,18 +253,39 @@ class SingleRun:
             marks.apply_to(plan, counts, self._failed.union(plan.left))
         return plan
 
+    def _find_alternates(
+        self,
+        ends: Ends,
+        plan: Plan,
+        compare: Callable[[Endpoint, Callable[[Failure], None]], Comparison],
+    ) -> None:
+        """Take from other directories of the destination what these have."""
+        chosen = self._options.alternates
+        if chosen is None:
+            return
+        from syncron_lib.session.alternates import AlternateSearch, missing
+
+        for warning in missing(chosen, ends.alternates):
+            self._warn(warning)
+
+        def compared(endpoint: Endpoint, on_failure: Callable[[Failure], None]) -> Plan:
+            comparison = compare(endpoint, on_failure)
+            found = comparison.run()
+            self.report.bytes_hashed += comparison.bytes_hashed
+            return found
+
+        numbers = [number for number, there in enumerate(ends.alternates) if there]
+        search = AlternateSearch(ends.source, ends.destination, compared, chosen.copy)
+        search.apply_to(plan, numbers, self._options.itemize)
+
     def _protection(self, ends: Ends) -> Protection | None:
         rules = self._options.rules
         deletes = self._options.delete or self._options.force
         if not (deletes and rules.patterns):
             return None
-        from syncron_lib.core.rules import are_one_sided
-        from syncron_lib.session.protection import Protection
+        from syncron_lib.session.protection import protection
 
-        if not are_one_sided(rules.patterns):
-            return None
-        root = ends.destination_opened.path
-        return Protection(rules, ends.source, ends.destination, root)
+        return protection(rules, ends.source, ends.destination, ends.destination_opened.path)
 
     def _find_moves(self, ends: Ends, profile: Profile, plan: Plan) -> None:
         from syncron_lib.session.moving import MoveSearch
@@ -307,7 +350,9 @@ class SingleRun:
         observer.phase(Phase.TRANSFER)
 
         def before_deletes() -> None:
-            if any(each.side == "source" and each.cause is Cause.ERROR for each in report.failures):
+            if not self._options.ignore_errors and any(
+                each.side == "source" and each.cause is Cause.ERROR for each in report.failures
+            ):
                 if plan.removes:
                     self._warn_of_no_deletes(sum(remove.entries for remove in plan.removes))
                 plan.extras.extend(remove.path for remove in plan.removes)
@@ -327,10 +372,20 @@ class SingleRun:
             source_is_far=ends.sealing.near is Role.DESTINATION,
             durable=self._options.fsync,
             sparse=self._options.sparse,
+            backup=self._backup(ends),
         )
         report.bytes_transferred = transfer.content - transfer.matched
         report.bytes_matched = transfer.matched
         report.bytes_hashed += transfer.content
+
+    def _backup(self, ends: Ends) -> messages.Backup | None:
+        """What is to be kept of what is replaced and deleted."""
+        if self._options.backup is None:
+            return None
+        from syncron_lib.session.keeping import request_for
+
+        into = self._into and ends.whole
+        return request_for(self._options.backup, self._source, into)
 
     def _withhold(self, plan: Plan, facts: guards.Facts) -> None:
         """Delete nothing that could not be moved and was not created either, and no more of what
@@ -396,6 +451,7 @@ class SingleRun:
         adjusted.update(step.path for step in plan.extends if step.flags)
         report.metadata = len(adjusted - failed)
         report.moved = plan.moved
+        report.linked, report.copied = plan.linked, plan.copied
         report.deleted = plan.deleted
         trees = [create.path for create in plan.creates]
         trees.extend(link.path for link in plan.links if link.new)
@@ -403,7 +459,8 @@ class SingleRun:
         report.created -= min(lost, report.created)
         report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
         report.left_out = sum(left.entries for left in plan.left.values())
-        touched = plan.created + plan.moved + len(changed) + len(adjusted)
+        taken = plan.linked + plan.copied
+        touched = plan.created + plan.moved + taken + len(changed) + len(adjusted)
         report.unchanged = max(0, report.source_entries - touched - report.left_out)
 
     def _decide_exit(self, plan: Plan) -> None:

@@ -70,7 +70,7 @@ class Transfer:
         """Bytes of the files that were sent, before compression."""
         self.matched = 0
         """Of these, bytes that the destination had already."""
-        self.published = self.moved = self.adjusted = self.deleted = 0
+        self.published = self.moved = self.linked = self.adjusted = self.deleted = 0
         """Entries that the destination has said to be done: with their content, under another
         path, their attributes only, or gone."""
 
@@ -85,6 +85,7 @@ class Transfer:
         source_is_far: bool = False,
         durable: bool = False,
         sparse: bool = False,
+        backup: messages.Backup | None = None,
     ) -> None:
         """Carry ``plan`` out, but for the end (`finish`), which awaits what this does not.
 
@@ -92,7 +93,10 @@ class Transfer:
         destination may not be, unless ``plan.instead`` depends on them. ``staging``: the
         destination may have leftovers. ``source_is_far``: an exchange with the source takes long.
         ``durable``: it is to last through a power cut. ``sparse``: zeros are to be holes.
+        ``backup``: what is replaced or deleted is kept so.
         """
+        if backup is not None:
+            self._storing.send(backup, messages.Done)
         arrived: list[Arrived] = []
         self._storing.send(
             messages.Begin(users, groups, self._deltas.in_place, durable, sparse),
@@ -103,10 +107,14 @@ class Transfer:
             self._storing.settle()
         if plan.moves:
             self._move(plan)
+        if plan.parents or plan.takes:
+            self._take_from_alternates(plan)
         if plan.extends:
             self._extend(plan, coming=True)
         self._leave(plan)
         deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
+        if plan.bases:
+            deltas.extend(self._based(plan))
         self._announce(plan, arrived, {change.path for change in deltas})
         if self._reuse and (plan.creates or plan.changes):
             deltas = self._offer(plan, deltas)
@@ -186,6 +194,23 @@ class Transfer:
         if self._again:
             self._send_again(plan)
 
+    def _take_from_alternates(self, plan: Plan) -> None:
+        from syncron_lib.session.alternates import carry_out
+
+        carry_out(self._destination, plan, self._linked)
+
+    def _based(self, plan: Plan) -> list[Change]:
+        """New files that are put together from those of alternates."""
+        from syncron_lib.session.alternates import take_bases
+
+        bases = [each for each in plan.bases if self._deltas.chunker and is_delta(each.change)]
+        take_bases(self._destination, bases)
+        return [basis.change for basis in bases]
+
+    def _linked(self, stored: messages.Stored) -> None:
+        self._note(stored)
+        self.linked += stored.entries
+
     def _offer(self, plan: Plan, deltas: list[Change]) -> list[Change]:
         """Tell the source what the destination has; the deltas that are still to be made."""
         from syncron_lib.session.reuse import offer
@@ -222,7 +247,8 @@ class Transfer:
         for create in plan.creates:
             tree = create.mode & 0o170000 == 0o040000
             expected.append(Expected(create.path, tree, create.replaces > 0))
-            selected.append(Selected(create.path, tree))
+            if create.path not in later:
+                selected.append(Selected(create.path, tree))
         for change in plan.changes:
             expected.append(Expected(change.path, False, False))
             if change.path not in later:

@@ -231,6 +231,31 @@ CASES = [
     destination("reading a destination", messages.Select([selected(b"file")], ())),
     source("content that was not selected", messages.Next()),
     writing("a second beginning", messages.Begin((), ())),
+    destination("an alternate that was not named", messages.ListAlternate(0, [b""], None)),
+    destination(
+        "a directory that the alternate does not have",
+        messages.UseAlternates([b"a"]),
+        messages.ListAlternate(0, [b"../outside"], None),
+    ),
+    destination(
+        "links from an alternate that is not there",
+        messages.UseAlternates([b"nowhere"]),
+        messages.Begin((), ()),
+        messages.TakeEntries((), 0, [messages.TakenEntry(b"x", False, False, FILE, 0, 0, 0)]),
+    ),
+    destination(
+        "what an alternate has behind a symlink",
+        messages.UseAlternates([b"a"]),
+        messages.Begin((), ()),
+        messages.TakeEntries(
+            (), 0, [messages.TakenEntry(b"link/secret", False, True, FILE, 0, 0, 0)]
+        ),
+        last=failed,
+    ),
+    destination("backups in another directory", messages.Backup(None, b"", b"/../../outside/x")),
+    destination("backups without another name", messages.Backup(None, b"", b"")),
+    destination("backups below what is no path", messages.Backup(b"k", b"../outside", b"~")),
+    writing("backups, after the beginning", messages.Backup(None, b"", b"~")),
     writing("another seal", SEAL),
     writing("a reply", messages.Done()),
     writing("a greeting", greeting()),

@@ -217,6 +217,25 @@ def test_unreadable_sources(
         assert f'"path": "{name}"' in done.stdout
 
 
+def test_deleting_although_a_part_is_unreadable(
+    as_nobody: Callable[..., subprocess.CompletedProcess[str]], public: Path
+) -> None:
+    source, destination = public / "src", public / "dst"
+    make(source, {"secret": File(b"2", mode=0o600), "closed": directory({"x": b"3"}, mode=0o700)})
+    owner = (NOBODY.pw_uid, NOBODY.pw_gid)
+    make(destination, directory({"closed": directory({}, owner=owner)}, owner=owner))
+    for name in ("old", "secret", "closed/kept"):
+        make(destination / name, File(b"mine", owner=owner))
+    done = as_nobody("--delete-before", "--no-ignore-errors", source, destination)
+    assert done.returncode == 23
+    assert (destination / "old").exists()
+    done = as_nobody("--del", "--ignore-errors", source, destination)
+    assert done.returncode == 23
+    assert not (destination / "old").exists()
+    for name in ("secret", "closed/kept"):
+        assert (destination / name).read_bytes() == b"mine", f"{name} was deleted or replaced"
+
+
 def test_unwritable_destinations(
     as_nobody: Callable[..., subprocess.CompletedProcess[str]], public: Path
 ) -> None:

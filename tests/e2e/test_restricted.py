@@ -381,3 +381,53 @@ def test_a_client_that_keeps_to_nothing(
         assert (there / "old").read_bytes() == b"evil"
     assert ask(messages.Expect([expected(b"d/new")]), piece(b"d/new")).entries == 1
     assert (there / "d/new").read_bytes() == b"evil"
+
+
+# --- backups -----------------------------------------------------------------------------------
+
+
+def test_backups_stay_inside(
+    syncron: Command, restricted: Restricted, top: Path, tmp_path: Path
+) -> None:
+    there = top / "data/a"
+    make(tmp_path / "src", {"old": b"another", "d": {"kept": b"kept"}})
+    host = restricted("--restrict", there)
+    (there / "out").symlink_to(top / "data/ab")
+    for place in ("../ab", f"{top}/elsewhere", "out", "..", "out/below"):
+        words = (f"--backup-dir={place}", "--exclude=out", tmp_path / "src", f"{host}:{there}")
+        refused(syncron(*words), 3, "Nothing was changed")
+    ended = syncron("--backup-dir=kept", "--exclude=out", tmp_path / "src", f"{host}:{there}")
+    assert ended.code == 0, ended.err
+    assert (there / "kept/old").read_bytes() == b"what is there"
+
+
+def test_where_nothing_may_be_deleted_what_is_replaced_can_be_kept(
+    syncron: Command, restricted: Restricted, top: Path, tmp_path: Path
+) -> None:
+    there = top / "data/a"
+    make(tmp_path / "src", {"old": b"another"})
+    host = restricted("--restrict", there, "--no-delete")
+    assert syncron("-b", tmp_path / "src", f"{host}:{there}").code == 0
+    assert (there / "old~").read_bytes() == b"what is there"
+    refused(syncron("-b", "--delete", tmp_path / "src", f"{host}:{there}"), 3)
+
+
+# --- snapshots ---------------------------------------------------------------------------------
+
+
+def test_snapshots_of_an_append_only_account(
+    syncron: Command, restricted: Restricted, top: Path, tmp_path: Path
+) -> None:
+    there = top / "data/a"
+    make(tmp_path / "src", {"f": b"the same", "d": {"g": b"g", "h": b"h"}})
+    host = restricted("--restrict", there, "--append-only")
+    for day in range(3):
+        (tmp_path / "src/d/h").write_bytes(b"of day %d" % day)
+        words = (f"--link-dest=../{day - 1}", tmp_path / "src", f"{host}:{there}/{day}")
+        assert syncron(*words).code == 0
+        assert_copied(tmp_path / "src", there / str(day))
+    assert (there / "0/f").stat().st_nlink == (there / "2/d/g").stat().st_nlink == 3
+    for outside in ("../../ab", f"{top}/data"):
+        words = (f"--link-dest={outside}", tmp_path / "src", f"{host}:{there}/x")
+        refused(syncron(*words), 3, "restricted to")
+    assert not (there / "x").exists()

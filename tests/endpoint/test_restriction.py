@@ -130,6 +130,14 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.GetSizes: lambda _: messages.GetSizes(),
     messages.Offer: lambda _: messages.Offer(b"", []),
     messages.Next: lambda _: messages.Next(0, 0),
+    messages.UseAlternates: lambda _: messages.UseAlternates([b"d"]),
+    messages.ListAlternate: lambda _: messages.ListAlternate(0, [b""], None),
+    messages.HashAlternate: lambda _: messages.HashAlternate(0, []),
+    messages.TakeEntries: lambda _: messages.TakeEntries(
+        [SetAttributes(b"new", 0o40700, *OWN)], 0, []
+    ),
+    messages.TakeBasis: lambda _: messages.TakeBasis(0, [b"large"]),
+    messages.Backup: lambda _: messages.Backup(b"kept", b"", b"~"),
     messages.Begin: lambda _: messages.Begin((), ()),
     messages.Expect: lambda _: messages.Expect([Expected(b"new", False, False)]),
     messages.Find: lambda _: messages.Find(b""),
@@ -154,6 +162,8 @@ def _bring_to(endpoint: LocalEndpoint, root: Path, turn: order.Turn, writing: bo
     before += [messages.Scan(), SEAL._replace(extended=1), messages.Begin((), ())]
     for request in before[: int(turn.earliest)]:
         ask(endpoint, request)
+        if request is SEAL and role is Role.DESTINATION:
+            ask(endpoint, messages.UseAlternates([b"d"]))
 
 
 @pytest.mark.parametrize("kind", order.TURNS, ids=lambda kind: getattr(kind, "__name__", "Store"))
@@ -196,6 +206,7 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
             messages.Delete,
             messages.Link,
             messages.Move,
+            messages.TakeEntries,
             STORE,
         }
         assert (after != before) == (kind in changes)

@@ -188,6 +188,7 @@ def test_limits_are_the_code_s() -> None:
         "steps of a delta": pack.MAX_STEPS,
         "what a delta makes": pack.MAX_MADE,
         "`errno`": table.MAX_ERRNO,
+        "alternates": wire.MAX_ALTERNATES,
         "what a shell prints before the first marker line": bootstrap.NOISE_LIMIT,
         "shipped archive, compressed or not": first_stage.LIMIT,
     }

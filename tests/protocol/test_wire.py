@@ -215,6 +215,7 @@ def test_nothing_but_opening_comes_before_opening(role):
         messages.MapIds,
         messages.Seal,
         messages.GetChanges,
+        messages.UseAlternates,
         messages.Close,
     }
 

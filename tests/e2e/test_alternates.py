@@ -1,0 +1,349 @@
+"""Snapshots: what did not change is linked or copied from other directories, as rsync does it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.deep import DEEP
+from tests.e2e.conftest import IS_ROOT, Command, MakeWay, Way, assert_copied, mounted
+from tests.e2e.forking import DESTINATION, Forked
+from tests.fs.roots import settle
+from tests.trees import File, Link, assert_same, directory, make, noise
+
+TREE = directory(
+    {
+        "same": b"same",
+        "changed": b"old",
+        "mode": File(b"mode", mode=0o600),
+        "time": File(b"time", mtime_ns=7),
+        "link": Link(b"to"),
+        "d": {"same": b"in d", "e": {"deep": b"deeper", "l": Link(b"x")}, "gone": b"gone"},
+        "whole": {"a": b"1", "b": {"c": b"2"}},
+        "large": noise(700_000),
+    }
+)
+
+
+def inodes(top: Path) -> dict[str, int]:
+    return {str(path.relative_to(top)): path.lstat().st_ino for path in top.rglob("*")}
+
+
+def shared(one: Path, other: Path) -> set[str]:
+    """Paths that are the same entry in both, but for directories."""
+    there = inodes(other)
+    return {path for path, inode in inodes(one).items() if there.get(path) == inode}
+
+
+def test_dated_snapshots(syncron: Command, way: Way, tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    make(source, TREE)
+    hashed = []
+    for day in range(3):
+        if day:
+            (source / "changed").write_bytes(b"of day %d" % day)
+            (source / "mode").chmod(0o640 + day)
+            (source / "d/new").mkdir(exist_ok=True)
+            (source / "d/new" / str(day)).write_bytes(b"%d" % day)
+        destination = tmp_path / f"day{day}"
+        options = [f"--link-dest=../day{day - 1}"] if day else []
+        summary = syncron.ok(*options, *way.words(source, destination))
+        assert_copied(source, destination)
+        hashed.append(summary["bytes_hashed"])
+        if day:
+            before = tmp_path / f"day{day - 1}"
+            linked = shared(destination, before)
+            assert {"same", "link", "large", "d/same", "d/e/deep", "d/e/l", "whole/b/c"} <= linked
+            assert not linked & {"changed", "mode"}
+            assert summary["linked"] == len(linked) + 3  # d/e, whole and whole/b
+    # What was linked has another ctime, and is known all the same.
+    assert max(hashed[1:]) < 100
+    assert (tmp_path / "day1/changed").read_bytes() == b"of day 1"
+
+
+def kinds(top: Path, alternates: list[Path]) -> dict[str, object]:
+    """All of a tree that rsync keeps, and with which alternates it shares what."""
+    found: dict[str, object] = {}
+    shares = [shared(top, each) for each in alternates]
+    for path in [top, *top.rglob("*")]:
+        name, st = str(path.relative_to(top)), path.lstat()
+        content = os.readlink(path) if path.is_symlink() else None
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes().hex()
+        found[name] = (st.st_mode, st.st_mtime_ns, content, [name in each for each in shares])
+    return found
+
+
+def unshared(top: Path) -> set[tuple[str, object]]:
+    return {(name, str(what)) for name, what in kinds(top, []).items()}
+
+
+def random_tree(rng: random.Random, top: Path, like: Path | None) -> None:
+    """A tree, or one with some changes to another."""
+    if like is None:
+        make(top, {})
+        for number in range(rng.randrange(3, 14)):
+            parent = rng.choice([top, *(each for each in top.rglob("*") if each.is_dir())])
+            path = parent / f"n{number}"
+            kind = rng.random()
+            if kind < 0.3:
+                path.mkdir()
+            elif kind < 0.4:
+                path.symlink_to(f"to{rng.randrange(3)}")
+            elif kind < 0.45:
+                os.mkfifo(path)
+            else:
+                path.write_bytes(rng.choice([b"", b"a", b"bb", noise(5000)]))
+    else:
+        subprocess.run(["cp", "-a", like, top], check=True)
+        for path in list(top.rglob("*")):
+            if not os.path.lexists(path) or rng.random() < 0.7:
+                continue
+            change = rng.random()
+            if change < 0.35 and path.is_file() and not path.is_symlink():
+                path.write_bytes(rng.choice([b"c", b"dd", noise(5000, seed=1)]))
+            elif change < 0.5 and not path.is_symlink():
+                path.chmod(rng.choice([0o700, 0o755]))
+            elif change < 0.7:
+                subprocess.run(["rm", "-rf", path], check=True)
+                subprocess.run([*rng.choice((["mkdir"], ["touch"], ["ln", "-s", "z"])), path])
+            else:
+                os.utime(path, ns=(0, rng.randrange(9)), follow_symlinks=False)
+    if like is None:
+        for path in [*top.rglob("*"), top]:
+            os.utime(path, ns=(0, rng.randrange(3)), follow_symlinks=False)
+
+
+@pytest.mark.parametrize("option", ["--link-dest", "--copy-dest"])
+@pytest.mark.parametrize("seed", range(200 if DEEP else 8))
+def test_as_rsync_does(forked: Forked, tmp_path: Path, option: str, seed: int) -> None:
+    rng = random.Random(seed)
+    source = tmp_path / "src"
+    random_tree(rng, source, None)
+    alternates = [tmp_path / f"alternate{number}" for number in range(rng.randrange(1, 4))]
+    for alternate in alternates:
+        random_tree(rng, alternate, source)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    if seed % 2:
+        random_tree(rng, ours, source)
+        subprocess.run(["cp", "-a", ours, theirs], check=True)
+    # What is there already and the same, rsync replaces by a link; here it stays.
+    unchanged = unshared(source) & unshared(ours) if seed % 2 else set()
+    options = [f"{option}=../{each.name}" for each in alternates]
+    words = ["--delete", "--modify-window=-1", "-i", "-rlptgoDc"]
+
+    done = subprocess.run(
+        ["rsync", *words, *options, f"{source}/", theirs],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before = kinds(theirs, alternates)
+    dry = forked("-n", "-i", "--delete", *options, source, ours)
+    ended = forked("-i", "--delete", *options, source, ours)
+
+    assert (ended.code, ended.err) == (0, "")
+    assert dry.out == ended.out
+    after = kinds(ours, alternates)
+    for name in {name for name, *_ in unchanged}:
+        after[name] = before[name]
+    assert after == before
+    if seed % 2 == 0:
+        assert lines(ended.out) == lines(done.stdout)
+
+
+def lines(output: str) -> set[str]:
+    """What was itemized, but for what the two say of the root, and that content found to be the
+    same by its digest is copied, not sent."""
+    found = set()
+    for line in output.splitlines():
+        flags, _, name = line.partition(" ")
+        if flags.startswith("cS"):
+            flags = "cS." + flags[3:]  # rsync finds a special file of other permissions changed
+        if name == "./" or flags == "created":
+            continue
+        if flags.startswith((">f..", "cf")):
+            flags = "cf" + flags[2:]
+        found.add(f"{flags} {name}")
+    return found
+
+
+def test_one_that_is_missing_is_told(syncron: Command, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"a": b"1"})
+    ended = syncron("--link-dest=../none", tmp_path / "src", tmp_path / "dst")
+    assert ended.code == 0
+    assert ended.err == (
+        "syncron: warning: --link-dest ../none does not exist at the destination.\n"
+    )
+    assert (tmp_path / "dst/a").read_bytes() == b"1"
+
+
+def test_the_destination_is_no_alternate_of_its_own(syncron: Command, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"a": b"1"})
+    make(tmp_path / "dst", {})
+    ended = syncron("--link-dest=../dst/.", tmp_path / "src", tmp_path / "dst")
+    assert (ended.code, len(ended.err.splitlines())) == (3, 1), ended.err
+
+
+def test_several_sources_and_single_files(syncron: Command, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make(tmp_path / name, {"f": name.encode(), "d": {"g": b"g"}})
+        make(tmp_path / "before" / name, {"f": name.encode(), "d": {"g": b"g"}})
+    make(tmp_path / "single", b"single")
+    make(tmp_path / "before/single", b"single")
+    words = [tmp_path / "a", tmp_path / "b", tmp_path / "single"]
+    for option in ("--link-dest=../before", f"--link-dest={tmp_path}/before"):
+        assert syncron(option, *words, tmp_path / "dst").code == 0
+        assert shared(tmp_path / "dst", tmp_path / "before") == {
+            *("a/f", "a/d/g", "b/f", "b/d/g", "single")
+        }
+        shutil.rmtree(tmp_path / "dst")
+
+
+def test_what_the_rules_leave_out_is_not_linked(syncron: Command, tmp_path: Path) -> None:
+    make(tmp_path / "src", {".syncronignore": b"*.o\n", "d": {"a": b"1", "b.o": b"2"}})
+    make(tmp_path / "before", {"d": {"a": b"1", "b.o": b"2"}})
+    (tmp_path / "src/d").touch()
+    for day in ("x", "y"):
+        syncron.ok("--link-dest=../before", *(tmp_path / "src", tmp_path / day))
+        assert shared(tmp_path / day, tmp_path / "before") == {"d/a"}
+        assert not (tmp_path / day / "d/b.o").exists()
+
+
+def test_an_edited_alternate_is_not_believed(syncron: Command, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"d": {"a": b"content", "b": b"other"}})
+    words = (tmp_path / "src", tmp_path / "before")
+    syncron.ok(*words)
+    edited = tmp_path / "before/d/a"
+    st = edited.stat()
+    edited.write_bytes(b"CONTENT")
+    os.utime(edited, ns=(st.st_atime_ns, st.st_mtime_ns))
+    syncron.ok("--link-dest=../before", *(tmp_path / "src", tmp_path / "dst"))
+    assert (tmp_path / "dst/d/a").read_bytes() == b"content"
+    assert shared(tmp_path / "dst", tmp_path / "before") == {"d/b"}
+
+
+def test_what_is_replaced_gets_another_file(syncron: Command, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"a": b"1", "l": Link(b"x"), "d": b"a file"})
+    make(tmp_path / "before", {"a": b"1", "l": Link(b"x"), "d": b"a file"})
+    make(tmp_path / "dst", {"a": b"22", "l": Link(b"y"), "d": {"x": b"1"}})
+    os.link(tmp_path / "dst/a", tmp_path / "other name")
+    words = (tmp_path / "src", tmp_path / "dst")
+    summary = syncron.ok("--delete", "--backup-dir=../kept", "--link-dest=../before", *words)
+    assert shared(tmp_path / "dst", tmp_path / "before") == {"a", "d"}
+    assert summary["linked"] == 2
+    assert (tmp_path / "other name").read_bytes() == b"22"
+    assert (tmp_path / "kept/a").read_bytes() == b"22"
+    assert not (tmp_path / "dst/.syncron").exists()
+
+
+@pytest.mark.parametrize("call", ["linkat", "mkdirat", "unlinkat"])
+def test_killed_and_run_again(forked: Forked, tmp_path: Path, call: str) -> None:
+    make(tmp_path / "src", TREE)
+    make(tmp_path / "before", TREE)
+    (tmp_path / "src/d/gone").unlink()
+    words = ("--link-dest=../before", tmp_path / "src", tmp_path / "dst")
+    for count in range(1, 30, 3):
+        kill = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={count}"]
+        ended = forked(*words, who=DESTINATION, strace=kill)
+        if ended.code == 0:
+            break
+        assert forked(*words).code == 0
+        assert_copied(tmp_path / "src", tmp_path / "dst")
+        shutil.rmtree(tmp_path / "dst")
+    assert count > 1
+    assert (tmp_path / "before/large").read_bytes() == noise(700_000)
+
+
+def test_only_what_is_new_of_a_large_file_is_sent(
+    syncron: Command, make_way: MakeWay, tmp_path: Path
+) -> None:
+    way = make_way("push-installed")
+    make(tmp_path / "src", {"d": {"large": noise(3_000_000), "same": b"1"}})
+    for day in range(3):
+        if day:
+            with open(tmp_path / "src/d/large", "r+b") as file:
+                file.seek(1_000_000 * day)
+                file.write(b"of day %d" % day)
+        option = f"--link-dest=../day{day - 1}"
+        summary = syncron.ok(option, *way.words(tmp_path / "src", tmp_path / f"day{day}"))
+        assert_copied(tmp_path / "src", tmp_path / f"day{day}")
+        if day:
+            assert summary["bytes_transferred"] < 200_000
+            assert summary["bytes_matched"] > 2_500_000
+    assert (tmp_path / "day0/d/large").read_bytes() == noise(3_000_000)
+
+
+def test_copies_appear_whole(forked: Forked, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"d": {"a": noise(20_000), "b": b"2", "l": Link(b"x")}})
+    make(tmp_path / "before", {"d": {"a": noise(20_000), "b": b"2", "l": Link(b"x")}})
+    words = ("--copy-dest=../before", tmp_path / "src", tmp_path / "dst")
+    for count in range(1, 60):
+        kill = ["-e", "trace=%file,write", "-e", f"inject=fchmod:signal=KILL:when={count}"]
+        ended = forked(*words, who=DESTINATION, strace=[*kill, "-e", "trace=fchmod"])
+        there = tmp_path / "dst/d/a"
+        assert not there.exists() or there.read_bytes() == noise(20_000)
+        if ended.code == 0:
+            break
+        shutil.rmtree(tmp_path / "dst")
+    assert 2 < count < 60
+
+
+if IS_ROOT:
+
+    def test_owners_and_another_file_system(syncron: Command, tmp_path: Path) -> None:
+        make(tmp_path / "src", TREE)
+        os.chown(tmp_path / "src/whole/b", 77, 88)
+        os.chown(tmp_path / "src/whole/b/c", 78, 89)
+        with mounted(tmp_path / "there") as there:
+            shutil.copytree(tmp_path / "src", there / "before", symlinks=True)
+            subprocess.run(["cp", "-a", tmp_path / "src/.", there / "before"], check=True)
+            options = (f"--link-dest={there}/before", "--fsync")
+            summary = syncron.ok(*options, *(tmp_path / "src", tmp_path / "dst"))
+            assert summary["bytes_transferred"] == 0
+            assert_copied(tmp_path / "src", tmp_path / "dst")
+
+
+@pytest.mark.parametrize("option", ["--link-dest=../old", "--copy-dest=../old"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-H"], "does not compare"),
+        (["-A"], "does not compare"),
+        (["-X"], "does not compare"),
+        (["-u"], "choose what is brought over"),
+        (["--size-only"], "choose what is brought over"),
+        (["--no-links"], "choose what is brought over"),
+        (["--files-from=list"], "choose what is brought over"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    syncron: Command, tmp_path: Path, option: str, words: list[str], said: str
+) -> None:
+    make(tmp_path / "src", {"a": b"1"})
+    make(tmp_path / "old", {"a": b"1"})
+    (tmp_path / "list").write_text("a\n")
+    ended = syncron(option, *words, "src", "dst", cwd=tmp_path)
+    assert ended.code == 1
+    assert said in ended.err
+    assert not (tmp_path / "dst").exists()
+
+
+def test_rules_of_one_side_and_empty_directories(syncron: Command, tmp_path: Path) -> None:
+    tree = directory({"a": b"1", "d": {"b": b"22", "left": b"3"}, "e": {"none": {}}})
+    make(tmp_path / "src", tree)
+    make(tmp_path / "old", tree)
+    settle()
+    words = ("-m", "--filter=hide left", "--link-dest=../old", tmp_path / "src", tmp_path / "dst")
+    first = syncron("--json", *words).summary
+    assert first["match"] is True
+    assert_same({"a": b"1", "d": {"b": b"22"}}, tmp_path / "dst")
+    for name in ("a", "d/b"):
+        assert (tmp_path / "dst" / name).samefile(tmp_path / "old" / name)
+    again = syncron("--json", *words).summary
+    assert (again["match"], again["created"], again["deleted"]) == (True, 0, 0)
