@@ -160,25 +160,31 @@ class SocketStream:
     def close(self, at_rest: bool = False) -> None:
         self.close_sending()
         if self._child is not None:
-            reap(self._child, _CHILD_GRACE)
+            # At rest it holds nothing any more, and ends by itself; to wait for that is to wait
+            # until its memory is given back.
+            reap(self._child, 0 if at_rest else _CHILD_GRACE, kill=not at_rest)
             self._child = None
         self._socket.close()
 
 
-def reap(child: int, grace: float) -> Optional[int]:
-    """Wait ``grace`` seconds for a child process to end, then kill it.
+def reap(child: int, grace: float, kill: bool = True) -> Optional[int]:
+    """Wait ``grace`` seconds for a child process to end, then ``kill`` it.
 
-    Returns its wait status, or None when somebody else has waited for it.
+    Returns its wait status, or None when somebody else has waited for it, or nobody yet.
     """
     deadline = time.monotonic() + grace
     pause = 0.001
     try:
-        while time.monotonic() < deadline:
+        while True:
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
                 return status
+            if time.monotonic() >= deadline:
+                break
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
+        if not kill:
+            return None
         os.kill(child, 9)
         return os.waitpid(child, 0)[1]
     except ChildProcessError:
