@@ -14,6 +14,10 @@ from syncron_lib.session.asking import batches, reply_of
 
 _WORTH = 64 << 10
 """Bytes to be transferred below which asking costs more than sending."""
+_WORTH_OF_EDITS = 1 << 20
+"""The same where nothing is new. What a file was changed to is seldom there under another name, and
+a destination of 100,000 files looks for it in as much time as it takes to send this at 300 Mbit/s.
+"""
 _LATER = 2000
 _SMALLEST = 128
 """Bytes of a file below which it is not asked for."""
@@ -24,7 +28,7 @@ def offer(
 ) -> Sequence[bytes]:
     """Tell the source what the destination has of the plan's content. To be called when all but
     ``later`` is selected; which of these need no content either."""
-    if plan.size < _WORTH:
+    if plan.size < (_WORTH if plan.creates else _WORTH_OF_EDITS):
         return ()
     sizes = _sizes(source, plan)
     if not sizes:

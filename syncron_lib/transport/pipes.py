@@ -27,8 +27,9 @@ _F_SETPIPE_SZ = 1031
 
 _LARGE = 1 << 17
 _PAUSE = 0.001
-"""Seconds for a pipe to fill, for who waits for `_LARGE` bytes or more: an SSH server writes 32 KiB
-at a time, and to be woken for each takes as long as to read it."""
+"""Seconds for a large pipe to fill or to drain, for who has `_LARGE` bytes or more to read from it
+or to write: an SSH server takes and gives some 32 KiB at a time, and to be woken for each takes as
+long as to copy it. At a gigabyte a second the pipe is not at its end by then."""
 
 _SOCKET_BUFFER = 4 << 20
 """Asked for on local sockets; the kernel cuts it to its own limit."""
@@ -53,9 +54,12 @@ class FdStream:
         self._closed = False
         self._wake_read, self._wake_write = os.pipe()
         self._was_blocking = [fd for fd in {read_fd, write_fd} if os.get_blocking(fd)]
+        self._large = set()
+        """Those that are large pipes."""
         for fd in {read_fd, write_fd}:
             os.set_blocking(fd, False)
-            _enlarge_pipe(fd)
+            if _enlarge_pipe(fd):
+                self._large.add(fd)
 
     def receive_into(self, view: memoryview) -> int:
         while True:
@@ -64,9 +68,7 @@ class FdStream:
             try:
                 return os.readv(self._read_fd, [view])
             except BlockingIOError:
-                self._wait(self._read_fd, select.POLLIN)
-                if len(view) >= _LARGE:
-                    time.sleep(_PAUSE)
+                self._wait(self._read_fd, select.POLLIN, len(view))
             except ConnectionResetError:
                 return 0
             except OSError as error:
@@ -80,7 +82,7 @@ class FdStream:
             try:
                 sent = os.write(self._write_fd, view)
             except BlockingIOError:
-                self._wait(self._write_fd, select.POLLOUT)
+                self._wait(self._write_fd, select.POLLOUT, len(view))
                 continue
             except OSError as error:
                 raise ConnectionLost(f"{_GONE}: {error.strerror}.") from error
@@ -88,11 +90,14 @@ class FdStream:
                 return
             view = view[sent:]
 
-    def _wait(self, fd: int, event: int) -> None:
+    def _wait(self, fd: int, event: int, size: int) -> None:
+        """Wait for an ``event``, to read or write ``size`` bytes."""
         poll = select.poll()
         poll.register(fd, event)
         poll.register(self._wake_read, select.POLLIN)
         poll.poll()
+        if size >= _LARGE and fd in self._large:
+            time.sleep(_PAUSE)
 
     def abort(self) -> None:
         if not self._aborted:
@@ -160,34 +165,42 @@ class SocketStream:
     def close(self, at_rest: bool = False) -> None:
         self.close_sending()
         if self._child is not None:
-            reap(self._child, _CHILD_GRACE)
+            # At rest it holds nothing any more, and ends by itself; to wait for that is to wait
+            # until its memory is given back.
+            reap(self._child, 0 if at_rest else _CHILD_GRACE, kill=not at_rest)
             self._child = None
         self._socket.close()
 
 
-def reap(child: int, grace: float) -> Optional[int]:
-    """Wait ``grace`` seconds for a child process to end, then kill it.
+def reap(child: int, grace: float, kill: bool = True) -> Optional[int]:
+    """Wait ``grace`` seconds for a child process to end, then ``kill`` it.
 
-    Returns its wait status, or None when somebody else has waited for it.
+    Returns its wait status, or None when somebody else has waited for it, or nobody yet.
     """
     deadline = time.monotonic() + grace
     pause = 0.001
     try:
-        while time.monotonic() < deadline:
+        while True:
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
                 return status
+            if time.monotonic() >= deadline:
+                break
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
+        if not kill:
+            return None
         os.kill(child, 9)
         return os.waitpid(child, 0)[1]
     except ChildProcessError:
         return None
 
 
-def _enlarge_pipe(fd: int) -> None:
-    if stat.S_ISFIFO(os.fstat(fd).st_mode):
-        try:
-            fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE)
-        except OSError:
-            return  # Not Linux, or the user's pipes are used up: the default size works too.
+def _enlarge_pipe(fd: int) -> bool:
+    """Make a pipe large; whether it is one, and is that."""
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return False
+    try:
+        return fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE) >= _PIPE_SIZE
+    except OSError:
+        return False  # Not Linux, or the user's pipes are used up: the default size works too.
