@@ -183,6 +183,11 @@ class Settings:
                 "--files-from lists a part of a tree, and --delete is about a whole one: give one"
                 " of them."
             )
+        if self.hard_links:
+            raise UsageError(
+                "--hard-links is about all names of a file, and --files-from may list some of them:"
+                " give one of them."
+            )
         if self.listed is not None:
             return FileList(self.listed, bool(self.recursive))
         name = os.fsencode(self.files_from.partition(":")[2])

@@ -17,7 +17,6 @@ SEEDS = range(200 if os.environ.get("SYNCRON_DEEP") else 12)
 LEAVING = (
     ("--existing",),
     ("--ignore-existing",),
-    ("-u",),
     ("--max-size=100",),
     ("--min-size=10",),
     ("--no-links",),
@@ -62,7 +61,7 @@ def test_over_a_list(forked: Forked, tmp_path: Path, seed: int) -> None:
             tree.adjust(6)
         names = [str(path.relative_to(source)) for path in sorted(source.rglob("*"))]
         listed.write_text("\n".join(choice.sample(names, 5)))
-        words = ("-HAX", *["-r"] * choice.randrange(2), f"--files-from={listed}")
+        words = ("-AX", *["-r"] * choice.randrange(2), f"--files-from={listed}")
         ended = forked("--json", *words, "--force", source, destination)
         said = (seed, number, words, ended.err)
         assert (ended.code, ended.summary["match"]) == (0, True), said
@@ -94,6 +93,15 @@ def test_names_of_a_file_are_not_left(
 ) -> None:
     make(tmp_path / "src", {"a": b"1"})
     ended = syncron("-H", *options, "src", "dst", cwd=tmp_path)
+    assert ended.code == 1
+    assert "--hard-links is about all names of a file" in ended.err
+    assert not (tmp_path / "dst").exists()
+
+
+def test_names_of_a_file_are_not_listed(syncron: Command, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"a": b"1"})
+    (tmp_path / "list").write_text("a\n")
+    ended = syncron("-H", "--files-from=list", "src", "dst", cwd=tmp_path)
     assert ended.code == 1
     assert "--hard-links is about all names of a file" in ended.err
     assert not (tmp_path / "dst").exists()
