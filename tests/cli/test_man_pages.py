@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from syncron_lib.cli.catalog import CONFIGURABLE
+from syncron_lib.cli.option import Kind
 from syncron_lib.cli.parser import build_parser
 from syncron_lib.core.permission import MODES
 from syncron_lib.errors import Exit
@@ -80,6 +81,25 @@ def test_every_key_is_documented_and_no_other() -> None:
     text = PAGE_5.read_text()
     section = text[text.index(".Ss Options") : text.index(".Sh FILES")]
     assert set(re.findall(r"\.Ic ([a-z0-9-]+)", section)) == set(CONFIGURABLE)
+
+
+def test_every_key_stands_where_its_values_are_described() -> None:
+    section = PAGE_5.read_text().partition(".Ss Options")[2]
+    for heading, kinds in {
+        "True or false:": {Kind.SWITCH},
+        "True only, because they always hold:": {Kind.PRESET},
+        "A number:": {Kind.NUMBER, Kind.COUNT},
+        "A text:": {Kind.TEXT, Kind.FILE, Kind.FLAGS},
+        "A text, or a list of texts:": {
+            *(Kind.TEXTS, Kind.FILES, Kind.RULES, Kind.RULE_FILES, Kind.FILTERS),
+        },
+    }.items():
+        listed = re.match(r"(\.Ic [a-z0-9-]+ [,.]\n)+", section.partition(f"{heading}\n")[2])
+        assert listed is not None
+        found = re.findall(r"Ic ([a-z0-9-]+)", listed[0])
+        assert found == sorted(
+            option.long for option in CONFIGURABLE.values() if option.kind in kinds
+        ), heading
 
 
 def test_every_exit_code_is_documented_and_no_other() -> None:
