@@ -108,7 +108,7 @@ def test_the_list_may_be_standard_input(syncron: Command, tmp_path: Path) -> Non
         (["--files-from=list", "--delete"], "--delete is about a whole one"),
         (["-0"], "--files-from names: give that too"),
         (["-0", "--exclude-from=list", "--files-from=list"], "each rule is a line"),
-        (["-f. list", "--files-from=list", "-0"], "each rule is a line"),
+        (["-f. rules", "--files-from=list", "-0"], "each rule is a line"),
         (["--files-from=cut"], "does not cut paths at /./"),
         (["--files-from=:list"], "leave out the colon"),
         (["--files-from=list", "src/a"], "several were given"),
@@ -119,6 +119,7 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     make(tmp_path / "src", {"a": {"b": b"1"}})
     (tmp_path / "list").write_text("a\n")
+    (tmp_path / "rules").write_text("- a\n")
     (tmp_path / "cut").write_text("a/./b\n")
     ended = syncron(*words, "src", "dst", cwd=tmp_path)
     assert ended.code == 1, ended.err

@@ -162,7 +162,7 @@ def _bring_to(endpoint: LocalEndpoint, root: Path, turn: order.Turn, writing: bo
     before += [messages.Scan(), SEAL._replace(extended=1), messages.Begin((), ())]
     for request in before[: int(turn.earliest)]:
         ask(endpoint, request)
-        if request is SEAL and role is Role.DESTINATION:
+        if isinstance(request, messages.Seal) and role is Role.DESTINATION:
             ask(endpoint, messages.UseAlternates([b"d"]))
 
 
