@@ -25,7 +25,7 @@ from syncron_lib.fs import attributes, ignorefiles, stats
 from syncron_lib.fs.arrivals import read_into
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.basis import OldFiles
-from syncron_lib.fs.copying import copy_content
+from syncron_lib.fs.copying import NO_LINK, copy_content
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE, Changed, FileHasher, Finder, open_scanned
 from syncron_lib.fs.ignorefiles import IgnoreFile
@@ -39,9 +39,6 @@ from syncron_lib.fs.stats import FIELDS, StatRow
 from syncron_lib.fs.tree import Node, is_directory
 from syncron_lib.protocol.messages import TakenEntry
 
-_NO_LINK = frozenset(
-    (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES)
-)
 _CTIME = 20
 """Where the ctime is in a packed row, behind its name: see `stats.FIELDS`."""
 
@@ -287,7 +284,7 @@ class Linker:
         try:
             os.link(source.name, name, src_dir_fd=source.fd, dst_dir_fd=fd, follow_symlinks=False)
         except OSError as error:
-            if error.errno in _NO_LINK:
+            if error.errno in NO_LINK:
                 return None
             raise
         st = os.stat(name, dir_fd=fd, follow_symlinks=False)

@@ -18,7 +18,7 @@ from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
 from syncron_lib.fs import attributes
 from syncron_lib.fs.attributes import PERMISSIONS, Applied
-from syncron_lib.fs.copying import copy_content
+from syncron_lib.fs.copying import NO_LINK, copy_content
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
 from syncron_lib.fs.hashing import OPEN_FILE
 from syncron_lib.fs.reach import Reach
@@ -26,9 +26,6 @@ from syncron_lib.fs.staging import CREATE_FILE
 
 _TEMPORARY = b".syncron-backup"
 """A copy while it is made."""
-_NO_LINK = frozenset(
-    (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES)
-)
 _IN_THE_WAY = frozenset((errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST))
 _NO_DIRECTORY = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
 
@@ -79,7 +76,7 @@ class Backup:
             except FileExistsError:
                 self._make_way(target, name)
             except OSError as error:
-                if error.errno not in _NO_LINK:
+                if error.errno not in NO_LINK:
                     raise
                 break
         self._copy(parent, own, st, target, name)

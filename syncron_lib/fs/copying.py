@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
+NO_LINK = frozenset(
+    (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES)
+)
+"""What is said where there can be no hard link, though there could be a copy."""
 _FICLONE = 0x40049409
 _BLOCK = 1 << 20
 

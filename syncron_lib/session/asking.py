@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from syncron_lib.core.report import Cause, Failure
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
+from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Problem
 
 T = TypeVar("T")
@@ -29,6 +30,20 @@ def reply_of(future: Future[Any], kind: type[T]) -> T:
     if not isinstance(reply, kind):
         raise PeerViolation("The other side answered with something else than was asked for.")
     return reply
+
+
+def ignore_files(source: Endpoint) -> Iterator[messages.IgnoreFiles]:
+    """The source's ignore files, in as many parts as they come in. There is no end to what a peer
+    can make up: whoever keeps them bounds them."""
+    known = 0
+    while True:
+        part = reply_of(source.submit(messages.GetIgnoreFiles(known)), messages.IgnoreFiles)
+        if part.more and not part.files:
+            raise PeerViolation("The source announced ignore files and sent none.")
+        known += len(part.files)
+        yield part
+        if not part.more:
+            return
 
 
 def batches(

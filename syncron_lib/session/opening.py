@@ -19,10 +19,10 @@ from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Phase
 from syncron_lib.endpoint.remote import RemoteEndpoint
-from syncron_lib.errors import Locked, PeerViolation, RootError, UsageError
+from syncron_lib.errors import Locked, RootError, UsageError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
-from syncron_lib.session.asking import reply_of
+from syncron_lib.session.asking import ignore_files, reply_of
 from syncron_lib.session.holder import holder
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
@@ -431,18 +431,8 @@ def _alternates(destination: _Asked) -> Sequence[bool]:
 
 def _tell_ignore_files(source: RemoteEndpoint, destination: RemoteEndpoint) -> Scanned:
     """Pass the source's ignore files on, in as many frames as it takes."""
-    known = 0
-    while True:
-        request = messages.GetIgnoreFiles(known)
-        part = reply_of(source.submit(request), messages.IgnoreFiles)
-        if part.more and not part.files:
-            raise PeerViolation("The source announced ignore files and sent none.")
-        known += len(part.files)
-        scanned = reply_of(
-            destination.submit(messages.UseIgnoreFiles(part.files, part.more)), Scanned
-        )
-        if not part.more:
-            return scanned
+    requests = (messages.UseIgnoreFiles(part.files, part.more) for part in ignore_files(source))
+    return [reply_of(destination.submit(request), Scanned) for request in requests][-1]
 
 
 def _open_file(

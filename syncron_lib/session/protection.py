@@ -15,9 +15,8 @@ from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.plan import Remove
 from syncron_lib.core.rules import MERGED, AnyScope, RuleSet, Side, are_one_sided
 from syncron_lib.endpoint.base import Endpoint
-from syncron_lib.errors import PeerViolation
-from syncron_lib.protocol import messages
-from syncron_lib.session.asking import reply_of
+from syncron_lib.endpoint.parts import GivenFiles
+from syncron_lib.session.asking import ignore_files
 from syncron_lib.session.listings import listings
 
 
@@ -98,15 +97,10 @@ def _above(path: bytes) -> Iterable[bytes]:
 
 def _ignore_files(source: Endpoint) -> dict[bytes, dict[bytes, bytes]]:
     """The source's ignore files, by directory and name."""
+    given = GivenFiles()
+    for part in ignore_files(source):
+        given.add(part.files)
     found: dict[bytes, dict[bytes, bytes]] = {}
-    known = 0
-    while True:
-        request = messages.GetIgnoreFiles(known)
-        part = reply_of(source.submit(request), messages.IgnoreFiles)
-        if part.more and not part.files:
-            raise PeerViolation("The source announced ignore files and sent none.")
-        known += len(part.files)
-        for file in part.files:
-            found.setdefault(file.directory, {})[file.name] = file.content
-        if not part.more:
-            return found
+    for file in given.taken():
+        found.setdefault(file.directory, {})[file.name] = file.content
+    return found

@@ -13,7 +13,7 @@ import zstandard
 
 from syncron_lib.core.chunks import Step, StepKind
 from syncron_lib.core.merkle import Attributes
-from syncron_lib.core.options import DeleteCap
+from syncron_lib.core.options import DeleteCap, RuleOptions
 from syncron_lib.core.table import EMPTY
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import HEADER, MAX_PAYLOAD
@@ -203,6 +203,13 @@ EARLIER = [
         messages.GetIgnoreFiles,
         lambda _: messages.IgnoreFiles([IgnoreFile(b"d", b"x", b"")] * 60_000, True),
         codes=(3,),
+    ),
+    answer(
+        "ignore files without an end for who protects",
+        messages.GetIgnoreFiles,
+        lambda _: messages.IgnoreFiles([IgnoreFile(b"d", b"x", b"*.o\n" * 4096)] * 400, True),
+        codes=(3,),
+        options=OPTIONS._replace(rules=RuleOptions(patterns=(b"-s *.x",))),
     ),
     answer(
         "an ignore file that is too large",
