@@ -45,6 +45,11 @@ class SyncronError(Exception):
         if exit_code is not None:
             self.exit_code = exit_code
 
+    @property
+    def status(self) -> int:
+        """What the process ends with."""
+        return int(self.exit_code)
+
 
 class UsageError(SyncronError):
     """The command line or the configuration cannot be carried out as written."""
@@ -130,9 +135,28 @@ class SshFailed(SyncronError):
     exit_code = Exit.SSH
 
 
-class Interrupted(SyncronError):
+class Unreachable(SshFailed):
+    """The network between the two machines failed before SSH was set up; it may work again."""
+
+
+class Halted(SyncronError):
+    """This side asked the run to end; raised wherever the main thread is."""
+
+
+class Interrupted(Halted):
     """A signal asked the run to end; ``exit_code`` is 128 plus its number."""
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)
         self.signal_number = signal_number
+
+    @property
+    def status(self) -> int:
+        """As a shell tells of a signal."""
+        return 128 + self.signal_number
+
+
+class OutOfTime(Halted):
+    """The run took longer than ``--max-duration`` allows."""
+
+    exit_code = Exit.TIMEOUT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from syncron_lib.cli import values
 from syncron_lib.cli.option import Kind, Option
+from syncron_lib.cli.periodic import PERIODIC
 from syncron_lib.cli.settings import Ownership
 from syncron_lib.core.ids import parse_chown, parse_map
 
@@ -397,6 +398,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="PATH",
         convert=values.not_empty,
     ),
+    *PERIODIC,
     Option(_OUTPUT, "verbose", Kind.COUNT, "name what is changed; -vv tells the phases too", "v"),
     Option(_OUTPUT, "quiet", Kind.SWITCH, "errors only", "q"),
     Option(

@@ -24,9 +24,6 @@ from syncron_lib.errors import UsageError
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
-CONFIG_MAX = 4 << 20
-"""Bytes; a configuration is written by hand, and a larger file is not one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -36,56 +33,36 @@ class Job:
     sources: tuple[Location, ...]
     destination: Location
     settings: Settings
+    file: str = ""
+    """Where it is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One configuration file; empty where there is none."""
+    """One configuration file, or what several say together; empty where there is none."""
 
-    file: str | None = None
+    files: tuple[str, ...] = ()
     defaults: Settings = Settings()
     jobs: Mapping[str, Job] = field(default_factory=dict)
+    includes: tuple[str, ...] = ()
+    """Patterns of further files, absolute; none once they are read."""
 
     def job(self, name: str) -> Job:
         """The job called ``name``; UsageError with the names there are."""
+        self.require_some(f"There is no job {name!r}")
         if name in self.jobs:
             return self.jobs[name]
-        if self.file is None:
+        known = ", ".join(self.jobs) or "none"
+        where = ", ".join(map(shown_file, self.files))
+        raise UsageError(f"{where}: there is no job {name!r}; it has: {known}.")
+
+    def require_some(self, because: str) -> None:
+        """UsageError where there is no configuration at all."""
+        if not self.files:
             raise UsageError(
-                f"There is no job {name!r}, because there is no configuration: write one to "
+                f"{because}, because there is no configuration: write one to "
                 "~/.config/syncron/config.yaml, or name it with --config."
             )
-        known = ", ".join(self.jobs) or "none"
-        raise UsageError(f"{_file(self.file)}: there is no job {name!r}; it has: {known}.")
-
-
-def user_file(environ: Mapping[str, str], home: str | None) -> str | None:
-    """Where the user's configuration is, or None where there cannot be one."""
-    base = environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(base):  # the specification: a relative one is to be ignored
-        if home is None:
-            return None
-        base = os.path.join(home, ".config")
-    return os.path.join(base, "syncron", "config.yaml")
-
-
-def load(named: str | None, *, environ: Mapping[str, str], home: str | None) -> Config:
-    """The configuration that ``--config`` names, else the user's, else an empty one."""
-    file = named or user_file(environ, home)
-    if file is None:
-        return Config()
-    try:
-        with open(file, "rb") as opened:
-            data = opened.read(CONFIG_MAX + 1)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if named is None:
-            return Config()
-        raise UsageError(f"Cannot read {_file(file)}: {error.strerror}.") from error
-    except OSError as error:
-        raise UsageError(f"Cannot read {_file(file)}: {error.strerror}.") from error
-    if len(data) > CONFIG_MAX:
-        raise UsageError(f"{_file(file)} is too large for a configuration.")
-    return parse(data, file=file, home=home)
 
 
 def parse(data: bytes, *, file: str, home: str | None) -> Config:
@@ -101,9 +78,9 @@ class _Reader:
 
     def config(self, data: bytes) -> Config:
         root = self._compose(data)
-        defaults, jobs = Settings(), {}
+        defaults, jobs, includes = Settings(), {}, []
         if root is None:
-            return Config(self._file)
+            return Config((self._file,))
         for key, _, value in self._pairs(root, ""):
             if key == "defaults":
                 defaults = self._defaults(value)
@@ -112,9 +89,17 @@ class _Reader:
                     if not name:
                         raise self._error(at, "jobs", "a job needs a name")
                     jobs[name] = self._job(name, node)
+            elif key == "include":
+                includes = [self._included(text, at) for text, at in self._texts(value, key)]
             else:
-                raise self._unknown(value, key, "", ("defaults", "jobs"))
-        return Config(self._file, defaults, jobs)
+                raise self._unknown(value, key, "", ("defaults", "include", "jobs"))
+        return Config((self._file,), defaults, jobs, tuple(includes))
+
+    def _included(self, text: str, node: Node) -> str:
+        try:
+            return Draft(base=self._base, home=self._home).file_name(text)
+        except ValueError as error:
+            raise self._error(node, "include", str(error)) from error
 
     def _compose(self, data: bytes) -> Node | None:
         import yaml  # here, because most runs have no configuration to read
@@ -124,10 +109,12 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = f":{mark.line + 1}" if mark else ""
-            raise UsageError(f"{_file(self._file)}{place}: not YAML: {error.problem}.") from error
+            raise UsageError(
+                f"{shown_file(self._file)}{place}: not YAML: {error.problem}."
+            ) from error
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             what = str(error).splitlines()[0] if str(error) else "nested too deeply"
-            raise UsageError(f"{_file(self._file)}: not YAML: {what}.") from error
+            raise UsageError(f"{shown_file(self._file)}: not YAML: {what}.") from error
         return node
 
     def _defaults(self, node: Node) -> Settings:
@@ -157,7 +144,7 @@ class _Reader:
         if sources is None or destination is None:
             missing = "source" if sources is None else "destination"
             raise self._error(node, where, f'"{missing}" is missing')
-        return Job(name, sources, destination, draft.settings())
+        return Job(name, sources, destination, draft.settings(), self._file)
 
     def _option(
         self, draft: Draft, key: str, node: Node, where: str, beside: tuple[str, ...]
@@ -270,7 +257,7 @@ class _Reader:
         return self._error(node, _join(where, key), f"unknown key{hint}")
 
     def _error(self, node: Node, path: str, what: str) -> UsageError:
-        place = f"{_file(self._file)}:{node.start_mark.line + 1}"
+        place = f"{shown_file(self._file)}:{node.start_mark.line + 1}"
         named = f" {shown(os.fsencode(path))}:" if path else ""
         return UsageError(f"{place}:{named} {what}{'' if what[-1:] in '?.' else '.'}")
 
@@ -279,5 +266,6 @@ def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _file(file: str) -> str:
+def shown_file(file: str) -> str:
+    """A file's name in a sentence."""
     return shown(os.fsencode(file))

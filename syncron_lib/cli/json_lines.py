@@ -97,6 +97,10 @@ class JsonFace:
         """The summary."""
         self._last(summary(report))
 
+    def put_off(self, text: str, report: Report) -> None:
+        """The summary, which says why nothing was done."""
+        self._last({**summary(report), "put_off": text})
+
     def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
         """The sentence for people, then the summary, last even where both go to one file."""
         self._output.flush()

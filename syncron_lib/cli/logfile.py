@@ -6,14 +6,14 @@ import os
 import time
 from collections.abc import Callable
 
-from syncron_lib.cli.face import Face
+from syncron_lib.cli.face import Face, PassingFace
 from syncron_lib.cli.format import Run, line, speaks_of
 from syncron_lib.cli.wording import failure_line, summary
 from syncron_lib.core.report import Failure, Item, Phase, Report
 from syncron_lib.errors import SyncronError, UsageError
 
 
-class LogFace:
+class LogFace(PassingFace):
     """Another face, and a file that what matters is written to."""
 
     def __init__(
@@ -26,7 +26,7 @@ class LogFace:
     ) -> None:
         """``form``: of a change; empty for none. Raises `UsageError` where the file cannot be
         written."""
-        self._face = face
+        super().__init__(face)
         self._form = form
         self._run = run
         self._clock = clock
@@ -56,10 +56,6 @@ class LogFace:
             self._log("building file list")
         self._face.phase(phase)
 
-    def progress(self, phase: Phase, done: int, total: int | None, size: int) -> None:
-        """Passed on."""
-        self._face.progress(phase, done, total, size)
-
     def item(self, item: Item) -> None:
         """A line in the log."""
         if self._form and speaks_of(self._form, item):
@@ -71,10 +67,6 @@ class LogFace:
         self._log(f"syncron: {failure_line(failure)}")
         self._face.failure(failure)
 
-    def remark(self, text: str) -> None:
-        """Passed on."""
-        self._face.remark(text)
-
     def warning(self, text: str) -> None:
         """A line in the log."""
         self._log(f"syncron: warning: {text}")
@@ -84,10 +76,6 @@ class LogFace:
         """A line in the log."""
         self._log(f"syncron: {text}")
         self._face.notice(text)
-
-    def hold(self, held: bool) -> None:
-        """Passed on."""
-        self._face.hold(held)
 
     def finished(self, report: Report) -> None:
         """The last lines."""
@@ -103,6 +91,12 @@ class LogFace:
         """Passed on."""
         self._file.close()
         self._face.root(report)
+
+    def put_off(self, text: str, report: Report) -> None:
+        """The last line."""
+        self._log(f"syncron: {text}")
+        self._file.close()
+        self._face.put_off(text, report)
 
     def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
         """The last line."""

@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from syncron_lib.cli.config import Config, load
+from syncron_lib.cli.config import Config
+from syncron_lib.cli.configfiles import load
 from syncron_lib.cli.face import Face
 from syncron_lib.cli.format import DEFAULT, Run, prefix_of
+from syncron_lib.cli.occasion import Occasion, unexpected
+from syncron_lib.cli.outcome import Witness
 from syncron_lib.cli.output import (
     Output,
     hold_standard_descriptors,
@@ -101,6 +104,14 @@ class Command:
         config = load(invocation.config, environ=self._environ, home=self._home)
         if invocation.mode is Mode.JOBS:
             return self._jobs(invocation, config)
+        if invocation.mode in (Mode.LIST_JOBS, Mode.CHECK_CONFIG):
+            from syncron_lib.cli import overview
+
+            listing = invocation.mode is Mode.LIST_JOBS
+            self._output.write(
+                overview.list_jobs(config, self._environ) if listing else overview.check(config)
+            )
+            return Exit.OK
         settings = invocation.settings.over(config.defaults)
         if invocation.root is not None:
             return self._root(settings, parse_location(invocation.root))
@@ -108,39 +119,56 @@ class Command:
         return self._copy(settings, sources, parse_location(invocation.operands[-1]), "")
 
     def _jobs(self, invocation: Invocation, config: Config) -> int:
-        jobs = [config.job(name) for name in invocation.jobs]
+        if invocation.all_jobs:
+            config.require_some("There are no jobs to run")
+        # Those there are, before the first of them runs.
+        names = config.jobs if invocation.all_jobs else invocation.jobs
+        jobs = [config.job(name) for name in names]
         statuses = []
         for job in jobs:
             settings = invocation.settings.over(job.settings).over(config.defaults)
             label = job.name if len(jobs) > 1 else ""
-            statuses.append(self._copy(settings, job.sources, job.destination, label))
-            if statuses[-1] > 128 and statuses[-1] != Exit.SSH:
+            status = self._copy(settings, job.sources, job.destination, label, job.name)
+            statuses.append(status)
+            if status > 128 and status != Exit.SSH:
                 break  # a signal ends the whole command, not one job of it
         return gravest(statuses)
 
     def _copy(
-        self, settings: Settings, sources: Sequence[Location], destination: Location, label: str
+        self,
+        settings: Settings,
+        sources: Sequence[Location],
+        destination: Location,
+        label: str,
+        job: str = "",
     ) -> int:
-        face = self._face(settings, label, sources, destination)
+        """``label``: how output names the job; ``job``: its name, empty for ``SRC DST``."""
+        sides = *sources, destination
         shown = " ".join(each.shown() for each in sources)
         blank = Report(shown, destination.shown(), dry_run=bool(settings.dry_run))
+        witness = Witness(self._face(settings, label, sources, destination))
+        occasion = Occasion(
+            job,
+            settings,
+            replace(blank, source=_absolute(*sources), destination=_absolute(destination)),
+            remote=not all(isinstance(side, Local) for side in sides),
+            environ=self._environ,
+            signals=self._signals,
+        )
 
-        def carry_out() -> int:
+        def attempt() -> Report:
             from syncron_lib.session.run import run_many, verify
 
-            options, connect = settings.run_options(), self._connect_options(settings, face)
+            options, connect = settings.run_options(), self._connect_options(settings, witness)
             if settings.verify and len(sources) > 1:
                 raise UsageError(
                     f"Verifying compares two trees, but there are {len(sources)} sources."
                 )
             if settings.verify:
-                report = verify(sources[0], destination, options, connect, face)
-            else:
-                report = run_many(list(sources), destination, options, connect, face)
-            face.finished(report)
-            return report.exit_code
+                return verify(sources[0], destination, options, connect, witness)
+            return run_many(list(sources), destination, options, connect, witness)
 
-        return self._shielded(face, blank, carry_out)
+        return self._shielded(witness, blank, lambda: occasion.hold(witness, attempt))
 
     def _root(self, settings: Settings, location: Location) -> int:
         face = self._face(settings, "")
@@ -168,9 +196,7 @@ class Command:
         except Exception as raised:
             error, report = self._signals.raised or unexpected(raised), None
             self._trace()
-        status = (
-            128 + error.signal_number if isinstance(error, Interrupted) else int(error.exit_code)
-        )
+        status = error.status
         if not isinstance(report, Report):
             report = blank
         report = replace(report, duration=report.duration or time.monotonic() - start)
@@ -242,6 +268,14 @@ def home_directory(environ: Mapping[str, str]) -> str | None:
         return None
 
 
+def _absolute(*locations: Location) -> str:
+    """Locations in a form that means the same wherever it is read."""
+    return " ".join(
+        (Local(os.path.abspath(each.path)) if isinstance(each, Local) else each).shown()
+        for each in locations
+    )
+
+
 def _format_run(sources: Sequence[Location], destination: Location | None) -> Run:
     """What `cli.format` needs to know of a run."""
     receives = isinstance(destination, Local) and not all(isinstance(s, Local) for s in sources)
@@ -262,13 +296,3 @@ def gravest(statuses: Sequence[int]) -> int:
     """The exit status that stands for several jobs: a signal before anything else."""
     signals = [each for each in statuses if each not in _GRAVITY]
     return signals[0] if signals else min(statuses, key=_GRAVITY.index, default=int(Exit.OK))
-
-
-def unexpected(error: Exception) -> SyncronError:
-    """What nobody foresaw, as the sentence that ends the run."""
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return SyncronError(
-        f"Something unexpected went wrong inside syncron ({what}); please report it, with what "
-        "SYNCRON_DEBUG=1 in the environment shows.",
-        exit_code=Exit.FILE_FATAL,
-    )

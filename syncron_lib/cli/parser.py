@@ -21,7 +21,7 @@ SYNOPSIS = """\
 syncron [OPTIONS] SRC... DST          make DST like SRC
        syncron [OPTIONS] --verify SRC DST    are they the same, by content?
        syncron [OPTIONS] --root DIR          the Merkle root of a tree
-       syncron [OPTIONS] --job NAME          a job from the configuration
+       syncron [OPTIONS] --job NAME...       jobs from the configuration; or: --all-jobs
        syncron --demo                        all of it, against an SSH server of its own"""
 
 EPILOG = """\
@@ -37,6 +37,8 @@ class Mode(Enum):
     COPY = "copy"
     ROOT = "root"
     JOBS = "jobs"
+    CHECK_CONFIG = "check-config"
+    LIST_JOBS = "list-jobs"
     DEMO = "demo"
     HELP = "help"
     VERSION = "version"
@@ -51,6 +53,7 @@ class Invocation:
     operands: tuple[str, ...] = ()
     root: str | None = None
     jobs: tuple[str, ...] = ()
+    all_jobs: bool = False
     config: str | None = None
 
 
@@ -103,10 +106,16 @@ def build_parser() -> argparse.ArgumentParser:
     run = parser.add_argument_group("Run")
     _add(run, VERIFY)
     run.add_argument("--root", metavar="DIR", help="print the Merkle root of a tree")
-    run.add_argument("--job", metavar="NAME", action="append", help="run a job; repeatable")
     run.add_argument(
-        "--config", metavar="FILE", help="configuration (default ~/.config/syncron/config.yaml)"
+        "--job", metavar="NAME", action="append", help="run a job; more names may follow"
     )
+    run.add_argument("--all-jobs", action="store_true", help="run every job, one after the other")
+    run.add_argument("--config", metavar="FILE", help="read this configuration and no other")
+    for name, mode, text in (
+        ("--list-jobs", Mode.LIST_JOBS, "jobs, how they went last, and when they run next"),
+        ("--check-config", Mode.CHECK_CONFIG, "read the configuration, and say what is wrong"),
+    ):
+        run.add_argument(name, dest="look", action="store_const", const=mode, help=text)
     for name, mode, text in (
         ("--demo", Mode.DEMO, "show all of it on this machine"),
         ("--version", Mode.VERSION, "print the version"),
@@ -156,19 +165,30 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
     settings = given.draft.settings()
     if given.config == "":
         raise UsageError("--config needs the name of a file.")
-    if given.job and given.root is not None:
-        raise UsageError("--job and --root exclude each other: give one of them.")
+    asked = {
+        "--job": bool(given.job),
+        "--all-jobs": given.all_jobs,
+        "--root": given.root is not None,
+        f"--{given.look.value}" if given.look else "": given.look is not None,
+    }
+    both = [name for name, is_given in asked.items() if is_given]
+    if len(both) > 1:
+        raise UsageError(f"{both[0]} and {both[1]} exclude each other: give one of them.")
     if given.root is not None and settings.verify:
         raise UsageError("--verify compares two trees and --root reads one: give one of them.")
-    for name, value in (("--job", given.job), ("--root", given.root)):
-        if value is not None and paths:
-            raise UsageError(f"{name} takes no further paths, but {paths[0]!r} was given.")
+    for name in both if paths and not given.job else ():
+        raise UsageError(f"{name} takes no further paths, but {paths[0]!r} was given.")
+    if given.look is not None:
+        return Invocation(given.look, settings, config=given.config)
     if given.root is not None:
         if not given.root:
             raise UsageError("--root needs the name of a directory.")
         return Invocation(Mode.ROOT, settings, root=given.root, config=given.config)
-    if given.job is not None:
-        return Invocation(Mode.JOBS, settings, jobs=tuple(given.job), config=given.config)
+    if given.job is not None or given.all_jobs:
+        jobs = (*(given.job or ()), *paths)
+        return Invocation(
+            Mode.JOBS, settings, jobs=jobs, all_jobs=given.all_jobs, config=given.config
+        )
     if len(paths) < 2:
         said = "no paths were given" if not paths else f"only {paths[0]!r} was given"
         raise UsageError(f"SRC and DST are needed, and {said}: see syncron --help.")

@@ -106,6 +106,14 @@ class Settings:
     rsh: str | None = None
     remote_python: str | None = None
     remote_syncron: str | None = None
+    before: str | None = None
+    after: str | None = None
+    on_error: str | None = None
+    retries: int | None = None
+    retry_wait: float | None = None
+    max_duration: float | None = None
+    nice: int | None = None
+    ionice: str | None = None
     verbose: int | None = None
     quiet: bool | None = None
     itemize_changes: bool | None = None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import NoReturn
 
-from syncron_lib.errors import Interrupted
+from syncron_lib.errors import Halted, Interrupted, OutOfTime
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -25,7 +27,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._first: float | None = None
-        self.raised: Interrupted | None = None
+        self.raised: Halted | None = None
         """What was raised, if it was. Code of others may have taken it for an error of its own
         (paramiko does, in a send), so it decides over whatever ends the run after it."""
         self._before: dict[signal.Signals, object] = {}
@@ -44,6 +46,34 @@ class Signals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+    @contextmanager
+    def limit(self, seconds: float | None) -> Iterator[None]:
+        """While entered, raise `OutOfTime` once in the main thread after so many seconds."""
+        if seconds is None:
+            yield
+            return
+
+        def expire(number: int, frame: FrameType | None) -> None:
+            if self.raised is None:
+                self.raised = OutOfTime(
+                    f"Ended after {seconds:g} s, as --max-duration says; run it again to go on"
+                    " where it was."
+                )
+                raise self.raised
+
+        before = signal.signal(signal.SIGALRM, expire)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def over(self) -> None:
+        """The run that was out of time has ended; another may begin."""
+        if isinstance(self.raised, OutOfTime):
+            self.raised = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

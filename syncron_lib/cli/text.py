@@ -174,6 +174,14 @@ class TextFace:
         for sentence in report.unsaved:
             self._complain(sentence)
 
+    def put_off(self, text: str, report: Report) -> None:
+        """A line where the summary would be."""
+        with self._lock:
+            self._progress.close()
+        if self._manner.summary:
+            self._say(self._label + text)
+        self._output.flush()
+
     def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
         """The sentence, and what was done before."""
         with self._lock:

@@ -16,7 +16,7 @@ from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.errors import (
     ConnectionLost,
     Exit,
-    Interrupted,
+    Halted,
     PeerViolation,
     SyncronError,
     VersionMismatch,
@@ -147,7 +147,7 @@ class RemoteEndpoint:
             try:
                 self._channel.send(kind, number, (payload,))
                 return future
-            except Interrupted:
+            except Halted:
                 raise
             except SyncronError as error:
                 broken = error

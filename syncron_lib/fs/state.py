@@ -23,6 +23,7 @@ from typing import NamedTuple, Optional
 
 from syncron_lib.core.names import shown
 from syncron_lib.errors import StateUnusable
+from syncron_lib.fs.stateplace import state_place
 
 VERSION = 1
 """``user_version`` of the files that this code writes."""
@@ -140,15 +141,12 @@ def state_directory(environment: Mapping[str, str]) -> bytes:
 
     Raises StateUnusable where there is no such place or it cannot be made; `NoRoom`.
     """
-    base = environment.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(base):  # the specification says to ignore relative ones
-        home = os.path.expanduser("~")
-        if not os.path.isabs(home):
-            raise StateUnusable(
-                "There is no home directory to keep state in; set HOME or XDG_STATE_HOME."
-            )
-        base = os.path.join(home, ".local", "state")
-    directory = os.fsencode(os.path.join(base, "syncron"))
+    place = state_place(environment)
+    if place is None:
+        raise StateUnusable(
+            "There is no home directory to keep state in; set HOME or XDG_STATE_HOME."
+        )
+    directory = os.fsencode(place)
     try:
         _make_private(directory)
     except OSError as error:

@@ -1,6 +1,6 @@
 """Doing a run's work where no signal can disturb it.
 
-`Interrupted` is raised wherever the main thread is. In the midst of a send it could leave a lock
+`Halted` is raised wherever the main thread is. In the midst of a send it could leave a lock
 of paramiko's held for ever, or be taken for a failure of the connection; so the main thread only
 waits, and the work is done beside it.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import RunOptions
-from syncron_lib.errors import ConnectionLost, Interrupted, TimedOut
+from syncron_lib.errors import ConnectionLost, Halted, TimedOut
 from syncron_lib.session.pool import Pool
 from syncron_lib.transport.beside import beside
 from syncron_lib.transport.settings import ConnectOptions
@@ -53,12 +53,12 @@ def with_pool(
     except (ConnectionLost, TimedOut):
         pool.close(within=_HURRY)
         raise
-    except Interrupted as interruption:
+    except Halted as halt:
         pool.close(within=_HURRY)
         if outcome is not None:
             with contextlib.suppress(NotYet):
                 error = outcome.exception(_LAST_REPORT)
-                interruption.report = getattr(error, "report", None)  # type: ignore[attr-defined]
+                halt.report = getattr(error, "report", None)  # type: ignore[attr-defined]
         raise
     finally:
         pool.close()

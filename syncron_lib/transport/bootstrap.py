@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from collections.abc import Callable
 from typing import Protocol
@@ -15,6 +16,7 @@ from syncron_lib.errors import (
     HelperNotStarted,
     SshFailed,
     UncleanShell,
+    Unreachable,
 )
 from syncron_lib.transport import archive
 from syncron_lib.transport.startcommand import Recipe
@@ -30,6 +32,9 @@ _NOISE_SHOWN = 120
 
 _STATUS_GRACE = 2.0
 """Seconds to wait for the exit status after the output has ended."""
+
+_WONT_CHANGE = re.compile("permission denied|host key|authentication|bad config", re.IGNORECASE)
+"""What an external ssh says where trying again is of no use."""
 
 
 class RemoteStream(ByteStream, Protocol):
@@ -145,7 +150,8 @@ class Start:
             return self._installed_ended(status, stderr)
         if status == Exit.SSH and not self._noise.strip():
             # What ssh itself ends with; our own client raises before it comes to this.
-            return SshFailed(f"The connection to {self._account} failed (status 255).{stderr}")
+            kind = SshFailed if _WONT_CHANGE.search(stderr) else Unreachable
+            return kind(f"The connection to {self._account} failed (status 255).{stderr}")
         if status < 0 or status > 128:
             return HelperNotStarted(
                 f"The helper on {self._account} was killed{signal_text(status)} before it had "

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from syncron_lib.core.location import shown_text
-from syncron_lib.errors import SshFailed
+from syncron_lib.errors import Unreachable
 
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
@@ -27,7 +27,7 @@ def dial(
 
     ``silence``: seconds that what is sent may stay without acknowledgement; 0: for ever.
 
-    Raises `SshFailed`, with the reason and what to look at.
+    Raises `Unreachable`, with the reason and what to look at.
     """
     last: tuple[OSError, str] | None = None
     for kind, socktype, protocol, _, address in _resolve(host, port, family, timeout):
@@ -44,8 +44,8 @@ def dial(
         _tune(sock, silence)
         return sock
     if last is None:
-        raise SshFailed(f"{shown_text(host)} has no address.")
-    raise SshFailed(_why_not(last[0], host, port, last[1], timeout)) from last[0]
+        raise Unreachable(f"{shown_text(host)} has no address.")
+    raise Unreachable(_why_not(last[0], host, port, last[1], timeout)) from last[0]
 
 
 def _resolve(host: str, port: int, family: str, timeout: float) -> list[Any]:
@@ -66,12 +66,12 @@ def _resolve(host: str, port: int, family: str, timeout: float) -> list[Any]:
     try:
         result = answer.get(timeout=timeout)
     except queue.Empty:
-        raise SshFailed(
+        raise Unreachable(
             f"The name {shown_text(host)} was not resolved within {timeout:g} s; is the network up?"
         ) from None
     if isinstance(result, (OSError, UnicodeError)):
         reason = getattr(result, "strerror", None) or "it is not a host name"
-        raise SshFailed(
+        raise Unreachable(
             f"The name {shown_text(host)} cannot be resolved ({reason}); check its spelling, or "
             "give it a HostName in ~/.ssh/config."
         ) from result

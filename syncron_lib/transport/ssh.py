@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from syncron_lib.core.location import shown_text
-from syncron_lib.errors import SshFailed
+from syncron_lib.errors import SshFailed, Unreachable
 from syncron_lib.transport import paramiko_library
 from syncron_lib.transport.auth import Authenticator
 from syncron_lib.transport.beside import beside
@@ -235,7 +235,10 @@ def _negotiate(link: Link, config: HostConfig, port: int, options: ConnectOption
     transport.start_client(event=agreed)
     in_time = agreed.wait(timeout)
     if not in_time or not transport.is_active():
-        raise SshFailed(_no_agreement(link, config, port, in_time, timeout))
+        incompatible = paramiko_library.load().IncompatiblePeer
+        known_reason = isinstance(transport.get_exception(), incompatible)
+        kind = SshFailed if known_reason else Unreachable
+        raise kind(_no_agreement(link, config, port, in_time, timeout))
     shown_key = transport.get_remote_server_key()
     key = HostKey(shown_key.get_name(), shown_key.asbytes())
     check_host_key(key, name, known, config, options)

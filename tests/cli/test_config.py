@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncron_lib.cli.catalog import CONFIGURABLE
-from syncron_lib.cli.config import Config, load, parse, user_file
+from syncron_lib.cli.config import Config, parse
+from syncron_lib.cli.configfiles import load, user_file
 from syncron_lib.cli.parser import parse as parse_argv
 from syncron_lib.cli.settings import Ownership, Settings
 from syncron_lib.core.location import Local, Remote
@@ -36,7 +37,7 @@ def job(lines: str) -> str:
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "defaults:\njobs:\n", "{}"])
 def test_an_empty_configuration_says_nothing(text: str) -> None:
-    assert read(text) == Config("/etc/s/config.yaml", Settings(), {})
+    assert read(text) == Config(("/etc/s/config.yaml",), Settings(), {})
 
 
 def test_a_job() -> None:
@@ -164,7 +165,7 @@ def test_where_the_configuration_is_looked_for() -> None:
 
 def test_a_missing_configuration_matters_only_where_it_is_named(tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path)}
-    empty = load(None, environ=environ, home=None)
+    empty = load(None, environ=environ, home=None, system="/nowhere")
     assert empty == Config()
     with pytest.raises(UsageError, match="no configuration"):
         empty.job("home")
@@ -172,7 +173,7 @@ def test_a_missing_configuration_matters_only_where_it_is_named(tmp_path: Path) 
         load(f"{tmp_path}/nowhere", environ=environ, home=None)
     (tmp_path / "syncron").mkdir()
     (tmp_path / "syncron/config.yaml").write_text(job("delete: true"))
-    found = load(None, environ=environ, home=None)
+    found = load(None, environ=environ, home=None, system="/nowhere")
     assert found.job("j").settings.delete
     with pytest.raises(UsageError, match="no job 'k'; it has: j"):
         found.job("k")

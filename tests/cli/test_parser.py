@@ -174,7 +174,7 @@ def test_what_hands_type() -> None:
 def test_modes() -> None:
     assert parse(["--root", "d", "-c"], home=None).root == "d"
     assert parse(["--root", "d"], home=None).mode is Mode.ROOT
-    assert parse(["--job", "x", "--job=y", "-n"], home=None).jobs == ("x", "y")
+    assert parse(["--job", "x", "--job=y", "-n", "z"], home=None).jobs == ("x", "y", "z")
     assert parse(["--demo"], home=None).mode is Mode.DEMO
     assert parse(["-V"], home=None).mode is Mode.VERSION
     assert parse(["--help"], home=None).mode is Mode.HELP
@@ -208,7 +208,12 @@ def test_modes() -> None:
         (["--exclude=+ ", "a", "b"], "--exclude"),
         (["--delete=yes", "a", "b"], "--delete takes no value"),
         (["a", "b", "--port"], "--port needs a value"),
-        (["--job", "j", "a"], "--job"),
+        (["--all-jobs", "a"], "--all-jobs"),
+        (["--all-jobs", "--list-jobs"], "--all-jobs and --list-jobs"),
+        (["--retries=many", "a", "b"], "--retries"),
+        (["--max-duration=0h", "a", "b"], "--max-duration"),
+        (["--nice=20", "a", "b"], "--nice"),
+        (["--ionice=realtime", "a", "b"], "--ionice"),
         (["--root", "d", "a"], "--root"),
         (["--root", "d", "--job", "j"], "--root"),
         (["--root", "d", "--verify"], "--root"),

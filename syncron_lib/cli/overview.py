@@ -1,0 +1,78 @@
+"""``--list-jobs`` and ``--check-config``: the configuration as a person looks at it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from syncron_lib.cli import history
+from syncron_lib.cli.config import Config, Job, shown_file
+from syncron_lib.cli.wording import duration
+from syncron_lib.core.location import shown_text
+from syncron_lib.errors import UsageError
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns beside each other, the last one as long as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths)]
+        lines.append("  ".join([*cells, row[-1]]).rstrip() + "\n")
+    return "".join(lines)
+
+
+def moment(seconds: float) -> str:
+    """A time of day as a person reads it, in this machine's zone."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def list_jobs(config: Config, environ: Mapping[str, str]) -> str:
+    """Every job, how it went last, and when it runs next."""
+    config.require_some("There are no jobs")
+    rows = [["JOB", "LAST RUN", "RESULT", "SOURCE", "DESTINATION"]]
+    for job in config.jobs.values():
+        last = history.last_of(job.name, environ)
+        rows.append(
+            [
+                shown_text(job.name),
+                moment(last["began"]) if last else "never",
+                _result(last) if last else "-",
+                " ".join(source.shown() for source in job.sources),
+                job.destination.shown(),
+            ]
+        )
+    return table(rows)
+
+
+def _result(record: history.Record) -> str:
+    if record["result"] == "success":
+        return f"ok, {duration(record['duration'])}"
+    if record["result"] == "put-off":
+        return "put off"
+    return f"failed ({record['exit_code']})"
+
+
+def check(config: Config) -> str:
+    """What is there. Raises `UsageError` for options of a job that do not go together."""
+    config.require_some("There is nothing to check")
+    for job in config.jobs.values():
+        _require_sound(job, config)
+    count = len(config.jobs)
+    jobs = f"{count} {'job' if count == 1 else 'jobs'}"
+    names = ", ".join(map(shown_text, config.jobs)) or "none"
+    lines = [f"{shown_file(file)}: ok\n" for file in config.files]
+    return "".join([*lines, f"{jobs}: {names}\n"])
+
+
+def _require_sound(job: Job, config: Config) -> None:
+    try:
+        settings = job.settings.over(config.defaults)
+        settings.run_options()
+        if settings.verify and len(job.sources) > 1:
+            raise UsageError(
+                f"Verifying compares two trees, but there are {len(job.sources)} sources."
+            )
+    except UsageError as error:
+        where = f"{shown_file(job.file)}: jobs.{shown_text(job.name)}"
+        raise UsageError(f"{where}: {error.message}") from error

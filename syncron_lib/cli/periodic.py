@@ -1,0 +1,109 @@
+"""The options of runs that nobody watches: hooks, limits, and who is told how it went."""
+
+from __future__ import annotations
+
+import re
+
+from syncron_lib.cli import values
+from syncron_lib.cli.option import Kind, Option
+
+_PERIODIC = "Hooks and limits"
+
+_DURATION = re.compile(r"(?P<number>[0-9]{1,9}(\.[0-9]{1,3})?)(?P<unit>s|min|h|d)?")
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_IONICE = re.compile(r"idle|best-effort(:[0-7])?")
+
+
+def duration(text: str) -> float:
+    """Seconds where no unit is said."""
+    found = _DURATION.fullmatch(text)
+    if found is None or not float(found["number"]):
+        raise ValueError("expected a duration such as 90, 15min, 2h or 1d")
+    return float(found["number"]) * _SECONDS[found["unit"] or "s"]
+
+
+def _retries(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,3}", text):
+        raise ValueError("expected a number of tries such as 3")
+    return int(text)
+
+
+def _nice(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,2}", text) or int(text) > 19:
+        raise ValueError("expected a number from 0 to 19")
+    return int(text)
+
+
+def _ionice(text: str) -> str:
+    if not _IONICE.fullmatch(text):
+        raise ValueError("expected idle, best-effort, or best-effort:0 to best-effort:7")
+    return text
+
+
+PERIODIC: tuple[Option, ...] = (
+    Option(
+        _PERIODIC,
+        "before",
+        Kind.TEXT,
+        "run this first; if it ends with 75, the run is put off",
+        metavar="COMMAND",
+        convert=values.not_empty,
+    ),
+    Option(
+        _PERIODIC,
+        "after",
+        Kind.TEXT,
+        "run this last, whatever came of it",
+        metavar="COMMAND",
+        convert=values.not_empty,
+    ),
+    Option(
+        _PERIODIC,
+        "on-error",
+        Kind.TEXT,
+        "run this where the exit status is not 0",
+        metavar="COMMAND",
+        convert=values.not_empty,
+    ),
+    Option(
+        _PERIODIC,
+        "retries",
+        Kind.NUMBER,
+        "try so often again where the network fails (default 0)",
+        metavar="N",
+        convert=_retries,
+    ),
+    Option(
+        _PERIODIC,
+        "retry-wait",
+        Kind.NUMBER,
+        "first wait so long, then twice that (default 10)",
+        metavar="SECONDS",
+        convert=values.seconds,
+    ),
+    Option(
+        _PERIODIC,
+        "max-duration",
+        Kind.NUMBER_OR_TEXT,
+        "end the run after so long, e.g. 2h; the next goes on",
+        metavar="TIME",
+        convert=duration,
+    ),
+    Option(
+        _PERIODIC,
+        "nice",
+        Kind.NUMBER,
+        "run with less priority: 0 to 19",
+        metavar="N",
+        convert=_nice,
+    ),
+    Option(
+        _PERIODIC,
+        "ionice",
+        Kind.TEXT,
+        "idle, or best-effort[:0-7], for disks",
+        metavar="CLASS",
+        convert=_ionice,
+    ),
+)
+"""Options for the command line and for jobs alike; `cli.catalog` has the others."""
