@@ -105,6 +105,30 @@ class PeerViolation(SyncronError):
     exit_code = Exit.PEER
 
 
+class NotAuthentic(SyncronError):
+    """Something sealed is not what the key sealed there. Nothing of it was taken."""
+
+    exit_code = Exit.PEER
+
+
+class SealedByAnotherKey(NotAuthentic):
+    """It is sealed with a key that the key file does not hold."""
+
+
+class RolledBack(NotAuthentic):
+    """It is authentic, and older than what was there before."""
+
+
+class KeyUnusable(SyncronError):
+    """The key file is missing, damaged, open to others, or not to be believed."""
+
+    exit_code = Exit.REFUSED
+
+
+class WrongPassphrase(KeyUnusable):
+    """The passphrase does not open the key file."""
+
+
 class FileFatal(SyncronError):
     """No further file can succeed: destination full or read-only, root unreadable."""
 

@@ -73,6 +73,13 @@ def test_the_closure_reaches_nothing_of_the_client():
     assert "syncron_lib.transport.ssh" not in _modules()
 
 
+def test_the_closure_holds_nothing_of_keys():
+    assert not [name for name in _modules() if name.startswith("syncron_lib.secure")]
+    for name, source in _modules().items():
+        reached = _imports(source, name)
+        assert not [n for n in reached if "cryptography" in n or "syncron_lib.secure" in n], name
+
+
 def test_the_same_sources_give_the_same_digest():
     first, second = archive.build(), archive.build()
     assert first == second

@@ -1,0 +1,100 @@
+"""The manifest: what is sealed in a tree, signed by whoever has the key, with a counter.
+
+It tells an older version of a file from the newest, and a file that the remote has lost from one
+that was deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from syncron_lib.errors import NotAuthentic, SealedByAnotherKey
+from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring
+from syncron_lib.secure.sealed import SALT_SIZE
+
+MAGIC = b"SYNCMAN1"
+_TOP = struct.Struct(">QI")
+_ROW = struct.Struct(f">{SALT_SIZE}sQB")
+MAX_SIZE = 1 << 28
+"""Bytes of a manifest: some two million files."""
+NO_SALT = bytes(SALT_SIZE)
+
+
+class Entry(NamedTuple):
+    """One path that was sealed once. Generation 0 with `NO_SALT`: it is about to be, for the first
+    time."""
+
+    salt: bytes
+    generation: int
+    deleted: bool
+
+
+class Manifest(NamedTuple):
+    """What is sealed. ``counter`` goes up with each manifest that is written."""
+
+    counter: int = 0
+    entries: Mapping[bytes, Entry] = {}
+
+    def sealed(self, keyring: Keyring) -> bytes:
+        """As it is stored."""
+        rows = [_TOP.pack(self.counter, len(self.entries))]
+        rows.extend(
+            len(path).to_bytes(4, "big") + path + _ROW.pack(*self.entries[path])
+            for path in sorted(self.entries)
+        )
+        keys = keyring.current
+        head = MAGIC + keys.id
+        return head + AESSIV(keys.man).encrypt(b"".join(rows), [head, keyring.root_id])
+
+    @staticmethod
+    def opened(data: bytes, keyring: Keyring, where: str) -> Manifest:
+        """From its stored form; the empty one where there is none. Raises `NotAuthentic`."""
+        if not data:
+            return Manifest()
+        wrong = NotAuthentic(
+            f"The manifest of {where} is not as it was sealed: it was damaged or changed by"
+            " somebody without the key. Nothing was changed here."
+        )
+        head = data[: len(MAGIC) + KEY_ID_SIZE]
+        if not head.startswith(MAGIC):
+            raise wrong
+        keys = keyring.by_id(head[len(MAGIC) :])
+        if keys is None:
+            raise SealedByAnotherKey(
+                f"The manifest of {where} is sealed with the key {head[len(MAGIC) :].hex()}, which"
+                " this key file does not hold; name the right one with --key."
+            )
+        try:
+            rows = AESSIV(keys.man).decrypt(data[len(head) :], [head, keyring.root_id])
+        except (InvalidTag, ValueError):
+            raise wrong from None
+        try:
+            return _unpacked(rows)
+        except (struct.error, IndexError, ValueError):
+            raise wrong from None  # whoever has the key wrote nonsense
+
+
+def _unpacked(rows: bytes) -> Manifest:
+    counter, count = _TOP.unpack_from(rows)
+    at = _TOP.size
+    entries: dict[bytes, Entry] = {}
+    for _ in range(count):
+        size = int.from_bytes(rows[at : at + 4], "big")
+        path = rows[at + 4 : at + 4 + size]
+        salt, generation, deleted = _ROW.unpack_from(rows, at + 4 + size)
+        at += 4 + size + _ROW.size
+        entries[path] = Entry(salt, generation, bool(deleted))
+    if at != len(rows) or len(entries) != count:
+        raise ValueError
+    return Manifest(counter, entries)
+
+
+def hash_of(data: bytes) -> bytes:
+    """What a client remembers of a manifest beside its counter, to tell a forked one."""
+    return hashlib.sha256(data).digest()
