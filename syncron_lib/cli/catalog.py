@@ -23,6 +23,8 @@ _AS_BY_DEFAULT = {
     "times": True,
     "owner": Ownership.WHERE_ROOT,
     "group": Ownership.WHERE_ROOT,
+    "devices": True,
+    "specials": True,
 }
 
 OPTIONS: tuple[Option, ...] = (
@@ -30,7 +32,7 @@ OPTIONS: tuple[Option, ...] = (
         _WHAT,
         "archive",
         Kind.PRESET,
-        "what holds by default: -rlpt, and -og where the receiver is root",
+        "what holds by default: -rlptD, and -og where the receiver is root",
         "a",
         on=_AS_BY_DEFAULT,
     ),
@@ -66,15 +68,17 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(_WHAT, "omit-dir-times", Kind.SWITCH, "times, but not those of directories", "O"),
     Option(_WHAT, "omit-link-times", Kind.SWITCH, "times, but not those of symlinks", "J"),
+    Option(_WHAT, "devices", Kind.SWITCH, "device nodes where the receiver is root (default)"),
+    Option(_WHAT, "specials", Kind.SWITCH, "fifos and sockets (default)"),
     Option(
         _WHAT,
-        "devices",
+        "",
         Kind.PRESET,
-        "device nodes where the receiver is root (always); -D: and --specials",
+        "the same as --devices --specials",
         "D",
-        on={},
+        on={"devices": True, "specials": True},
+        off={"devices": False, "specials": False},
     ),
-    Option(_WHAT, "specials", Kind.PRESET, "fifos and sockets (always)", on={}),
     Option(_WHAT, "numeric-ids", Kind.SWITCH, "keep numbers of users and groups, not names"),
     Option(
         _WHAT,

@@ -43,6 +43,8 @@ class Settings:
 
     links: bool | None = None
     safe_links: bool | None = None
+    devices: bool | None = None
+    specials: bool | None = None
     perms: bool | None = None
     times: bool | None = None
     owner: Ownership | None = None
@@ -216,6 +218,8 @@ class Settings:
             modify_window=self.modify_window,
             no_links=self.links is False,
             safe_links=bool(self.safe_links),
+            no_devices=self.devices is False,
+            no_specials=self.specials is False,
         )
         if self.hard_links and rules.leaves:
             raise UsageError(

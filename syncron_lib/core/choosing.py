@@ -28,6 +28,10 @@ def is_never_brought(
     """Whether the source's entry is left, whatever is at the destination."""
     if stat.S_ISLNK(mode):
         return rules.no_links or (rules.safe_links and is_unsafe(path, target or b""))
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        return rules.no_devices
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        return rules.no_specials
     return is_out_of_bounds(rules, mode, size)
 
 

@@ -83,6 +83,9 @@ class TransferRules(NamedTuple):
     no_links: bool = False
     safe_links: bool = False
     """Leave symlinks that point out of the tree."""
+    no_devices: bool = False
+    no_specials: bool = False
+    """Leave device nodes; leave fifos and sockets."""
 
     @property
     def has_window(self) -> bool:
@@ -93,7 +96,8 @@ class TransferRules(NamedTuple):
     def divides_new(self) -> bool:
         """Whether something in a directory that is created may be left."""
         bounded = self.max_size is not None or self.min_size is not None
-        return bounded or self.existing or self.no_links or self.safe_links
+        kinds = self.no_links or self.safe_links or self.no_devices or self.no_specials
+        return bounded or self.existing or kinds
 
     @property
     def leaves(self) -> bool:
@@ -145,6 +149,8 @@ class RunOptions(NamedTuple):
     allow_unmounted: bool = False
     itemize: bool = False
     """Tell the observer of every single entry, also of those below a new directory."""
+    deletes_told_first: bool = False
+    """... of what is deleted before anything else, as rsync does, whenever it is done."""
     compress: str = "auto"
     """``auto``: where it helps; ``always``: by the best way that both have; ``zstd``; ``zlib``;
     ``none``."""

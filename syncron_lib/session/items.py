@@ -10,8 +10,8 @@ from typing import NamedTuple
 from syncron_lib.core.compare import new_flags
 from syncron_lib.core.links import up
 from syncron_lib.core.merkle import Attributes
-from syncron_lib.core.names import join
-from syncron_lib.core.plan import Create, Extend, Link, Plan
+from syncron_lib.core.names import join, split
+from syncron_lib.core.plan import Create, Extend, Link, Plan, Remove
 from syncron_lib.core.report import Action, Item
 from syncron_lib.core.table import link_targets
 from syncron_lib.endpoint.base import Endpoint
@@ -22,9 +22,19 @@ _MOVING = "*moving    "
 _NO_TARGETS: Mapping[int, bytes] = {}
 
 
-def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
-    """Items in the order of the tree, deletes last. ``transfer``: ``<`` or ``>``, rsync's mark
-    for a file that is sent or received."""
+def of_plan(
+    plan: Plan,
+    source: Endpoint,
+    destination: Endpoint,
+    transfer: str,
+    *,
+    deletes_first: bool = False,
+) -> Iterator[Item]:
+    """Items in rsync's order: of each directory first what is no directory, each by name. Deletes
+    come last, or ``deletes_first``, whenever they are done. ``transfer``: ``<`` or ``>``, rsync's
+    mark for a file that is sent or received."""
+    if deletes_first:
+        yield from _deleted(plan, destination)
     if plan.makes_root:
         yield Item(Action.CREATE, "cd" + "+" * 9, b"", True, 0)
     trees = [create.path for create in plan.creates if stat.S_ISDIR(create.mode)]
@@ -98,14 +108,38 @@ def of_plan(plan: Plan, source: Endpoint, transfer: str) -> Iterator[Item]:
     )
     tops = frozenset(trees)
     made.extend(item for path, item in links.items() if tops.isdisjoint(up(path)))
-    made.sort(key=lambda item: item.path.replace(b"/", b"\0"))
+    made.sort(key=lambda item: order_of(item.path, item.is_directory))
     for item in made:
         yield item
         if item.path in below:
             for each in _walked(item.path, below, plan.left, transfer):
                 yield links.get(each.path, each) if links else each
+    if not deletes_first:
+        yield from _deleted(plan, destination)
+
+
+def order_of(path: bytes, is_directory: bool) -> bytes:
+    """A sort key for rsync's order, in which a directory's name ends with a slash."""
+    parts = path.split(b"/")
+    last = parts.pop()
+    above = b"".join(b"\1%b/" % part for part in parts)
+    return above + (b"\1%b/" % last if is_directory and path else b"\0" + last)
+
+
+def _deleted(plan: Plan, destination: Endpoint) -> Iterator[Item]:
+    """All that goes, what is in a directory before it; of each the last first, as with rsync."""
+    tops: dict[bytes, list[Remove]] = {}
     for remove in plan.removes:
-        yield Item(Action.DELETE, _DELETING, remove.path, remove.is_directory, remove.size)
+        tops.setdefault(split(remove.path)[0], []).append(remove)
+    trees = [each.path for each in plan.removes if each.is_directory and each.entries > 1]
+    below = _below(trees, destination)
+    for parent in sorted(tops, key=lambda path: order_of(path, True)):
+        removes = sorted(tops[parent], key=lambda each: order_of(each.path, each.is_directory))
+        for remove in reversed(removes):
+            if remove.path in below:
+                for each in reversed([*_walked(remove.path, below, (), "")]):
+                    yield Item(Action.DELETE, _DELETING, each.path, each.is_directory, each.size)
+            yield Item(Action.DELETE, _DELETING, remove.path, remove.is_directory, remove.size)
 
 
 def _extended(step: Extend) -> Item:
@@ -195,9 +229,12 @@ def _walked(
 
 def _entries(path: bytes, listed: _Listed, transfer: str) -> Iterator[Item]:
     names = listed.names.split(b"\0")
-    # The order of paths with NUL for the slash is that of names, for NUL is in none.
-    for row, (name, mode, size) in enumerate(zip(names, listed.modes, listed.sizes)):
-        if mode:
-            own = Attributes(mode, listed.mtimes[row], listed.uids[row], listed.gids[row])
-            size = size if stat.S_ISREG(mode) else 0
-            yield _new(join(path, name), own, size, listed.targets.get(row), transfer)
+    modes = listed.modes
+    rows = [row for row, mode in enumerate(modes) if mode and not stat.S_ISDIR(mode)]
+    directories = [row for row, mode in enumerate(modes) if stat.S_ISDIR(mode)]
+    rows.extend(sorted(directories, key=lambda row: names[row] + b"/"))
+    for row in rows:
+        name, mode, size = names[row], modes[row], listed.sizes[row]
+        own = Attributes(mode, listed.mtimes[row], listed.uids[row], listed.gids[row])
+        size = size if stat.S_ISREG(mode) else 0
+        yield _new(join(path, name), own, size, listed.targets.get(row), transfer)

@@ -318,7 +318,13 @@ class SingleRun:
         if not self._options.itemize:
             return
         sending = isinstance(self._source, Local) and not isinstance(self._destination, Local)
-        for item in items.of_plan(plan, ends.source, "<" if sending else ">"):
+        for item in items.of_plan(
+            plan,
+            ends.source,
+            ends.destination,
+            "<" if sending else ">",
+            deletes_first=self._options.deletes_told_first,
+        ):
             self._observer.item(item)
 
     def _transfer_of(self, ends: Ends, plan: Plan) -> Transfer:

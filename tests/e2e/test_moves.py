@@ -127,13 +127,13 @@ def test_moves_are_shown(syncron: Command, source: Path, tmp_path: Path) -> None
     os.rename(source / "top/d1", source / "d1")
     os.rename(source / "keep", source / "kept")
     words = ("--delete", str(source), str(destination))
-    shown = "*moving     top/d1/ -> d1/\n*moving     keep -> kept\n"
+    shown = "*moving     keep -> kept\n*moving     top/d1/ -> d1/\n"
     assert syncron("-n", "-i", *words).out == f".d..t...... ./\n{shown}.d..t...... top/\n"
     messages = syncron("--json", "-n", "-i", *words).messages
     items = [message for message in messages if message["message_type"] == "item"]
     moved = [item for item in items if item["action"] == "move"]
-    assert [(item["old"], item["path"]) for item in moved] == [("top/d1", "d1"), ("keep", "kept")]
-    assert syncron("-v", *words).out.startswith("./\nmoving top/d1/ -> d1/\n")
+    assert [(item["old"], item["path"]) for item in moved] == [("keep", "kept"), ("top/d1", "d1")]
+    assert syncron("-v", *words).out.startswith("./\nmoving keep -> kept\n")
     assert_copied(source, destination)
 
 

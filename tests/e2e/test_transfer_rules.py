@@ -54,6 +54,7 @@ def _options(choice: random.Random) -> list[str]:
         ("--max-size=1", "--max-size=3b", "--max-size=0", "--max-size=2-1"),
         ("--min-size=1", "--min-size=3"),
         ("--no-links", "--safe-links"),
+        ("--no-specials", "--no-devices"),
         ("--modify-window=1", "-@2", "--modify-window=0"),
     )
     chosen = [choice.choice(some) for some in each if choice.random() < 0.3]
