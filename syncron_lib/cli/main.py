@@ -146,7 +146,7 @@ class Command:
         sides = *sources, destination
         shown = " ".join(each.shown() for each in sources)
         blank = Report(shown, destination.shown(), dry_run=bool(settings.dry_run))
-        witness = Witness(self._face(settings, label, sources, destination))
+        witness = Witness(self._face(settings, label, sources, destination, job))
         occasion = Occasion(
             job,
             settings,
@@ -216,6 +216,7 @@ class Command:
         label: str,
         sources: Sequence[Location] = (),
         destination: Location | None = None,
+        job: str = "",
     ) -> Face:
         run = _format_run(sources, destination)
         face: Face
@@ -237,6 +238,12 @@ class Command:
 
             form = DEFAULT if settings.log_file_format is None else settings.log_file_format
             face = LogFace(face, settings.log_file, form, run)
+        if settings.syslog and sources and not settings.dry_run:
+            from syncron_lib.cli.syslog import SyslogFace
+
+            shown = " ".join(each.shown() for each in sources)
+            named = f"{shown} -> {destination.shown()}" if destination else shown
+            face = SyslogFace(face, job or named)
         return face
 
     def _connect_options(self, settings: Settings, face: Face) -> ConnectOptions:

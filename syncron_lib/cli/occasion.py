@@ -8,19 +8,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from syncron_lib.cli.outcome import Outcome, Witness
 from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.signals import Signals
+from syncron_lib.core.location import shown_text
 from syncron_lib.core.report import Report
 from syncron_lib.errors import (
     ConnectionLost,
     Exit,
     GuardRefused,
+    Interrupted,
     SyncronError,
     TimedOut,
     Unreachable,
 )
+
+if TYPE_CHECKING:
+    from syncron_lib.cli.ping import Ping
 
 DEFAULT_RETRY_WAIT = 10.0
 LONGEST_RETRY_WAIT = 600.0
@@ -51,8 +57,17 @@ class Occasion:
         self._remote = remote
         self._environ = environ
         self._signals = signals
+        self._ping = self._pings(settings)
         self._start = time.monotonic()
         self._began = time.time()
+
+    @staticmethod
+    def _pings(settings: Settings) -> Ping | None:
+        if settings.ping is None or settings.dry_run:
+            return None
+        from syncron_lib.cli.ping import Ping
+
+        return Ping(settings.ping)
 
     def hold(self, witness: Witness, run: Callable[[], Report]) -> int:
         """Do it all; the exit status. Raises what ended the run, after hooks have heard of it."""
@@ -88,6 +103,8 @@ class Occasion:
         with self._signals.limit(settings.max_duration), _modest(settings, witness):
             if settings.before is not None:
                 self._before(settings.before)
+            if self._ping is not None:
+                self._ping.start()
             return self._tried(witness, run)
 
     def _before(self, command: str) -> None:
@@ -169,6 +186,23 @@ class Occasion:
         from syncron_lib.cli import history
 
         history.remember(outcome, self._environ)
+        if self._settings.textfile is not None:
+            self._write_textfile(witness, self._settings.textfile, outcome)
+        if self._ping is not None:
+            hurry = isinstance(self._signals.raised, Interrupted)
+            failure = self._ping.end(outcome, hurry=hurry)
+            if failure is not None:
+                witness.warning(failure)
+
+    def _write_textfile(self, witness: Witness, file: str, outcome: Outcome) -> None:
+        from syncron_lib.cli import textfile
+
+        try:
+            textfile.write(file, outcome)
+        except OSError as error:
+            witness.warning(
+                f"The metrics cannot be written to {shown_text(file)}: {error.strerror}."
+            )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from syncron_lib.cli import values
 from syncron_lib.cli.option import Kind, Option
 
 _PERIODIC = "Hooks and limits"
+_TOLD = "Who is told"
 
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9}(\.[0-9]{1,3})?)(?P<unit>s|min|h|d)?")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -32,6 +33,12 @@ def _nice(text: str) -> int:
     if not re.fullmatch("[0-9]{1,2}", text) or int(text) > 19:
         raise ValueError("expected a number from 0 to 19")
     return int(text)
+
+
+def url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s]*", text):
+        raise ValueError("expected an address that begins with http:// or https://")
+    return text
 
 
 def _ionice(text: str) -> str:
@@ -104,6 +111,23 @@ PERIODIC: tuple[Option, ...] = (
         "idle, or best-effort[:0-7], for disks",
         metavar="CLASS",
         convert=_ionice,
+    ),
+    Option(_TOLD, "syslog", Kind.SWITCH, "tell the system's log what is amiss, and the end"),
+    Option(
+        _TOLD,
+        "textfile",
+        Kind.FILE,
+        "write metrics for node_exporter, e.g. to syncron.prom",
+        metavar="FILE",
+        convert=values.not_empty,
+    ),
+    Option(
+        _TOLD,
+        "ping",
+        Kind.TEXT,
+        "tell a monitor of start, success and failure, as healthchecks does",
+        metavar="URL",
+        convert=url,
     ),
 )
 """Options for the command line and for jobs alike; `cli.catalog` has the others."""

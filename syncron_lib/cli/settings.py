@@ -116,6 +116,9 @@ class Settings:
     max_duration: float | None = None
     nice: int | None = None
     ionice: str | None = None
+    syslog: bool | None = None
+    textfile: str | None = None
+    ping: str | None = None
     verbose: int | None = None
     quiet: bool | None = None
     itemize_changes: bool | None = None
