@@ -1,0 +1,1 @@
+"""Both ways: what each replica knows, and what follows from it; see docs/two-way.md."""
