@@ -15,7 +15,7 @@ bin = $(venv)/bin
 # COMMAND=PACKAGE: what is installed where the command is missing.
 ssh_packages = sshd=openssh-server ssh=openssh-client rsync=rsync
 test_packages = $(ssh_packages) strace=strace git=git mandoc=mandoc ip=iproute2 tcsh=tcsh \
-    fish=fish
+    fish=fish systemd-analyze=systemd cron=cron
 check_packages = mandoc=mandoc
 
 .DEFAULT_GOAL := help

@@ -107,10 +107,17 @@ class Command:
         if invocation.mode in (Mode.LIST_JOBS, Mode.CHECK_CONFIG):
             from syncron_lib.cli import overview
 
-            listing = invocation.mode is Mode.LIST_JOBS
-            self._output.write(
-                overview.list_jobs(config, self._environ) if listing else overview.check(config)
-            )
+            if invocation.mode is Mode.LIST_JOBS:
+                text = overview.list_jobs(config, self._environ, self._home)
+            else:
+                text = overview.check(config)
+            self._output.write(text)
+            return Exit.OK
+        if invocation.schedule is not None:
+            from syncron_lib.cli.install import Installer
+
+            installer = Installer(self._environ, self._home)
+            self._output.write(installer.carry_out(invocation.schedule, config))
             return Exit.OK
         settings = invocation.settings.over(config.defaults)
         if invocation.root is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from syncron_lib.cli import history
 from syncron_lib.cli.config import Config, Job, shown_file
+from syncron_lib.cli.install import Installer
 from syncron_lib.cli.wording import duration
 from syncron_lib.core.location import shown_text
 from syncron_lib.errors import UsageError
@@ -27,10 +28,11 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def list_jobs(config: Config, environ: Mapping[str, str]) -> str:
+def list_jobs(config: Config, environ: Mapping[str, str], home: str | None) -> str:
     """Every job, how it went last, and when it runs next."""
     config.require_some("There are no jobs")
-    rows = [["JOB", "LAST RUN", "RESULT", "SOURCE", "DESTINATION"]]
+    upcoming = Installer(environ, home).next_times(config.jobs, time.time())
+    rows = [["JOB", "LAST RUN", "RESULT", "NEXT RUN", "SOURCE", "DESTINATION"]]
     for job in config.jobs.values():
         last = history.last_of(job.name, environ)
         rows.append(
@@ -38,11 +40,18 @@ def list_jobs(config: Config, environ: Mapping[str, str]) -> str:
                 shown_text(job.name),
                 moment(last["began"]) if last else "never",
                 _result(last) if last else "-",
+                _next(upcoming[job.name]),
                 " ".join(source.shown() for source in job.sources),
                 job.destination.shown(),
             ]
         )
     return table(rows)
+
+
+def _next(upcoming: float | str | None) -> str:
+    if upcoming is None:
+        return "-"
+    return moment(upcoming) if isinstance(upcoming, float) else upcoming
 
 
 def _result(record: history.Record) -> str:

@@ -39,9 +39,29 @@ class Mode(Enum):
     JOBS = "jobs"
     CHECK_CONFIG = "check-config"
     LIST_JOBS = "list-jobs"
+    SCHEDULE = "schedule"
     DEMO = "demo"
     HELP = "help"
     VERSION = "version"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """What is to become of the schedule of a job; one of ``every`` and ``on_calendar`` where it
+    is not ``remove``."""
+
+    action: str
+    job: str
+    config: str | None
+    every: str | None = None
+    on_calendar: str | None = None
+
+
+_SCHEDULING = {
+    "install-schedule": "have the job run by itself, by systemd or cron",
+    "print-schedule": "show what that would write",
+    "remove-schedule": "take it away again",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,7 @@ class Invocation:
     jobs: tuple[str, ...] = ()
     all_jobs: bool = False
     config: str | None = None
+    schedule: Scheduling | None = None
 
 
 def parse(argv: Sequence[str], *, home: str | None) -> Invocation:
@@ -111,6 +132,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--all-jobs", action="store_true", help="run every job, one after the other")
     run.add_argument("--config", metavar="FILE", help="read this configuration and no other")
+    for action, text in _SCHEDULING.items():
+        run.add_argument(f"--{action}", metavar="NAME", help=text)
+    run.add_argument("--every", metavar="TIME", help="... every 15min, 6h, 1d or 1w")
+    run.add_argument("--on-calendar", metavar="SPEC", help="... when systemd.time(7) says so")
     for name, mode, text in (
         ("--list-jobs", Mode.LIST_JOBS, "jobs, how they went last, and when they run next"),
         ("--check-config", Mode.CHECK_CONFIG, "read the configuration, and say what is wrong"),
@@ -170,6 +195,7 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         "--all-jobs": given.all_jobs,
         "--root": given.root is not None,
         f"--{given.look.value}" if given.look else "": given.look is not None,
+        **{f"--{each}": _of(given, each) is not None for each in _SCHEDULING},
     }
     both = [name for name, is_given in asked.items() if is_given]
     if len(both) > 1:
@@ -178,6 +204,9 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         raise UsageError("--verify compares two trees and --root reads one: give one of them.")
     for name in both if paths and not given.job else ():
         raise UsageError(f"{name} takes no further paths, but {paths[0]!r} was given.")
+    schedule = _scheduling(given)
+    if schedule is not None:
+        return Invocation(Mode.SCHEDULE, settings, config=given.config, schedule=schedule)
     if given.look is not None:
         return Invocation(given.look, settings, config=given.config)
     if given.root is not None:
@@ -197,6 +226,29 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
     if "" in paths:
         raise UsageError('A path is empty; "." is the current directory.')
     return Invocation(Mode.COPY, settings, operands=paths, config=given.config)
+
+
+def _of(given: argparse.Namespace, name: str) -> Any:
+    return getattr(given, name.replace("-", "_"))
+
+
+def _scheduling(given: argparse.Namespace) -> Scheduling | None:
+    times = [f"--{each}" for each in ("every", "on-calendar") if _of(given, each) is not None]
+    for action in _SCHEDULING:
+        job = _of(given, action)
+        if job is None:
+            continue
+        if len(times) > 1:
+            raise UsageError("--every and --on-calendar exclude each other: give one of them.")
+        if (action == "remove-schedule") == bool(times):
+            wants = f"needs no {times[0]}" if times else "needs --every or --on-calendar"
+            raise UsageError(f"--{action} {wants}.")
+        return Scheduling(action, job, given.config, given.every, given.on_calendar)
+    if times:
+        raise UsageError(
+            f"{times[0]} says when a job runs: give --install-schedule or --print-schedule too."
+        )
+    return None
 
 
 def _unknown(parser: argparse.ArgumentParser, word: str) -> str:

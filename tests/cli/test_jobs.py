@@ -259,7 +259,7 @@ def test_jobs_are_listed_with_their_last_result(
     config = configured(good="", bad="before: exit 1", new="")
     syncron("--config", config, "--job", "good", "bad")
     lines = syncron("--config", config, "--list-jobs").stdout.splitlines()
-    assert lines[0].split() == ["JOB", "LAST", "RUN", "RESULT", "SOURCE", "DESTINATION"]
+    assert lines[0].split() == "JOB LAST RUN RESULT NEXT RUN SOURCE DESTINATION".split()
     good, bad, new = (line.split() for line in lines[1:])
     assert good[0] == "good" and good[3] == "ok,"
     assert bad[0] == "bad" and bad[3:5] == ["failed", "(3)"]

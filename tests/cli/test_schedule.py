@@ -1,0 +1,178 @@
+"""When a job runs by itself, for systemd and for cron alike."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from syncron_lib.cli.schedule import every, next_by_cron, on_calendar
+from syncron_lib.errors import UsageError
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "calendar", "cron", "spread"),
+    [
+        ("15min", "*-*-* *:00/15:00", r"(\d+),\d+,\d+,\d+ \* \* \* \*", 90),
+        ("1min", "*-*-* *:00/1:00", r"\* \* \* \* \*", 6),
+        ("60min", "*-*-* 00/1:00:00", r"(\d+) \* \* \* \*", 360),
+        ("1h", "*-*-* 00/1:00:00", r"(\d+) \* \* \* \*", 360),
+        ("6h", "*-*-* 00/6:00:00", r"(\d+) \d,\d+,\d+,\d+ \* \* \*", 1800),
+        ("24h", "*-*-* 00:00:00", r"(\d+) [0-5] \* \* \*", 1800),
+        ("1d", "*-*-* 00:00:00", r"(\d+) [0-5] \* \* \*", 1800),
+        ("1w", "Mon *-*-* 00:00:00", r"(\d+) [0-5] \* \* 1", 1800),
+    ],
+)
+def test_every(text: str, calendar: str, cron: str, spread: int) -> None:
+    for seed in ("a", "b", "c"):
+        found = every(text, seed)
+        assert (found.calendar, found.spread) == (calendar, spread)
+        assert found.cron is not None and re.fullmatch(cron, found.cron)
+    done = subprocess.run(["systemd-analyze", "calendar", calendar], capture_output=True)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("text", ["", "0min", "7min", "5h", "2d", "15", "15 min", "1y", "90min"])
+def test_a_time_that_divides_nothing_evenly_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--every=.*divides an hour or a day evenly"):
+        every(text, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "cron"),
+    [
+        ("daily", "0 0 * * *"),
+        ("hourly", "0 * * * *"),
+        ("weekly", "0 0 * * 1"),
+        ("monthly", "0 0 1 * *"),
+        ("03:15", "15 3 * * *"),
+        ("*-*-* 03:05:00", "5 3 * * *"),
+        ("Mon..Fri *-*-* 22:00", "0 22 * * 1-5"),
+        ("Sat,Sun 08:30", "30 8 * * 6,0"),
+        ("*-*-15 04:00", "0 4 15 * *"),
+        ("Mon *-*-15 04:00", None),
+        ("*-*-* 25:00", None),
+        ("2027-01-01 00:00", None),
+        ("*:0/15", None),
+        ("Someday 08:30", None),
+    ],
+)
+def test_calendar_events_as_cron_has_them(text: str, cron: str | None) -> None:
+    assert on_calendar(text).cron == cron
+
+
+def test_nothing_breaks_out_of_a_units_line() -> None:
+    with pytest.raises(UsageError):
+        on_calendar("daily\nExecStart=/bin/sh")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("15 3 * * *", "2026-11-29 03:15"),
+        ("* * * * *", "2026-11-28 12:31"),
+        ("0,30 * * * *", "2026-11-28 13:00"),
+        ("0 12 * * *", "2026-11-29 12:00"),
+        ("0 4 1 * *", "2026-12-01 04:00"),
+        ("0 22 * * 1-5", "2026-11-30 22:00"),
+        ("30 8 * * 6,0", "2026-11-29 08:30"),
+        ("45 12 * * 6", "2026-11-28 12:45"),
+        ("0 0 31 2 *", "2026-12-31 00:00"),
+    ],
+)
+def test_when_a_line_is_due_next(fields: str, expected: str) -> None:
+    now = datetime(2026, 11, 28, 12, 30, 20, tzinfo=timezone.utc).timestamp()
+    found = next_by_cron(fields, now, time.gmtime)
+    assert found is not None
+    assert time.strftime("%Y-%m-%d %H:%M", time.gmtime(found)) == expected
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/file").write_text("content")
+    (tmp_path / "there").mkdir()
+    file = tmp_path / "con fig%.yaml"
+    file.write_text(
+        "jobs:\n"
+        "  push: {source: src, destination: 'host:x', ping: 'https://hc.example/x'}\n"
+        "  local: {source: src, destination: there, log-file: x.log}\n"
+        "  missing: {source: src, destination: not/there/yet}\n"
+        "  dated: {source: src, destination: there/today, link-dest: ../yesterday}\n"
+        "  hooked: {source: src, destination: there, before: 'true'}\n"
+        '  "odd name": {source: src, destination: there}\n'
+    )
+    return file
+
+
+def units(syncron: Run, config: Path, job: str, *more: str) -> tuple[str, str, str]:
+    """What would be installed: service, timer, crontab."""
+    done = syncron("--config", config, "--print-schedule", job, *(more or ["--every=1d"]))
+    assert done.returncode == 0, done.stderr
+    service, timer, crontab = re.split(r"\n(?=# /|# crontab)", done.stdout)
+    return service, timer, crontab
+
+
+@pytest.mark.parametrize("job", ["push", "local", "missing", "dated", "hooked"])
+def test_systemd_understands_the_units(
+    syncron: Run, config: Path, tmp_path: Path, job: str
+) -> None:
+    service, timer, crontab = units(syncron, config, job)
+    names = []
+    for text in (service, timer):
+        name = text.split("\n", 1)[0].rpartition("/")[2]
+        (tmp_path / name).write_text(text)
+        names.append(str(tmp_path / name))
+    command = ["systemd-analyze", *["--user"] * (os.geteuid() != 0), "verify", "--man=no"]
+    environ = {**os.environ, "SYSTEMD_LOG_LEVEL": "info", "XDG_RUNTIME_DIR": str(tmp_path)}
+    done = subprocess.run([*command, *names], capture_output=True, text=True, env=environ)
+    ours = [line for line in done.stderr.splitlines() if "syncron-" in line]
+    assert (done.returncode, ours) == (0, []), done.stderr
+    assert "Persistent=true" in timer and "RandomizedDelaySec=1800" in timer
+    assert crontab.startswith(f"# crontab:\n# syncron job {job}\n")
+
+
+def test_a_job_may_do_what_it_needs_and_no_more(syncron: Run, config: Path, tmp_path: Path) -> None:
+    text = {job: units(syncron, config, job)[0] for job in ("push", "local", "hooked", "dated")}
+    for job in ("push", "local", "dated"):
+        assert "NoNewPrivileges=yes" in text[job] and "SystemCallFilter=" in text[job]
+    assert "AF_INET6" in text["push"] and "AF_INET" not in text["local"]
+    assert "NoNewPrivileges" not in text["hooked"]
+    if os.geteuid() == 0:
+        assert "CapabilityBoundingSet=CAP_DAC_READ_SEARCH\n" in text["push"]
+        assert "CAP_CHOWN" in text["local"]
+        writable = re.findall(r'ReadWritePaths="?([^"\n]*)', text["local"])
+        assert {f"{tmp_path}", f"{tmp_path}/there"} <= set(writable)
+        missing = re.findall(r'ReadWritePaths="?([^"\n]*)', units(syncron, config, "missing")[0])
+        assert str(tmp_path) in missing
+        # Links between two mounts of one file system cannot be made.
+        assert f"{tmp_path}/there" in re.findall(r'ReadWritePaths="?([^"\n]*)', text["dated"])
+
+
+def test_what_cannot_be_scheduled_is_refused(syncron: Run, config: Path) -> None:
+    for words, named in (
+        (["push"], "--every or --on-calendar"),
+        (["push", "--every=7min"], "--every=7min"),
+        (["push", "--on-calendar=sometimes"], "systemd does not understand it"),
+        (["push", "--every=1h", "--on-calendar=daily"], "exclude each other"),
+        (["nobody", "--every=1h"], "there is no job 'nobody'"),
+        (["odd name", "--every=1h"], "give it a name of letters"),
+    ):
+        done = syncron("--config", config, "--print-schedule", *words)
+        assert (done.returncode, named in done.stderr) == (1, True), done.stderr
+    done = syncron("--every=1h", "a", "b")
+    assert done.returncode == 1 and "--every" in done.stderr
+
+
+def test_what_cron_cannot_say_is_shown_for_systemd_alone(syncron: Run, config: Path) -> None:
+    _, timer, crontab = units(syncron, config, "push", "--on-calendar=Mon *-*-15 04:00")
+    assert "OnCalendar=Mon *-*-15 04:00\n" in timer
+    assert crontab == "# crontab: cron cannot say when this is.\n"
