@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Union
+from typing import TYPE_CHECKING, Any, Callable, Protocol, Union
 
 from syncron_lib.protocol.messages import Hello, Message
 
@@ -12,13 +12,25 @@ if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to impor
 Buffer = Union[bytes, bytearray, memoryview]
 
 
+def _leave(_payload: bytearray) -> None:
+    """For payloads whose memory nobody wants back."""
+
+
 class RawPack:
     """A pack on its way through the client, which looks at its head only."""
 
-    __slots__ = ("payload",)
+    __slots__ = ("_give_back", "payload")
 
-    def __init__(self, payload: Buffer) -> None:
+    def __init__(self, payload: Buffer, give_back: Callable[[bytearray], object] = _leave) -> None:
+        """``give_back`` takes the payload's memory when it is done with."""
         self.payload = payload
+        self._give_back = give_back
+
+    def done(self) -> None:
+        """Nobody will look at the payload any more."""
+        payload, self.payload = self.payload, b""
+        if isinstance(payload, bytearray):
+            self._give_back(payload)
 
 
 class Endpoint(Protocol):

@@ -24,6 +24,8 @@ from syncron_lib.transport.stream import ByteStream
 
 _JOINED = 64 << 10
 """Bytes up to which the parts of a frame are joined: one write is dearer than the copy saved."""
+_SPARE = 12
+"""Payloads kept for the next frames: as many as a client sends ahead."""
 _HEARTBEAT = BY_KIND[Heartbeat].number
 _SHORTEST_PULSE = 0.1
 _LONGEST_PULSE = 10.0
@@ -52,6 +54,7 @@ class Channel:
         """Wakes the pulse for another time-out, and at the end."""
         self._failure: Optional[SyncronError] = None
         self._pace: Optional[Pace] = None
+        self._spare: list[bytearray] = []
         self.bytes_sent = 0
         self.bytes_received = 0
         self._beating = self._watching = False
@@ -199,12 +202,33 @@ class Channel:
             header = unpack_header(head)
             if header.length > _JOINED:
                 keep_freed_memory()
-            payload = bytearray(header.length)
+            payload = self._room(header.length)
             if header.length:
                 self._fill(memoryview(payload), at_start=False)
             self.bytes_received += HEADER.size + header.length
             if header.kind != _HEARTBEAT or header.length:  # with a payload it is none
                 return header, payload
+
+    def give_back(self, payload: bytearray) -> None:
+        """Take the memory of a large payload for a later one: new memory costs the clearing of it.
+        Any thread. A payload of which somebody still holds a part is left alone."""
+        if len(payload) > _JOINED and len(self._spare) < _SPARE:
+            try:
+                payload.append(0)  # its size cannot change while a part of it is held
+            except BufferError:
+                return
+            self._spare.append(payload)
+
+    def _room(self, length: int) -> bytearray:
+        """Memory for a payload."""
+        if length <= _JOINED or not self._spare:
+            return bytearray(length)
+        room = self._spare.pop()
+        if len(room) < length:
+            room.extend(bytes(length - len(room)))
+        else:
+            del room[length:]
+        return room
 
     def receive_first(self, within: float) -> Optional[tuple[Header, bytearray]]:
         """The same for the first frame, which must be whole ``within`` so many seconds: who has

@@ -199,7 +199,7 @@ class RemoteEndpoint:
         if header.kind == PACK:
             if not wants_pack:
                 raise PeerViolation(f"{self._whom} sent content that was not asked for.")
-            reply = RawPack(payload)
+            reply = RawPack(payload, self._channel.give_back)
         else:
             reply = wire.decode(header.kind, payload, Sender.HELPER)
             if isinstance(reply, messages.Failed):

@@ -79,6 +79,8 @@ class _Service:
                     self._queued -= len(payload)
                     self._taken.notify()
                 self._answer(request, self._endpoint.handle(_request(header, payload)))
+                if header.kind == STORE:
+                    self._channel.give_back(payload)
         except SyncronError as error:
             self._fail(request, error)
             return error.exit_code

@@ -285,6 +285,7 @@ class Transfer:
             self._compression.saw(head)
             self._doubts += head.doubts
             self._storing.send(pack, messages.Stored, self._stored, _PACKS_STORED)
+            pack.done()
             self.content += head.content
             if head.kind == PackKind.DELTA:
                 self.matched += head.content - head.literal

@@ -8,7 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SshFailed, Unreachable
@@ -206,13 +206,16 @@ def _tunnel(link: Link, host: str, port: int, options: ConnectOptions) -> Channe
 
 def _make_transport(carrier: socket.socket | Channel) -> Transport:
     paramiko = paramiko_library.load()
-    windows = {"default_window_size": WINDOW, "default_max_packet_size": MAX_PACKET}
+    windows: dict[str, Any] = {
+        "default_window_size": WINDOW,
+        "default_max_packet_size": MAX_PACKET,
+    }
     transport: Transport
     if isinstance(carrier, socket.socket):
-        from syncron_lib.transport.packets import Packets
+        from syncron_lib.transport.packets import Connection, Packets
 
-        buffered = BufferedSocket(carrier)
-        transport = paramiko.Transport(buffered, packetizer_class=Packets, **windows)
+        buffered: Any = BufferedSocket(carrier)
+        transport = Connection(buffered, packetizer_class=Packets, **windows)
     else:
         transport = paramiko.Transport(carrier, **windows)
     security = transport.get_security_options()

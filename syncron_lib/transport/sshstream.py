@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from syncron_lib.errors import ConnectionLost
 from syncron_lib.transport import paramiko_library
@@ -31,13 +32,16 @@ _BATCH_SECONDS = 0.05
 """Seconds after which that reader is given what there is."""
 
 _OVERHEAD = 64
-"""Bytes of a packet that paramiko leaves for what is not content."""
+"""Bytes of a packet that are left for what is not content, as paramiko does."""
+
+_JOINED = 8
+"""Packets that are made in one go."""
 
 _CLOSE_GRACE = 5.0
 """Seconds the program at the other end has to end after its input has ended."""
 
 
-def _ignore(more: bool) -> None:
+def _ignore(data: Buffer) -> None:
     pass
 
 
@@ -54,15 +58,19 @@ class _Inbox:
     """What has arrived and was not read yet: stands in for paramiko's `BufferedPipe`, which
     moves all that is left on every read, and wakes its reader for every packet."""
 
-    def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
+    def __init__(self, take_back: Callable[[Buffer], None] = _ignore) -> None:
+        """``take_back`` is given what was fed, once it was read and the next read has begun."""
+        self._take_back = take_back
+        self._chunks: deque[Buffer] = deque()
         self._offset = 0
+        self._lent: Buffer = b""
+        """What has been read to its end, and is looked at until the next read."""
         self._size = 0
         self._wanted = 1
         self._closed = False
         self._ready = threading.Condition(threading.Lock())
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Buffer) -> None:
         if not data:  # reading nothing would mean the end
             return
         with self._ready:
@@ -71,9 +79,12 @@ class _Inbox:
             if self._size >= self._wanted:
                 self._ready.notify()
 
-    def read(self, limit: int, timeout: float | None = None) -> bytes | memoryview:
-        """At most ``limit`` bytes of what came first; nothing at the end. ``timeout`` is not
-        used: `SshStream.abort` ends a wait."""
+    def read(self, limit: int, timeout: float | None = None) -> Buffer:
+        """At most ``limit`` bytes of what came first, valid until the next read; nothing at the
+        end. ``timeout`` is not used: `SshStream.abort` ends a wait."""
+        if self._lent:
+            self._take_back(self._lent)
+            self._lent = b""
         with self._ready:
             if not self._chunks:
                 self._await(min(limit, _BATCH) if limit >= _LARGE else 1)
@@ -82,7 +93,7 @@ class _Inbox:
             chunk = self._chunks[0]
             left = len(chunk) - self._offset
             if left <= limit:
-                self._chunks.popleft()
+                self._lent = self._chunks.popleft()
                 part = memoryview(chunk)[self._offset :] if self._offset else chunk
                 self._offset = 0
             else:
@@ -119,7 +130,7 @@ class SshStream:
         self._paramiko = paramiko_library.load()
         self._aborted = False
         # Within another connection, it is that one's packets that count.
-        self._follows = getattr(link.transport.packetizer, "follows", _ignore)
+        self._in_bursts = hasattr(link.transport.packetizer, "attach")
         self._stderr = StderrTail()
         self._drain = threading.Thread(
             target=self._read_stderr, daemon=True, name=f"stderr of {link.label}"
@@ -129,7 +140,11 @@ class SshStream:
     @staticmethod
     def prepare(channel: Channel) -> None:
         """To be called on a channel before the command is started."""
-        channel.in_buffer = _Inbox()  # type: ignore[assignment]
+        packets: Any = channel.get_transport().packetizer
+        inbox = _Inbox(getattr(packets, "take_back", _ignore))
+        if hasattr(packets, "attach"):
+            packets.attach(channel.chanid, inbox.feed)
+        channel.in_buffer = inbox  # type: ignore[assignment]
         channel.in_stderr_buffer = _Inbox()  # type: ignore[assignment]
 
     def receive_into(self, view: memoryview) -> int:
@@ -147,22 +162,39 @@ class SshStream:
 
     def send(self, data: Buffer) -> None:
         view = memoryview(data)
-        channel, follows = self._channel, self._follows
-        most = channel.out_max_packet_size - _OVERHEAD
+        channel = self._channel
+        most = min(channel.out_max_packet_size, MAX_PACKET) - _OVERHEAD
         try:
             while view:
-                follows(len(view) > most < channel.out_window_size)
-                sent = channel.send(view)  # type: ignore[arg-type]
+                if len(view) > most and self._in_bursts:
+                    sent = self._send_burst(view, most)
+                else:
+                    sent = channel.send(view)  # type: ignore[arg-type]
                 if not sent:
                     raise self._lost(None)
                 view = view[sent:]
         except (self._paramiko.SSHException, EOFError, OSError) as error:
             raise self._lost(error) from error
-        finally:
-            follows(False)
         if self._aborted:
             # paramiko drops what is sent after the transport has ended, without a word.
             raise self._lost(None)
+
+    def _send_burst(self, view: memoryview, most: int) -> int:
+        """As `Channel.send`, for as many packets as the server's window has room for."""
+        from syncron_lib.transport.packets import Burst
+
+        channel: Any = self._channel
+        with channel.lock:
+            if channel.closed:
+                return 0
+            size: int = channel._wait_for_send_window(min(len(view), most))
+            more = min(channel.out_window_size, len(view) - size, (_JOINED - 1) * most)
+            if size == most:
+                channel.out_window_size -= more
+                size += more
+        if size:
+            channel.transport._send_user_message(Burst(channel.remote_chanid, view[:size], most))
+        return size
 
     def abort(self) -> None:
         self._aborted = True

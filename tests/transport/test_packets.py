@@ -13,13 +13,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from syncron_lib.transport import paramiko_library
 from syncron_lib.transport.buffered import SIZE, BufferedSocket
-from syncron_lib.transport.packets import Packets
+from syncron_lib.transport.packets import Burst, Connection, Packets
 from syncron_lib.transport.ssh import run_command
+from syncron_lib.transport.stream import Buffer
 from tests.trees import noise
 
 paramiko = paramiko_library.load()
 
 KEY, NONCE = bytes(16), bytes(range(12))
+CIPHER = AESGCM(KEY)
 
 
 @pytest.fixture
@@ -30,9 +32,9 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def reader(sock: socket.socket) -> Packets:
+def reader(sock: socket.socket, cipher: Any = CIPHER) -> Packets:
     packets = Packets(BufferedSocket(sock))
-    packets.set_inbound_cipher(AESGCM(KEY), 16, None, 16, None, aead=True, iv_in=NONCE)
+    packets.set_inbound_cipher(cipher, 16, None, 16, None, aead=True, iv_in=NONCE)
     return packets
 
 
@@ -41,8 +43,10 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent = bytearray()
+        self.calls = 0
 
     def send(self, data: bytes) -> int:
+        self.calls += 1
         self.sent += data
         return len(data)
 
@@ -57,50 +61,156 @@ def sealed(*contents: bytes) -> bytearray:
     return wire.sent
 
 
-def sender(wire: Wire) -> Any:
+def sender(wire: Wire, cipher: Any = CIPHER) -> Any:
     packets: Any = Packets(wire)  # type: ignore[arg-type]
-    packets.set_outbound_cipher(AESGCM(KEY), 16, None, 16, None, aead=True, iv_out=NONCE)
+    packets.set_outbound_cipher(cipher, 16, None, 16, None, aead=True, iv_out=NONCE)
     return packets
 
 
-def test_packets_that_follow_each_other_leave_together(sockets):
-    ours, theirs = sockets
+class OlderCipher:
+    """AESGCM as ``cryptography`` had it before it could write into memory that is there."""
+
+    def __init__(self) -> None:
+        whole = AESGCM(KEY)
+        self.encrypt, self.decrypt = whole.encrypt, whole.decrypt
+
+
+def opened(wire: Wire) -> list[tuple[int, int, bytes]]:
+    """What paramiko's own packetizer makes of what was sent: (kind, channel, content)."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        writing = threading.Thread(target=theirs.sendall, args=(wire.sent,))
+        writing.start()
+        packets = paramiko.Packetizer(ours)
+        packets.set_inbound_cipher(AESGCM(KEY), 16, None, 16, None, aead=True, iv_in=NONCE)
+        found = []
+        left = len(wire.sent)
+        while left:
+            length = int.from_bytes(ours.recv(4, socket.MSG_PEEK), "big")
+            kind, message = packets.read_message()
+            found.append((kind, message.get_int(), message.get_binary()))
+            left -= 4 + length + 16
+        writing.join()
+        return found
+
+
+@pytest.mark.parametrize("size", [1, 999, 1000, 1001, 7_003])
+@pytest.mark.parametrize("cipher", [CIPHER, OlderCipher()], ids=["now", "older"])
+def test_a_burst_leaves_together_as_the_packets_of_a_channel(size, cipher):
+    wire = Wire()
+    packets = sender(wire, cipher)
+    content = noise(size)
+    for channel in (3, 4):  # the second in the memory of the first
+        packets.send_message(Burst(channel, memoryview(content), 1000))
+    assert wire.calls == 2
+    expected = [content[start : start + 1000] for start in range(0, size, 1000)]
+    assert opened(wire) == [(94, channel, part) for channel in (3, 4) for part in expected]
+
+
+def test_a_burst_before_there_are_keys_is_messages_of_paramiko():
+    content = noise(2500)
+    plain, expected = Wire(), Wire()
+    packets: Any = Packets(plain)  # type: ignore[arg-type]
+    packets.send_message(Burst(3, memoryview(content), 1000))
+    theirs = paramiko.Packetizer(expected)
+    for start in (0, 1000, 2000):
+        theirs.send_message(paramiko.Message(data_of(content[start : start + 1000])))
+    assert plain.sent == expected.sent
+
+
+def test_messages_and_bursts_of_several_threads_stay_whole():
     wire = Wire()
     packets = sender(wire)
-    contents = [b"\x50" + noise(100 + each) for each in range(11)]
-    parts = []
-    for content in contents:
-        packets.follows(content is not contents[-1])
-        before = len(wire.sent)
-        packets.send_message(paramiko.Message(content))
-        parts.append(len(wire.sent) - before)
-    assert [bool(part) for part in parts] == [each in (3, 7, 10) for each in range(11)]
-    theirs.sendall(wire.sent)
-    arrived = reader(ours)
-    for content in contents:
-        assert arrived.read_message()[1].asbytes() == content[1:]
+
+    def send(channel: int) -> None:
+        for _ in range(50):
+            packets.send_message(Burst(channel, memoryview(bytes([channel]) * 2500), 1000))
+            packets.send_message(paramiko.Message(data_of(b"between", channel)))
+
+    threads = [threading.Thread(target=send, args=(channel,)) for channel in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = opened(wire)
+    assert len(found) == 3 * 50 * 4
+    for channel in (1, 2, 3):
+        parts = [content for _, number, content in found if number == channel]
+        assert parts == 50 * [*(bytes([channel]) * size for size in (1000, 1000, 500)), b"between"]
 
 
-def test_what_another_thread_sends_waits_for_nobody(sockets):
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+def test_no_other_kind_of_cipher_follows(direction):
+    packets: Any = Packets(Wire())  # type: ignore[arg-type]
+    set_cipher = getattr(packets, f"set_{direction}_cipher")
+    nonce = {"iv_in" if direction == "inbound" else "iv_out": NONCE}
+    set_cipher(AESGCM(KEY), 16, None, 16, None, aead=True, **nonce)
+    with pytest.raises(paramiko.SSHException, match="weaker"):
+        set_cipher(None, 16, None, 16, None)
+
+
+def sent_later(theirs: socket.socket, *contents: bytes) -> None:
+    threading.Thread(target=theirs.sendall, args=(sealed(*contents),), daemon=True).start()
+
+
+@pytest.mark.parametrize("cipher", [CIPHER, OlderCipher()], ids=["now", "older"])
+def test_data_is_fed_to_who_takes_it(sockets, cipher):
     ours, theirs = sockets
-    wire = Wire()
-    packets = sender(wire)
-    packets.follows(True)
-    packets.send_message(paramiko.Message(b"\x50first"))
-    assert not wire.sent
-    other = threading.Thread(target=packets.send_message, args=(paramiko.Message(b"\x51second"),))
-    other.start()
-    other.join()
-    theirs.sendall(wire.sent)
-    arrived = reader(ours)
-    assert [arrived.read_message()[0] for _ in range(2)] == [0x50, 0x51]
+    packets = reader(ours, cipher)
+    fed: list[bytes] = []
+
+    def feed(data: Buffer) -> None:
+        fed.append(bytes(data))
+        packets.take_back(data)
+
+    packets.attach(3, feed)
+    contents = [noise(size) for size in (20_000, 5, 131_072, 200_000, 30_000)]
+    messages = [data_of(content) for content in contents]
+    sent_later(theirs, *messages, data_of(b"for nobody", 4), b"\x50other")
+    kind, message = packets.read_message()
+    assert (kind, message.get_int(), message.get_binary()) == (94, 4, b"for nobody")
+    assert packets.read_message()[0] == 0x50
+    assert fed == contents
 
 
-def data_of(content: bytes) -> bytes:
+def test_memory_is_used_again_only_when_it_was_given_back(sockets):
+    ours, theirs = sockets
+    packets = reader(ours)
+    fed: list[Any] = []
+    packets.attach(3, fed.append)
+    contents = [noise(10_000 + each) for each in range(100)]
+    sent_later(theirs, *map(data_of, contents), b"\x50end")
+    packets.read_message()
+    assert [bytes(data) for data in fed] == contents
+    kept = {id(data.obj) for data in fed if isinstance(data.obj, bytearray)}
+    assert 0 < len(kept) < 100  # the rest is new memory, so that a slow reader costs no more
+    for data in fed:
+        packets.take_back(data)
+    again = reader(ours)
+    again._spare = packets._spare
+    again.attach(3, fed.append)
+    sent_later(theirs, data_of(contents[0]), b"\x50end")
+    again.read_message()
+    assert bytes(fed[-1]) == contents[0]
+    assert id(fed[-1].obj) in kept
+
+
+def test_data_that_is_shorter_than_it_says_is_refused(sockets):
+    ours, theirs = sockets
+    packets = reader(ours)
+    packets.attach(3, lambda _: None)
+    lie = bytearray(data_of(b"x" * 100))
+    lie[8] += 20  # the last byte of its length
+    theirs.sendall(sealed(bytes(lie)))
+    with pytest.raises(paramiko.SSHException, match="longer"):
+        packets.read_message()
+
+
+def data_of(content: bytes, channel: int = 3) -> bytes:
     """A message that carries channel data."""
     message = paramiko.Message()
     message.add_byte(bytes([94]))
-    message.add_int(3)
+    message.add_int(channel)
     message.add_string(content)
     return bytes(message.asbytes())
 
@@ -182,24 +292,51 @@ def test_closing_ends_the_wait(sockets):
 
 
 def test_keys_are_renewed_on_the_way(sshd, options, monkeypatch, tmp_path):
-    agreed = []
-    set_cipher = Packets.set_inbound_cipher
+    agreed: list[str] = []
 
-    def noted(packets: Packets, *others: Any, **named: Any) -> None:
-        agreed.append(named["aead"])
-        set_cipher(packets, *others, **named)
+    def noting(method: str) -> Any:
+        set_cipher = getattr(Packets, method)
 
-    monkeypatch.setattr(Packets, "set_inbound_cipher", noted)
+        def noted(packets: Packets, *others: Any, **named: Any) -> None:
+            assert named["aead"]
+            agreed.append(method)
+            set_cipher(packets, *others, **named)
+
+        return noted
+
+    for method in ("set_inbound_cipher", "set_outbound_cipher"):
+        monkeypatch.setattr(Packets, method, noting(method))
     monkeypatch.setattr(Packets, "REKEY_BYTES", 1 << 20)
     content = noise(6 << 20)
-    (tmp_path / "content").write_bytes(content)
-    command = f"cat {shlex.quote(str(tmp_path / 'content'))}"
+    there = tmp_path / "content"
+    place = shlex.quote(str(there))
+    command = f"head -c {len(content)} > {place}; cat {place}"
     stream = run_command("target", None, None, lambda: command, options(sshd.config))
+    stream.send(content)
+    sent = agreed.count("set_outbound_cipher")
     received = bytearray()
     view = memoryview(bytearray(1 << 20))
     while size := stream.receive_into(view):
         received += view[:size]
     stream.close()
+    assert there.read_bytes() == content
     assert received == content
-    assert len(agreed) > 3
-    assert all(agreed)
+    assert sent > 2
+    assert agreed.count("set_inbound_cipher") > sent
+
+
+def test_who_reads_does_not_wait_for_the_keys_that_it_brings_about(sockets):
+    class Closing(Connection):
+        """Answers the end of a channel while keys are agreed on, as paramiko's thread does."""
+
+        def run(self) -> None:
+            self._send_user_message(paramiko.Message(b"\x61"))
+            ended.set()
+
+    ended = threading.Event()
+    buffered: Any = BufferedSocket(sockets[0])
+    closing: Any = Closing(buffered, packetizer_class=Packets)
+    closing.active = True
+    closing.clear_to_send_timeout = 1.0
+    closing.start()
+    assert ended.wait(0.5)
