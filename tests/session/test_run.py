@@ -173,7 +173,8 @@ def test_both_local_helpers_are_forked_before_there_is_a_thread(
     monkeypatch.setattr(os, "fork", counting_fork)
     before = threading.active_count()
     bring([tmp_path / "a"], tmp_path / "b")
-    assert threads == [before, before]
+    assert len(threads) == 2
+    assert max(threads) <= before  # one of an earlier test may have ended meanwhile
 
 
 def test_helpers_that_were_not_spoken_with_end_with_the_pool(tmp_path: Path) -> None:
