@@ -238,19 +238,25 @@ def _negotiate(link: Link, config: HostConfig, port: int, options: ConnectOption
     transport.start_client(event=agreed)
     in_time = agreed.wait(timeout)
     if not in_time or not transport.is_active():
-        incompatible = paramiko_library.load().IncompatiblePeer
-        known_reason = isinstance(transport.get_exception(), incompatible)
-        kind = SshFailed if known_reason else Unreachable
-        raise kind(_no_agreement(link, config, port, in_time, timeout))
+        error = transport.get_exception()  # which forgets it
+        incompatible = isinstance(error, paramiko_library.load().IncompatiblePeer)
+        kind = SshFailed if incompatible else Unreachable
+        raise kind(_no_agreement(link, config, port, error, in_time, timeout))
     shown_key = transport.get_remote_server_key()
     key = HostKey(shown_key.get_name(), shown_key.asbytes())
     check_host_key(key, name, known, config, options)
 
 
-def _no_agreement(link: Link, config: HostConfig, port: int, in_time: bool, timeout: float) -> str:
+def _no_agreement(
+    link: Link,
+    config: HostConfig,
+    port: int,
+    error: BaseException | None,
+    in_time: bool,
+    timeout: float,
+) -> str:
     paramiko = paramiko_library.load()
     place = f"{shown_text(config.hostname)} port {port}"
-    error = link.transport.get_exception()
     if isinstance(error, paramiko.IncompatiblePeer):
         what = str(error).rpartition("(")[2].rstrip(")")
         return (
