@@ -241,7 +241,8 @@ class Packets(Packetizer):
         if not _LARGE <= size <= _ROOM:
             return None
         try:
-            return memoryview(self._spare.popleft())[:size]
+            # The last that came back: the processor still has it at hand.
+            return memoryview(self._spare.pop())[:size]
         except IndexError:
             if self._rooms == _ROOMS:
                 return None
