@@ -40,8 +40,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--block-size", "B"),
     Foreign("--relative", "R"),
     Foreign("--dirs", "d"),
-    Foreign("--copy-links", "L"),
-    Foreign("--copy-dirlinks", "k"),
     Foreign("--keep-dirlinks", "K"),
     Foreign("--executability", "E"),
     Foreign("--atimes", "U"),
@@ -56,8 +54,8 @@ FOREIGN: tuple[Foreign, ...] = (
         Foreign(f"--{name}")
         for name in (
             "debug stderr no-motd no-implied-dirs append append-verify"
-            " old-dirs old-d copy-unsafe-links insecure-links confine-root munge-links"
-            " chmod copy-devices write-devices drop-D open-noatime super fake-super preallocate"
+            " old-dirs old-d insecure-links confine-root munge-links"
+            " copy-devices write-devices drop-D open-noatime super fake-super preallocate"
             " checksum-choice remove-source-files"
             " ignore-missing-args delete-missing-args"
             " max-alloc compare-dest"

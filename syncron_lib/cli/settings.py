@@ -22,6 +22,7 @@ from syncron_lib.core.options import (
     RunOptions,
     TransferRules,
 )
+from syncron_lib.core.view import Follow, View
 from syncron_lib.errors import UsageError
 
 DEFAULT_TIMEOUT = 60.0
@@ -42,9 +43,13 @@ class Settings:
     """Options by their long names; see `syncron_lib.cli.catalog` for what each means."""
 
     links: bool | None = None
+    copy_links: bool | None = None
+    copy_dirlinks: bool | None = None
+    copy_unsafe_links: bool | None = None
     safe_links: bool | None = None
     devices: bool | None = None
     specials: bool | None = None
+    chmod: tuple[str, ...] = ()
     perms: bool | None = None
     times: bool | None = None
     owner: Ownership | None = None
@@ -232,6 +237,17 @@ class Settings:
             )
         return rules
 
+    def _view(self) -> View:
+        follow = Follow.NONE
+        for wanted, flag in (
+            (self.copy_links, Follow.ALL),
+            (self.copy_dirlinks, Follow.DIRECTORIES),
+            (self.copy_unsafe_links, Follow.UNSAFE),
+        ):
+            if wanted:
+                follow |= flag
+        return View(",".join(self.chmod), int(follow))
+
     def _backup(self) -> Backup | None:
         """A directory alone asks for backups, as with rsync."""
         wanted = self.backup_dir is not None if self.backup is None else self.backup
@@ -311,6 +327,7 @@ class Settings:
                 chosen=self._chosen(),
             ),
             transfer=self._transfer_rules(),
+            view=self._view(),
             delete=bool(self.delete or self.delete_excluded),
             force=bool(self.force),
             ignore_errors=bool(self.ignore_errors),

@@ -127,3 +127,11 @@ def output_format(text: str) -> str:
     from syncron_lib.cli.format import require_known  # most runs have no format
 
     return require_known(text)
+
+
+def chmod(text: str) -> str:
+    """What ``--chmod`` says, if it says anything."""
+    from syncron_lib.core.chmod import parse
+
+    parse(text)
+    return text

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from syncron_lib.core.ids import IdOptions
+from syncron_lib.core.view import View
 
 
 class DeleteCap(NamedTuple):
@@ -137,6 +138,8 @@ class RunOptions(NamedTuple):
     ids: IdOptions = IdOptions()
     rules: RuleOptions = RuleOptions()
     transfer: TransferRules = TransferRules()
+    view: View = View()
+    """What the source's entries are taken to be."""
     delete: bool = False
     force: bool = False
     ignore_errors: bool = False

@@ -229,7 +229,12 @@ class LocalEndpoint:
 
             rules = rules._replace(chosen=filelist.read(FileList(*request.chosen), reach))
         reading = request.role == Role.SOURCE
-        choice = Choice(request.only, request.alias, rules, request.trust_state, reading)
+        lens = None
+        if request.view is not None:
+            from syncron_lib.fs.lens import lens_of
+
+            lens = lens_of(request.view, reading, reach, self._umask)
+        choice = Choice(request.only, request.alias, rules, request.trust_state, reading, lens)
         root = Root(place, choice, self._environment, reach)
         try:
             # A single file is read from under nobody's lock: it may stand beside what is written.

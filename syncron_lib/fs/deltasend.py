@@ -111,7 +111,8 @@ class Bases:
             raise Changed("was not scanned as a file")
         began = time.time_ns()
         directory = self._directories.open(found.node.path)
-        fd = open_scanned(directory, self._real_name(path), found.stats)
+        opener = self._directories.opener
+        fd = open_scanned(directory, self._real_name(path), found.stats, opener)
         chunks, algorithm = told.chunks, self._algorithm
         cutter = Cutter(fd, found.stats[2], chunks.chunker, chunks.average, algorithm)
         cutter.expect(chunks.sizes, bytes(chunks.marks))
@@ -254,7 +255,7 @@ class _Making:
     def _ended(self) -> bytes:
         """All is read: its digest, if it stayed as it was."""
         found = self._cutting.found
-        if stats.row(found.stats[0], os.fstat(self._cutting.fd)) != found.stats:
+        if not stats.is_same_file(found.stats, os.fstat(self._cutting.fd)):
             raise Changed("changed while it was read")
         value = self._cutting.cutter.digest()
         settled = is_settled(found.stats[3], found.stats[4], self._cutting.began)

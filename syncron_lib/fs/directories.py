@@ -11,6 +11,11 @@ import contextlib
 import os
 import resource
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.lens import Lens
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HELD = 200
@@ -38,6 +43,10 @@ class Directories:
         """``alters``: directories that are there may be made writable."""
         self.root_fd = root_fd
         self._alters = alters
+        self.lens: Optional[Lens] = None
+        """How a source shows its entries, where that is not as they are."""
+        self.opener: Callable[..., Any] = os.open
+        """What opens an entry: name, flags, ``dir_fd``."""
         self._held: OrderedDict[bytes, int] = OrderedDict()
 
     def open(self, path: bytes) -> int:
@@ -67,12 +76,20 @@ class Directories:
             missing.append(cut)
         for end in reversed(missing):
             step = path[:end]
-            fd = os.open(step[step.rfind(b"/") + 1 :], OPEN_DIRECTORY, dir_fd=fd)
+            fd = self.opener(step[step.rfind(b"/") + 1 :], OPEN_DIRECTORY, dir_fd=fd)
             held[step] = fd
             if len(held) > _HELD:
                 _, oldest = held.popitem(last=False)
                 os.close(oldest)
         return fd
+
+    def stat(self, path: bytes, name: bytes, mode: int) -> os.stat_result:
+        """What is said now of the entry ``name``, scanned with ``mode``, of the directory
+        ``path``. Raises OSError."""
+        fd = self.open(path)
+        if self.lens is not None:
+            return self.lens.stat(fd, name, mode)
+        return os.stat(name, dir_fd=fd, follow_symlinks=False)
 
     def open_writable(self, path: bytes) -> int:
         """The same for a directory about to be changed, made writable if it is its owner's to

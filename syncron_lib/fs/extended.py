@@ -72,11 +72,16 @@ class Reading:
         self._marks: dict[bytes, Mark] = {}
         for path, mode, size in self._walk(whole):
             try:
-                names = _names(self._place(path))
+                with self._at(path, mode) as (where, follow):
+                    values = _values(where, _names(where, follow), follow)
             except OSError:  # the directory is gone, or not for us
                 continue
-            if names:
-                self.entries[path] = Has(mode, size, self._read(path, names))
+            if values:
+                kept = {
+                    name: value if name in ACL_NAMES else _ALGORITHM.of(value)
+                    for name, value in values.items()
+                }
+                self.entries[path] = Has(mode, size, kept)
 
     def _walk(self, whole: bool) -> Iterator[tuple[bytes, int, int]]:
         for node in self._tree.nodes.values():
@@ -88,14 +93,21 @@ class Reading:
                     if mode != PROBLEM:
                         yield join(node.path, name), mode, size if stat.S_ISREG(mode) else 0
 
-    def _place(self, path: bytes) -> Union[int, bytes]:
-        return place(self._directories, path, self._real_name)
-
-    def _read(self, path: bytes, names: list[bytes]) -> dict[bytes, bytes]:
-        found = {}
-        for name, value in _values(self._place(path), names).items():
-            found[name] = value if name in ACL_NAMES else _ALGORITHM.of(value)
-        return found
+    @contextlib.contextmanager
+    def _at(self, path: bytes, mode: int) -> Iterator[tuple[Union[int, bytes], bool]]:
+        """What stands for an entry, and whether a symlink there is to be followed."""
+        lens = self._directories.lens
+        where = place(self._directories, path, self._real_name)
+        if isinstance(where, int) or lens is None or lens.is_link(mode):
+            yield where, False
+            return
+        parent, name = split(path)
+        flags = os.O_PATH | os.O_CLOEXEC
+        fd = self._directories.opener(name, flags, dir_fd=self._directories.open(parent))
+        try:
+            yield b"/proc/self/fd/%d" % fd, True
+        finally:
+            os.close(fd)
 
     def ids(self) -> tuple[set[int], set[int]]:
         """The users and groups that ACLs name."""
@@ -119,8 +131,8 @@ class Reading:
     def set_of(self, path: bytes, profile: Profile) -> bytes:
         """What is to be kept of the entry at ``path``, as it is now; empty where there is none."""
         try:
-            where = self._place(path)
-            return pack_set(_kept(_values(where, _names(where)), profile))
+            with self._at(path, self.entries[path].mode) as (where, follow):
+                return pack_set(_kept(_values(where, _names(where, follow), follow), profile))
         except OSError:
             return b""
 

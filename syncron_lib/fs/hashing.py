@@ -8,12 +8,12 @@ import stat
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import split
 from syncron_lib.fs.directories import Directories
-from syncron_lib.fs.stats import StatRow, Stats, is_settled, row
+from syncron_lib.fs.stats import StatRow, Stats, is_same_file, is_settled
 from syncron_lib.fs.tree import Node, Tree
 
 if TYPE_CHECKING:
@@ -68,13 +68,15 @@ class Finder:
         return Found(node, index, tuple(column[index] for column in columns))  # type: ignore[arg-type]
 
 
-def open_scanned(directory_fd: int, name: bytes, scanned: StatRow) -> int:
+def open_scanned(
+    directory_fd: int, name: bytes, scanned: StatRow, opener: Callable[..., Any] = os.open
+) -> int:
     """Open a regular file that must still be as scanned; its descriptor.
 
     ``name`` is the name on disk. Raises Changed, or OSError.
     """
     try:
-        fd = os.open(name, OPEN_FILE, dir_fd=directory_fd)
+        fd: int = opener(name, OPEN_FILE, dir_fd=directory_fd)
     except FileNotFoundError:
         raise Changed("vanished") from None
     except OSError as error:
@@ -82,7 +84,7 @@ def open_scanned(directory_fd: int, name: bytes, scanned: StatRow) -> int:
             raise Changed("changed its kind") from None
         raise
     try:
-        if row(scanned[0], os.fstat(fd)) != scanned:
+        if not is_same_file(scanned, os.fstat(fd)):
             raise Changed("changed since it was scanned")
     except BaseException:
         os.close(fd)
@@ -123,13 +125,14 @@ class FileHasher:
                 return known
         began = time.time_ns()
         directory = self._directories.open(found.node.path)
-        fd = open_scanned(directory, self._real_name(path), found.stats)
+        opener = self._directories.opener
+        fd = open_scanned(directory, self._real_name(path), found.stats, opener)
         try:
             value = self._read(fd, found.stats[2])
-            after = row(found.stats[0], os.fstat(fd))
+            after = os.fstat(fd)
         finally:
             os.close(fd)
-        if after != found.stats:
+        if not is_same_file(found.stats, after):
             raise Changed("changed while it was read")
         settled = is_settled(found.stats[3], found.stats[4], began)
         found.node.set_digest(found.row, value, settled)

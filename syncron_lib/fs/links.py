@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from array import array
 from collections.abc import Iterable
@@ -45,8 +44,7 @@ class Links:
                 # A directory can show entries of several devices (bind mounts, overlays), on which
                 # one inode number stands for several files.
                 try:
-                    fd = directories.open(node.path)
-                    st = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    st = directories.stat(node.path, name, mode)
                 except OSError:
                     continue
                 if st.st_nlink > 1 and st.st_ino == inode:

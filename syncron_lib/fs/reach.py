@@ -32,6 +32,13 @@ class Reach(Protocol):
     def open(self, path: bytes) -> int:
         """Descriptor of the directory at ``path``. Raises OSError."""
 
+    def stat(self, fd: int, name: bytes) -> os.stat_result:
+        """What the entry ``name`` of a directory leads to, be it a symlink. Raises OSError, with
+        `core.view.OUT_OF_REACH` where that may not be reached."""
+
+    def follow(self, fd: int, name: bytes, flags: int) -> int:
+        """Open what the entry ``name`` of a directory leads to. Raises OSError likewise."""
+
     def create(self, path: bytes, parents: bool) -> None:
         """Make the directory ``path``, 0700, with its missing ``parents`` or without. Raises
         OSError."""
@@ -72,6 +79,12 @@ class Anywhere:
     def open(self, path: bytes) -> int:
         # The way *to* a root may hold symlinks: the user named it.
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def stat(self, fd: int, name: bytes) -> os.stat_result:
+        return os.stat(name, dir_fd=fd)
+
+    def follow(self, fd: int, name: bytes, flags: int) -> int:
+        return os.open(name, flags & ~os.O_NOFOLLOW, dir_fd=fd)
 
     def create(self, path: bytes, parents: bool) -> None:
         if parents:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from syncron_lib.core.names import PRIVATE, is_valid_name, shown
 from syncron_lib.core.permission import Effect
+from syncron_lib.core.view import OUT_OF_REACH, REASONS
 from syncron_lib.errors import RootError, UsageError
 from syncron_lib.fs.directories import OPEN_DIRECTORY
 from syncron_lib.fs.reach import Place, resolved, unseen
@@ -98,6 +99,31 @@ class Within:
             os.mkdir(left[-1], 0o700, dir_fd=fd)
         finally:
             os.close(fd)
+
+    def stat(self, fd: int, name: bytes) -> os.stat_result:
+        held = self.follow(fd, name, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return os.fstat(held)
+        finally:
+            os.close(held)
+
+    def follow(self, fd: int, name: bytes, flags: int) -> int:
+        flags |= os.O_NOFOLLOW
+        if not stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+            return os.open(name, flags, dir_fd=fd)
+        # Resolved first, and then gone to from above by names that are no symlinks any more.
+        real = os.path.realpath(b"/proc/self/fd/%d/%s" % (fd, name))
+        try:
+            top, names = self._way(real, real)
+        except RootError:
+            raise OSError(OUT_OF_REACH, REASONS[OUT_OF_REACH]) from None
+        above, left = _walk(top.fd, names[:-1])
+        try:
+            if left:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            return os.open(names[-1] if names else b".", flags, dir_fd=above)
+        finally:
+            os.close(above)
 
     def _way(self, real: bytes, path: bytes) -> tuple[_Top, list[bytes]]:
         for top in self._tops:

@@ -30,6 +30,7 @@ from syncron_lib.fs.walk import Walk, processors
 
 if TYPE_CHECKING:
     from syncron_lib.fs.extended import Reading
+    from syncron_lib.fs.lens import Lens
     from syncron_lib.fs.links import Links
 
 
@@ -42,6 +43,8 @@ class Choice(NamedTuple):
     trust_state: bool
     reading: bool
     """The root is a source."""
+    lens: Optional[Lens] = None
+    """How its entries are shown, where that is not as they are."""
 
 
 class Unsaved(NamedTuple):
@@ -99,8 +102,11 @@ class Root:
         state: Optional[State] = None
         try:
             directory = state_directory(environment)
-            # What is known of a part of a tree is kept beside what is known of the whole.
+            # What is known of a part of a tree is kept beside what is known of the whole, and so
+            # is what is known of it as it is shown by options.
             scope = choice.only or (b"/" if choice.rules.chosen is not None else b"")
+            if choice.lens is not None and choice.lens.key:
+                scope = b"/" + choice.lens.key + scope
             self._stem = os.path.join(directory, file_stem(self.path, scope))
             # A run over a single file is quicker without: one file is hashed, no tree is.
             if choice.only is None:
@@ -119,6 +125,8 @@ class Root:
         try:
             fd = self._reach.open(self.path)
             self.directories = Directories(fd, alters=Effect.CHANGE in self._reach.may)
+            if self.choice.lens is not None:
+                self.choice.lens.put_before(self.directories)
         except OSError as error:
             raise FileFatal(
                 f"The root {shown(self.path)} cannot be opened ({error.strerror});"

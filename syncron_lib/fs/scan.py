@@ -14,7 +14,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -30,6 +30,9 @@ from syncron_lib.fs.renamed import Displaced
 from syncron_lib.fs.state import Row, State
 from syncron_lib.fs.stats import FIELDS
 from syncron_lib.fs.tree import Node
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.lens import Lens
 
 _PRIVATE_ONLY = frozenset((PRIVATE,))
 _REPORT_EVERY = 2000
@@ -57,6 +60,21 @@ class Subject(NamedTuple):
     only: Optional[bytes] = None
     alias: Optional[bytes] = None
     given: Optional[Mapping[bytes, Mapping[bytes, bytes]]] = None
+
+    def listing(self, fd: int, path: bytes) -> Listing:
+        """The directory open at ``fd``, as it is shown; of the root only what the run is over."""
+        if self.only is None or path:
+            listing = listing_module.read(fd)
+        else:
+            try:
+                st = os.stat(self.only, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:
+                return Listing([], {}, 0, set())
+            row = stats_module.row(self.alias or self.only, st)
+            packed = (row[0], stats_module.pack_fields(row))
+            listing = Listing([packed], {}, row[2], {(st.st_uid, st.st_gid)})
+        lens = self.directories.lens
+        return listing if lens is None else lens.shown(fd, path, listing)
 
 
 class Scanner:
@@ -92,7 +110,9 @@ class Scanner:
         node = Node(b"", None, 0)
         st = os.fstat(subject.directories.root_fd)
         mtime = stats_module.in_range(st.st_mtime_ns)
-        node.attributes = Attributes(st.st_mode, mtime, st.st_uid, st.st_gid)
+        lens = subject.directories.lens
+        mode = st.st_mode if lens is None else lens.mode(st.st_mode)
+        node.attributes = Attributes(mode, mtime, st.st_uid, st.st_gid)
         node.identity = (st.st_dev, st.st_ino)
         return node, None if subject.rules.trivial else subject.rules.root()
 
@@ -147,7 +167,7 @@ class Scanner:
             return []
         try:
             fd = self._subject.directories.open(node.path)
-            listing = self._listing(fd, node.path)
+            listing = self._subject.listing(fd, node.path)
             if self._needs_choice(node, scope, listing):
                 if scope is None:
                     scope = self._scope_of(node.path)
@@ -169,7 +189,8 @@ class Scanner:
             node.merkle = stored.merkle
             node.stored = stored.scope == node.scope
         else:
-            _carry_over(fd, node, listing, stored)
+            lens = self._subject.directories.lens
+            _carry_over(fd, node, listing, stored, lens)
             if stored is not None:
                 self._note_displaced(node.path, listing, stored)
         node.own_entries = len(listing.rows)
@@ -234,19 +255,6 @@ class Scanner:
     def _mounts(self, listing: Listing) -> set[bytes]:
         """Subdirectories on another file system than the root's."""
         return {name for name, device in listing.directories.items() if device != self._device}
-
-    def _listing(self, fd: int, path: bytes) -> Listing:
-        """The directory open at ``fd``; of the root only what the run is over."""
-        subject = self._subject
-        if subject.only is None or path:
-            return listing_module.read(fd)
-        try:
-            st = os.stat(subject.only, dir_fd=fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return Listing([], {}, 0, set())
-        row = stats_module.row(subject.alias or subject.only, st)
-        packed = (row[0], stats_module.pack_fields(row))
-        return Listing([packed], {}, row[2], {(st.st_uid, st.st_gid)})
 
     def _choose(
         self, fd: int, node: Node, listing: Listing, scope: AnyScope, stored: Optional[Row]
@@ -339,7 +347,9 @@ def _answers(stored: Optional[Row], scope: bytes) -> dict[bytes, bool]:
     return answers
 
 
-def _carry_over(fd: int, node: Node, listing: Listing, stored: Optional[Row]) -> None:
+def _carry_over(
+    fd: int, node: Node, listing: Listing, stored: Optional[Row], lens: Optional[Lens]
+) -> None:
     """Give ``node`` the digests and targets of entries that are as they were, and read the
     targets of new symlinks. Those that vanish meanwhile are dropped from the listing."""
     known = _known_entries(stored)
@@ -357,10 +367,11 @@ def _carry_over(fd: int, node: Node, listing: Listing, stored: Optional[Row]) ->
                 targets.append(before[1])
             else:
                 try:
-                    targets.append(os.readlink(name, dir_fd=fd))
+                    target = os.readlink(name, dir_fd=fd)
                 except OSError:
                     dropped.append(index)
                     continue
+                targets.append(target if lens is None else lens.target(target))
         elif before is not None and same and kind == stat.S_IFREG:
             value = before[1]
         digests.append(value)

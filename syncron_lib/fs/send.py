@@ -13,6 +13,7 @@ from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
 from syncron_lib.core.table import EMPTY, PROBLEM, TYPE_MASK, Table, chosen
+from syncron_lib.core.view import REASONS
 from syncron_lib.fs import stats
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.deltasend import Bases
@@ -216,7 +217,9 @@ class Sender:
                 raise OSError(node.problem, os.strerror(node.problem))
             directory = self._directories.open(path)
         except OSError as error:
-            self._problem(path, _reason(error), vanished=_is_gone(error))
+            looped = node.problem == errno.ELOOP
+            what = f"cannot be read: {error.strerror}" if looped else _reason(error)
+            self._problem(path, what, vanished=not looped and _is_gone(error))
             if part.new:  # what was seen below it still needs a place
                 self._groups.append(Group(path, True, True, False, node.attributes, EMPTY))
             return
@@ -229,7 +232,7 @@ class Sender:
         here = self._references.here
         most = self._references.most
         of = self._algorithm.of
-        open_, readv, fstat, close = os.open, os.readv, os.fstat, os.close
+        open_, readv, fstat, close = self._directories.opener, os.readv, os.fstat, os.close
         rows = range(len(columns.names)) if part.rows is None else part.rows
         replaced: dict[int, StatRow] = {}
         for row in rows:
@@ -241,7 +244,8 @@ class Sender:
                         sent, kept, replaced = [], [], {}
                         directory = self._directories.open(path)
                     name = columns.names[row]
-                    what = f"cannot be read: {os.strerror(columns.sizes[row])}"
+                    number = columns.sizes[row]
+                    what = f"cannot be read: {REASONS.get(number) or os.strerror(number)}"
                     self._problem(join(path, name), what, vanished=False)
                 elif mode & TYPE_MASK != stat.S_IFDIR:
                     if self._rows >= PACK_ROWS // 2:  # a target may have 4 KiB
@@ -310,19 +314,21 @@ class Sender:
 
     def _again(self, directory: int, name: bytes, path: bytes) -> StatRow:
         """Read a file that is not as scanned into the pack, consistently; its new stat row."""
+        lens = self._directories.lens
+        row_of = stats.row if lens is None else lens.row
         for _ in range(_TRIES):
             real = name if path else self._real_name(name)
             try:
-                fd = os.open(real, OPEN_FILE, dir_fd=directory)
+                fd = self._directories.opener(real, OPEN_FILE, dir_fd=directory)
             except FileNotFoundError:
                 raise Changed("vanished") from None
             try:
-                before = stats.row(name, os.fstat(fd))
+                before = row_of(name, os.fstat(fd))
                 if before[1] & TYPE_MASK != _S_IFREG or before[2] >= LARGE:
                     raise Changed("changed its kind since it was scanned")
                 space = self._view[self._filled : self._filled + before[2]]
                 count = os.readv(fd, (space,)) if before[2] else 0
-                if count == before[2] and stats.row(name, os.fstat(fd)) == before:
+                if count == before[2] and row_of(name, os.fstat(fd)) == before:
                     return before
             finally:
                 os.close(fd)
@@ -408,7 +414,8 @@ class Sender:
         began = time.time_ns()
         try:
             directory = self._directories.open(node.path)
-            fd = open_scanned(directory, name if node.path else self._real_name(name), scanned)
+            real = name if node.path else self._real_name(name)
+            fd = open_scanned(directory, real, scanned, self._directories.opener)
         except (Changed, OSError) as error:
             self._problem(path, _reason(error), vanished=_is_gone(error))
             return
@@ -429,7 +436,7 @@ class Sender:
                 hasher.update(body)
                 self.size += count
                 failed = (not whole and count == 0) or (
-                    whole and stats.row(name, os.fstat(fd)) != scanned
+                    whole and not stats.is_same_file(scanned, os.fstat(fd))
                 )
                 last = whole or failed
                 value = hasher.digest()[: digest.SIZE] if last else digest.UNKNOWN

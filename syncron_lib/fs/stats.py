@@ -157,6 +157,18 @@ def row(name: bytes, st: os.stat_result) -> StatRow:
     )
 
 
+def is_same_file(scanned: StatRow, st: os.stat_result) -> bool:
+    """Whether a regular file is as it was scanned, whatever it was shown as: nobody can set a
+    ctime."""
+    return (
+        st.st_mode & TYPE_MASK == stat.S_IFREG
+        and st.st_size == scanned[2]
+        and in_range(st.st_mtime_ns) == scanned[3]
+        and in_range(st.st_ctime_ns) == scanned[4]
+        and st.st_ino == scanned[5]
+    )
+
+
 def problem_row(name: bytes, errno: int) -> StatRow:
     """The row of an entry that could not be looked at."""
     return (name, 0, errno, 0, 0, 0, 0, 0)

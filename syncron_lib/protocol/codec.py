@@ -192,6 +192,8 @@ ROOT_KIND = _Number("B", 3)
 ERRNO = _Number("I", table.MAX_ERRNO)
 EFFECTS = _Number("B", int(EVERYTHING))
 KINDS = _Number("B", 7)
+FOLLOW = _Number("B", 7)
+MUNGE = _Number("B", 2)
 """A `core.extended.Kinds`, which most runs do not need."""
 BOOL = _Bool()
 BLOB = _Blob(8 << 20)

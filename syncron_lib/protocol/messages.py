@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
 from syncron_lib.core.permission import EVERYTHING
+from syncron_lib.core.view import View as View
 from syncron_lib.protocol.extending import Extend as Extend
 from syncron_lib.protocol.extending import Extended as Extended
 from syncron_lib.protocol.extending import GetMarks as GetMarks
@@ -157,7 +158,7 @@ class Open(NamedTuple):
     it in its tree. ``patterns`` and ``gitignore``: `core.options.RuleOptions`. ``trust_state``:
     whether kept digests may be believed (not for ``--verify``). ``writing``: the run will write;
     its lock is then held alone. ``parents``: a missing root's parents may be made too. ``chosen``:
-    for a source only.
+    for a source only, as is ``view``.
     """
 
     path: bytes
@@ -173,6 +174,7 @@ class Open(NamedTuple):
     lock_wait_ms: int
     holder: str
     chosen: Optional[Chosen] = None
+    view: Optional[View] = None
 
 
 class Opened(NamedTuple):

@@ -15,8 +15,10 @@ from syncron_lib.protocol.codec import (
     DIGEST,
     EFFECTS,
     ERRNO,
+    FOLLOW,
     I64,
     KINDS,
+    MUNGE,
     NAME,
     PATH,
     ROLE,
@@ -111,6 +113,7 @@ from syncron_lib.protocol.messages import (
     TakenEntry,
     UseAlternates,
     UseIgnoreFiles,
+    View,
     Wanted,
 )
 
@@ -213,6 +216,7 @@ RULES: tuple[Rule, ...] = (
         U32,
         TEXT,
         Maybe(Record(Chosen, BLOB, BOOL, SYSTEM_PATH, BOOL)),
+        Maybe(Record(View, TEXT, FOLLOW, MUNGE, BOOL)),
         needs=_NONE,
     ),
     _rule(

@@ -26,6 +26,7 @@ from syncron_lib.core.options import RunOptions, TransferRules
 from syncron_lib.core.plan import Adjust, Change, Left, Plan, Remove
 from syncron_lib.core.report import Cause, Failure
 from syncron_lib.core.table import PROBLEM, Table, link_targets
+from syncron_lib.core.view import REASONS
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
@@ -168,7 +169,8 @@ class Comparison:
         if side == "source":
             self.source_problems += 1
         vanished = side == "source" and errno == ENOENT
-        what = "vanished" if vanished else f"cannot be read: {os.strerror(errno)}"
+        why = REASONS.get(errno) or os.strerror(errno)
+        what = "vanished" if vanished else f"cannot be read: {why}"
         cause = Cause.VANISHED if vanished else Cause.ERROR
         self._on_failure(Failure(path, side, what, cause))
 

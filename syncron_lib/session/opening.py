@@ -18,6 +18,7 @@ from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Phase
+from syncron_lib.core.view import View
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import Locked, RootError, UsageError
 from syncron_lib.protocol import messages
@@ -112,6 +113,7 @@ class _Opener:
             int(options.lock_wait * 1000),
             holder(),
             None if chosen is None else messages.Chosen(*chosen),
+            None if options.view == View() else options.view,
         )
 
     def ask(
@@ -342,7 +344,7 @@ def _ask_destination(
 def _look(opener: _Opener, endpoint: RemoteEndpoint, location: Location) -> Opened:
     """What is at ``location``, without holding it."""
     request = opener.request(location, Role.SOURCE)._replace(
-        only=b"-", gitignore=False, chosen=None
+        only=b"-", gitignore=False, chosen=None, view=None
     )
     opened = reply_of(endpoint.submit(request), Opened)
     reply_of(endpoint.submit(messages.Close()), messages.Done)

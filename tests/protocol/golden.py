@@ -48,6 +48,7 @@ MESSAGES: list[Any] = [
         *(b"~/\xff", 1, b"file", None, [b"- *.o", b"+ *"], True, False, True, True, False, 5000),
         "me",
         m.Chosen(b"a\0b/", True, b"/list", False),
+        m.View("Fo-w", 5, 1, True),
     ),
     m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True, [_DIGEST], 3),
     m.Scan(2, True, True),

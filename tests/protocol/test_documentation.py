@@ -23,7 +23,7 @@ _TYPES = {
     getattr(codec, name): name.lower().replace("_", "-")
     for name in (
         *("U8", "U32", "U64", "I64", "BOOL", "BLOB", "TEXT", "PATH", "SYSTEM_PATH", "NAME"),
-        *("DIGEST", "TABLE", "ROLE", "ROOT_KIND", "ERRNO", "EFFECTS", "KINDS"),
+        *("DIGEST", "TABLE", "ROLE", "ROOT_KIND", "ERRNO", "EFFECTS", "KINDS", "FOLLOW", "MUNGE"),
     )
 }
 _CODES = {"u8": "B", "u32": "I", "u64": "Q", "i64": "q", "digest": "16s"}

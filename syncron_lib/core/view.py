@@ -1,0 +1,64 @@
+"""What a root's entries are taken to be, where that is not what is on the disk."""
+
+from __future__ import annotations
+
+import errno
+from enum import IntEnum, IntFlag
+from typing import NamedTuple
+
+MUNGED = b"/rsyncd-munged/"
+"""What rsync puts before the target of a symlink that is to lead nowhere."""
+
+
+NOWHERE = errno.ENOLINK
+"""What is said of a symlink that was to be followed and leads to nothing."""
+OUT_OF_REACH = errno.EXDEV
+"""What is said of one that leads to where a restricted account may not go."""
+REASONS = {
+    NOWHERE: "the symlink leads to nothing",
+    OUT_OF_REACH: "it leads to where this account may not go",
+}
+
+
+class Follow(IntFlag):
+    """Which symlinks stand for what they lead to."""
+
+    NONE = 0
+    ALL = 1
+    DIRECTORIES = 2
+    """Those that lead to a directory."""
+    UNSAFE = 4
+    """Those that may lead out of the tree, see `core.choosing.is_unsafe`."""
+
+
+class Munge(IntEnum):
+    """What is done to the targets of symlinks."""
+
+    NOTHING = 0
+    STRIP = 1
+    """What makes them lead nowhere is taken away."""
+    ADD = 2
+
+
+class View(NamedTuple):
+    """``chmod``: as `core.chmod.parse` takes it. ``follow``: a `Follow`. ``munge``: a `Munge`.
+    ``no_atime``: files are read without getting another time of access."""
+
+    chmod: str = ""
+    follow: int = 0
+    munge: int = 0
+    no_atime: bool = False
+
+    def key(self) -> bytes:
+        """Identifies what the entries are taken to be; empty where that is what they are."""
+        shown = self._replace(no_atime=False)
+        return b"" if shown == View() else repr(tuple(shown)).encode()
+
+
+def munged(target: bytes, how: int) -> bytes:
+    """The target of a symlink, munged or as it was before."""
+    if how == Munge.ADD:
+        return MUNGED + target
+    if how == Munge.STRIP and target.startswith(MUNGED) and len(target) > len(MUNGED):
+        return target[len(MUNGED) :]
+    return target

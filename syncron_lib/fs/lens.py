@@ -1,0 +1,159 @@
+"""How a source shows its entries: with other permissions, or as what symlinks lead to.
+
+What a lens shows is what is scanned, remembered and told. Whether an entry is still as scanned is
+seen by what the file system says of it, its inode and its times.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Optional
+
+from syncron_lib.core.choosing import is_unsafe
+from syncron_lib.core.names import join
+from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.core.view import NOWHERE, OUT_OF_REACH, Follow, View, munged
+from syncron_lib.errors import PeerViolation
+from syncron_lib.fs import stats
+from syncron_lib.fs.listing import Listing
+from syncron_lib.fs.reach import Reach
+from syncron_lib.fs.stats import FIELDS, PackedRow, StatRow
+
+if TYPE_CHECKING:
+    from syncron_lib.core.chmod import Step
+    from syncron_lib.fs.directories import Directories
+
+
+class Lens:
+    """What entries of one root are taken to be."""
+
+    def __init__(self, view: View, reach: Reach, umask: int) -> None:
+        """Raises ValueError where ``view`` cannot be understood. ``umask``: counts where
+        ``--chmod`` names nobody."""
+        self._reach = reach
+        self._umask = umask
+        self._steps: tuple[Step, ...] = ()
+        if view.chmod:
+            from syncron_lib.core.chmod import changed, parse
+
+            self._steps = parse(view.chmod)
+            self._changed = changed
+        self.follow = Follow(view.follow)
+        self._munge = view.munge
+        self._no_atime = view.no_atime
+        self.key = view.key()
+
+    def put_before(self, directories: Directories) -> None:
+        """Have what is opened there be what is shown."""
+        directories.lens = self
+        if self.follow or self._no_atime:
+            directories.opener = self._open
+
+    def target(self, target: bytes) -> bytes:
+        """The target of a symlink."""
+        return munged(target, self._munge)
+
+    def row(self, name: bytes, st: os.stat_result) -> StatRow:
+        """The row of an entry."""
+        row = stats.row(name, st)
+        mode = self.mode(row[1])
+        return row if mode == row[1] else (row[0], mode, *row[2:])
+
+    def mode(self, mode: int) -> int:
+        """The mode of an entry."""
+        if not self._steps or mode & TYPE_MASK in (0, stat.S_IFLNK):
+            return mode
+        return self._changed(mode, self._steps, self._umask)
+
+    def is_link(self, mode: int) -> bool:
+        """Whether what has the name is what is shown, and not what that leads to."""
+        return not self.follow or stat.S_ISLNK(mode)
+
+    def shown(self, fd: int, path: bytes, listing: Listing) -> Listing:
+        """The entries of the directory ``path``, open at ``fd``."""
+        if self.follow:
+            listing = self._followed(fd, path, listing)
+        if self._steps:
+            listing = listing._replace(rows=list(map(self._with_mode, listing.rows)))
+        return listing
+
+    def _with_mode(self, packed: PackedRow) -> PackedRow:
+        row = stats.unpack_row(packed)
+        mode = self.mode(row[1])
+        return packed if mode == row[1] else (row[0], FIELDS.pack(mode, *row[2:]))
+
+    def _followed(self, fd: int, path: bytes, listing: Listing) -> Listing:
+        rows = list(listing.rows)
+        directories = dict(listing.directories)
+        owners = set(listing.owners)
+        size = listing.size
+        for index, packed in enumerate(rows):
+            name = packed[0]
+            if not stat.S_ISLNK(FIELDS.unpack(packed[1])[0]):
+                continue
+            found = self._behind(fd, join(path, name))
+            if found is None:
+                continue
+            if isinstance(found, int):
+                rows[index] = (name, stats.pack_fields(stats.problem_row(name, found)))
+                continue
+            row = stats.row(name, found)
+            rows[index] = (name, stats.pack_fields(row))
+            owners.add((found.st_uid, found.st_gid))
+            if stat.S_ISDIR(found.st_mode):
+                directories[name] = found.st_dev
+            elif stat.S_ISREG(found.st_mode):
+                size += found.st_size
+        return Listing(rows, directories, size, owners)
+
+    def _behind(self, fd: int, path: bytes) -> Optional[os.stat_result | int]:
+        """What stands for the symlink at ``path``: what it leads to, or why that cannot be; None
+        where it stands for itself."""
+        name = path[path.rfind(b"/") + 1 :]
+        wanted = Follow.ALL in self.follow
+        if not wanted and Follow.UNSAFE in self.follow:
+            try:
+                wanted = is_unsafe(path, os.readlink(name, dir_fd=fd))
+            except OSError:  # it is another by now
+                return None
+        if not (wanted or Follow.DIRECTORIES in self.follow):
+            return None
+        try:
+            found = self._reach.stat(fd, name)
+        except FileNotFoundError:
+            return NOWHERE if wanted else None
+        except OSError as error:
+            # What leads out of the reach of a restricted account is not passed over.
+            return error.errno if wanted or error.errno == OUT_OF_REACH else None
+        return found if wanted or stat.S_ISDIR(found.st_mode) else None
+
+    def stat(self, fd: int, name: bytes, mode: int) -> os.stat_result:
+        """What the file system says now of an entry that was shown with ``mode``. Raises
+        OSError."""
+        if self.is_link(mode):
+            return os.stat(name, dir_fd=fd, follow_symlinks=False)
+        return self._reach.stat(fd, name)
+
+    def _open(self, name: bytes, flags: int, *, dir_fd: int) -> int:
+        if self._no_atime and not flags & os.O_DIRECTORY:
+            try:
+                return self._opened(name, flags | os.O_NOATIME, dir_fd)
+            except PermissionError:  # it is another's
+                pass
+        return self._opened(name, flags, dir_fd)
+
+    def _opened(self, name: bytes, flags: int, fd: int) -> int:
+        if self.follow:
+            return self._reach.follow(fd, name, flags)
+        return os.open(name, flags, dir_fd=fd)
+
+
+def lens_of(view: View, reading: bool, reach: Reach, umask: int) -> Lens:
+    """How a root is shown: as the client says, if it is a source. Raises PeerViolation."""
+    if not reading:
+        view = View(no_atime=view.no_atime)
+    try:
+        return Lens(view, reach, umask)
+    except ValueError:
+        raise PeerViolation("The client asked for permissions that are none.") from None
