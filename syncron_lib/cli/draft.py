@@ -80,15 +80,15 @@ class Draft:
             self._values["listed"] = self._listed(name)
         return Settings(**self._values, patterns=tuple(self._patterns))
 
-    def _listed(self, name: str) -> bytes:
-        from syncron_lib.core.rules.chosen import listed_paths
+    def _listed(self, name: str) -> dict[bytes, list[bytes]]:
+        from syncron_lib.core.rules.chosen import cut_paths
 
         try:
             content = self._pattern_file(name)
         except ValueError as error:
             raise UsageError(f"--files-from: {error}.") from error
-        listed = b"\0".join(listed_paths(content, bool(self._values.get("from0"))))
-        if len(listed) > LIST_MAX:
+        listed = cut_paths(content, bool(self._values.get("from0")))
+        if sum(len(path) + 1 for paths in listed.values() for path in paths) > LIST_MAX:
             raise UsageError(
                 f"--files-from: {name} lists more than {LIST_MAX >> 20} MiB; divide it, or use"
                 " filters."

@@ -38,8 +38,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--inc-recursive", "", "leave it out"),
     Foreign("--contimeout", "", "use --timeout"),
     Foreign("--block-size", "B"),
-    Foreign("--relative", "R"),
-    Foreign("--dirs", "d"),
     Foreign("--keep-dirlinks", "K"),
     Foreign("--executability", "E"),
     Foreign("--atimes", "U"),
@@ -48,16 +46,16 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--fuzzy", "y"),
     Foreign("--8-bit-output", "8"),
     Foreign("--remote-option", "M"),
+    Foreign("--old-d", "", "use --dirs"),
     Foreign("--ipv4", "4"),
     Foreign("--ipv6", "6"),
     *(
         Foreign(f"--{name}")
         for name in (
-            "debug stderr no-motd no-implied-dirs append append-verify"
-            " old-dirs old-d insecure-links confine-root munge-links"
+            "debug stderr no-motd append append-verify"
+            " insecure-links confine-root munge-links"
             " copy-devices write-devices drop-D open-noatime super fake-super preallocate"
             " checksum-choice remove-source-files"
-            " ignore-missing-args delete-missing-args"
             " max-alloc compare-dest"
             " compress-threads skip-compress"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf"

@@ -166,14 +166,13 @@ class Command:
         def attempt() -> Report:
             from syncron_lib.session.run import run_many, verify
 
+            parts = settings.parts(sources)
             options, connect = settings.run_options(), self._connect_options(settings, witness)
-            if settings.verify and len(sources) > 1:
-                raise UsageError(
-                    f"Verifying compares two trees, but there are {len(sources)} sources."
-                )
+            if settings.verify and len(parts) > 1:
+                raise UsageError("--verify compares two trees: give one SRC and one DST.")
             if settings.verify:
-                return verify(sources[0], destination, options, connect, witness)
-            return run_many(list(sources), destination, options, connect, witness)
+                return verify(parts[0], destination, options, connect, witness)
+            return run_many(parts, destination, options, connect, witness)
 
         return self._shielded(witness, blank, lambda: occasion.hold(witness, attempt))
 

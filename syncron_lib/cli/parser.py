@@ -221,8 +221,6 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
     if len(paths) < 2:
         said = "no paths were given" if not paths else f"only {paths[0]!r} was given"
         raise UsageError(f"SRC and DST are needed, and {said}: see syncron --help.")
-    if settings.verify and len(paths) > 2:
-        raise UsageError("--verify compares two trees: give one SRC and one DST.")
     if "" in paths:
         raise UsageError('A path is empty; "." is the current directory.')
     return Invocation(Mode.COPY, settings, operands=paths, config=given.config)
@@ -271,9 +269,7 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
     names += [f"--{option.alias}"] * bool(option.alias)
     group.add_argument(*names, action=_Set, option=option, help=option.help)
     if option.kind is Kind.SWITCH:
-        off = [f"--no-{option.long}"]
-        if option.long in ("links", "perms", "times", "owner", "group"):
-            off.append(f"--no-{option.short}")
+        off = [f"--no-{name}" for name in (option.long, option.short) if name]
         group.add_argument(*off, action=_Set, option=option, off=True, help=argparse.SUPPRESS)
 
 

@@ -7,22 +7,27 @@ said nothing, so that a stronger source laid ``over`` a weaker one decides field
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
 from syncron_lib.core.ids import IdOptions, IdRule
+from syncron_lib.core.location import Location
 from syncron_lib.core.options import (
+    DIRECTLY_IN,
     Alternates,
     Backup,
     DeleteCap,
     FileList,
     Keep,
+    Missing,
     RuleOptions,
     RunOptions,
     TransferRules,
 )
 from syncron_lib.core.view import Follow, View
+from syncron_lib.core.parts import Part
 from syncron_lib.errors import UsageError
 
 DEFAULT_TIMEOUT = 60.0
@@ -84,10 +89,16 @@ class Settings:
     delete_excluded: bool | None = None
     prune_empty_dirs: bool | None = None
     recursive: bool | None = None
+    archive: bool | None = None
+    dirs: bool | None = None
+    relative: bool | None = None
+    implied_dirs: bool | None = None
+    missing: Missing | None = None
     files_from: str | None = None
     from0: bool | None = None
-    listed: bytes | None = None
-    """What ``files_from`` lists, if that is a file on this machine: paths joined by NUL."""
+    listed: dict[bytes, list[bytes]] | None = None
+    """What ``files_from`` lists, if that is a file on this machine, by what stands before
+    ``/./``."""
     gitignore: bool | None = None
     one_file_system: bool | None = None
     existing: bool | None = None
@@ -189,27 +200,55 @@ class Settings:
             patterns = tuple(map(filters.one_sided, patterns))
         return patterns
 
-    def _chosen(self) -> FileList | None:
-        if self.files_from is None:
-            if self.from0:
-                raise UsageError(
-                    "--from0 is about the list that --files-from names: give that too."
-                )
-            return None
-        if self.delete or self.delete_excluded:
+    def parts(self, sources: Sequence[Location]) -> list[Part]:
+        """What of the sources is brought over, and under which paths. Raises `UsageError`."""
+        if self.files_from is None and self.from0:
+            raise UsageError("--from0 is about the list that --files-from names: give that too.")
+        if self.files_from is not None:
+            return self._listed_parts(sources)
+        whole = self.recurses
+        if not whole and not self.dirs:
             raise UsageError(
-                "--files-from lists a part of a tree, and --delete is about a whole one: give one"
-                " of them."
+                "--no-recursive leaves out what is in directories: say with --dirs that directories"
+                " alone are wanted."
             )
-        if self.hard_links:
-            raise UsageError(
-                "--hard-links is about all names of a file, and --files-from may list some of them:"
-                " give one of them."
-            )
+        if self.relative:
+            from syncron_lib.core.parts import relative
+
+            return relative(sources, whole)
+        chosen = None if whole else DIRECTLY_IN
+        return [Part(source, chosen, len(sources) > 1) for source in sources]
+
+    @property
+    def recurses(self) -> bool:
+        """Whether what is below directories comes with them: always, unless something says
+        otherwise."""
+        if self.dirs or self.recursive is False:
+            return bool(self.recursive or self.archive)
+        return True
+
+    def _listed_parts(self, sources: Sequence[Location]) -> list[Part]:
+        assert self.files_from is not None
+        if len(sources) > 1:
+            raise UsageError("--files-from lists what is in one SRC, and several were given.")
         if self.listed is not None:
-            return FileList(self.listed, bool(self.recursive))
+            from syncron_lib.core.parts import listed
+
+            whole, flat = bool(self.recursive), self.relative is False
+            return listed(sources[0], self.listed, whole, flat)
+        for option, given in (
+            ("--delete", self.delete or self.delete_excluded),
+            ("--no-relative", self.relative is False),
+            ("--no-implied-dirs", self.implied_dirs is False),
+            ("--delete-missing-args", self.missing is Missing.DELETE),
+        ):
+            if given:
+                raise UsageError(
+                    f"{option} must know what is listed, and --files-from={self.files_from} is read"
+                    " on the machine of SRC: give a list of this one."
+                )
         name = os.fsencode(self.files_from.partition(":")[2])
-        return FileList(b"", bool(self.recursive), name, bool(self.from0))
+        return [Part(sources[0], FileList(b"", bool(self.recursive), name, bool(self.from0)))]
 
     def _transfer_rules(self) -> TransferRules:
         """Where content is asked for, nothing else says that files are equal, or that they are
@@ -276,10 +315,10 @@ class Settings:
                 f"{option} does not go together with --hard-links, --acls and --xattrs, which it"
                 " does not compare: give one of them."
             )
-        if self.files_from is not None or self._transfer_rules() != TransferRules():
+        if self._transfer_rules() != TransferRules():
             raise UsageError(
-                f"{option} is about whole trees, and --files-from and options such as --update,"
-                " --max-size and --size-only choose what is brought over: give one of them."
+                f"{option} is about whole trees, and options such as --update, --max-size and"
+                " --size-only choose what is brought over: give one of them."
             )
         return Alternates(option, tuple(map(os.fsencode, given)), bool(self.copy_dest))
 
@@ -324,7 +363,8 @@ class Settings:
                 gitignore=bool(self.gitignore),
                 one_file_system=bool(self.one_file_system),
                 prune_empty_dirs=bool(self.prune_empty_dirs),
-                chosen=self._chosen(),
+                implied_dirs=self.implied_dirs is not False,
+                missing=self.missing or Missing.FAIL,
             ),
             transfer=self._transfer_rules(),
             view=self._view(),

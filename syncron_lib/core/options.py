@@ -7,6 +7,7 @@ cost its start as much as all of its protocol.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple, Optional
 
 from syncron_lib.core.ids import IdOptions
@@ -31,6 +32,21 @@ class FileList(NamedTuple):
     nul: bool = False
 
 
+NOT_THERE = "is not there"
+"""What is said of a listed path that does not exist."""
+DIRECTLY_IN = FileList(b".")
+"""What is directly in the root (``--dirs``)."""
+
+
+class Missing(Enum):
+    """What becomes of sources, and of paths in a list, that are not there."""
+
+    FAIL = "fail"
+    IGNORE = "ignore"
+    DELETE = "delete"
+    """They go at the destination too."""
+
+
 class RuleOptions(NamedTuple):
     """What belongs to the tree.
 
@@ -45,6 +61,13 @@ class RuleOptions(NamedTuple):
     prune_empty_dirs: bool = False
     """Directories of the source without a file in or below them are no part of the tree."""
     chosen: Optional[FileList] = None
+    implied_dirs: bool = True
+    """The directories that what is ``chosen`` lies in get the source's attributes."""
+    missing: Missing = Missing.FAIL
+
+    def passes_over(self, what: str) -> bool:
+        """Whether what is said of something listed is no failure."""
+        return self.missing is not Missing.FAIL and self.chosen is not None and what == NOT_THERE
 
 
 class Keep(NamedTuple):

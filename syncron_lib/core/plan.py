@@ -160,7 +160,9 @@ class Plan:
     destination is missing and is made. ``instead``: entries that are created because they could
     not be moved, and where they were: if creating one fails, that must stay. ``parents``:
     directories that are made for what is linked or created in them one by one; ``takes``: what
-    is taken from alternates; ``bases``: what some of the ``creates`` can be put together from.
+    is taken from alternates; ``implied``: directories whose own attributes do not count, and of
+    these ``missing`` ones that are made; ``bases``: what some of the ``creates`` can be put
+    together from.
     """
 
     creates: list[Create] = field(default_factory=list)
@@ -178,6 +180,8 @@ class Plan:
     extras: list[bytes] = field(default_factory=list)
     left: dict[bytes, Left] = field(default_factory=dict)
     makes_root: bool = False
+    implied: list[bytes] = field(default_factory=list)
+    missing: list[bytes] = field(default_factory=list)
     instead: dict[bytes, bytes] = field(default_factory=dict)
 
     def left_below(self) -> dict[bytes, Left]:
@@ -202,7 +206,12 @@ class Plan:
     @property
     def created(self) -> int:
         """Entries that will be new; a destination that is made is none of its own entries."""
-        made = len(self.makes) + len(self.parents) + sum(link.new for link in self.links)
+        made = (
+            len(self.makes)
+            + len(self.missing)
+            + len(self.parents)
+            + sum(link.new for link in self.links)
+        )
         return made + sum(create.entries for create in self.creates)
 
     @property
@@ -231,5 +240,5 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         steps = self.creates or self.changes or self.adjusts or self.removes or self.moves
-        others = self.links or self.extends or self.parents or self.takes
+        others = self.links or self.extends or self.parents or self.takes or self.missing
         return not (self.makes_root or steps or others)

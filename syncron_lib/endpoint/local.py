@@ -97,13 +97,15 @@ class LocalEndpoint:
             messages.Begin: self._begin,
             messages.Expect: self._expect,
             messages.Find: self._find,
-            messages.Keep: self._keep,
-            messages.Move: self._move,
+            messages.Keep: lambda request: self.writes().keep(request),
+            messages.Move: lambda request: self.writes().move(request),
             messages.Link: beside.link,
             messages.Extend: beside.extend,
             messages.Adjust: self._adjust,
             messages.Delete: self._delete,
             messages.LeaveOut: self._leave_out,
+            messages.Imply: self._imply,
+            messages.MakeImplied: lambda paths: self.noted(self.writes().make_implied(*paths)),
             messages.Finish: self._finish,
             messages.Close: self._close,
         }
@@ -122,6 +124,7 @@ class LocalEndpoint:
         self._writing: Optional[Writing] = None
         self._given = parts.GivenFiles()
         self._extras: list[bytes] = []
+        self._implied: set[bytes] = set()
         self._warned = 0
         self._failures = 0
 
@@ -324,7 +327,7 @@ class LocalEndpoint:
         value = root.seal(algorithm, self._profile)
         self._hasher = root.hasher(algorithm, self._hashed_some)
         self._phase = Phase.SEALED
-        problems = [Problem(path, "is not there", False) for path in root.not_there]
+        problems = [Problem(path, what, False) for path, what in root.not_there]
         hashed = 0
         if request.complete and self._hasher is not None:
             problems += hashes.hash_all(root.tree, self._hasher)
@@ -439,12 +442,6 @@ class LocalEndpoint:
             return messages.Found(b"")
         return self.writes().find(request, self._hasher)
 
-    def _keep(self, request: messages.Keep) -> messages.Done:
-        return self.writes().keep(request)
-
-    def _move(self, request: messages.Move) -> messages.Stored:
-        return self.writes().move(request)
-
     def _adjust(self, request: messages.Adjust) -> messages.Stored:
         return self.noted(self.writes().adjust(request.items))
 
@@ -462,6 +459,10 @@ class LocalEndpoint:
         self._extras.extend(request.extras)
         return messages.Done()
 
+    def _imply(self, request: messages.Imply) -> messages.Done:
+        self._implied.update(request.paths)
+        return messages.Done()
+
     def _finish(self, request: messages.Finish) -> messages.Finished:
         root, profile = self.root, self._profile
         if profile is None:
@@ -471,14 +472,14 @@ class LocalEndpoint:
         extras = [*self._extras, *request.extras]
         if self._writing is not None:
             complete = request.complete and not self._failures
-            problems, gone, kept = self._writing.finish(complete, root.whole)
+            problems, gone, kept = self._writing.finish(complete, root.whole, b"" in self._implied)
             extras.extend(kept)
             root.altered()
         value = root.seal(self.algorithm, profile)
         self._alternates.save()
         self._save(gone, self._writing is not None and self._writing.durable)
-        if extras or request.any_times or request.by_size:
-            how = request.any_times, request.by_size
+        if extras or self._implied or request.any_times or request.by_size:
+            how = request.any_times, request.by_size, self._implied
             value = root.seal_without(self.algorithm, profile, extras, *how)
         closed = request.close and self._sending.is_done
         if closed:

@@ -145,6 +145,26 @@ class Writing:
         done = len(request.items) - len(again)
         return messages.Stored(done, 0, bounded(problems), (), again)
 
+    def make_implied(self, paths: Sequence[bytes]) -> messages.Stored:
+        """Make directories as anyone makes them here; the root, if that is new, is made so too."""
+        from syncron_lib.fs.relocation import Relocation
+
+        mode = 0o777 & ~self._umask
+        if b"" in paths and self._made:
+            os.fchmod(self._directories.root_fd, mode | 0o700)
+        paths = [path for path in paths if path]
+        relocation = Relocation(self._directories, self._ledger, self._keep)
+        problems = []
+        for path in paths:
+            try:
+                relocation.make(path, Attributes(stat.S_IFDIR | mode, 0, 0, 0))
+            except OSError as error:
+                problems.append(Problem(path, f"cannot be made: {error.strerror}", False))
+        relocation.apply()
+        for path in paths:
+            self._ledger.directory_attributes.pop(path, None)
+        return messages.Stored(0, 0, bounded(problems), (), ())
+
     def link(self, items: Sequence[Linking]) -> messages.Stored:
         """Make hard links; what cannot be one is to be sent."""
         from syncron_lib.fs.linking import NO_LINK, Linker
@@ -275,10 +295,14 @@ class Writing:
         problems, removal.problems = removal.problems, []
         return messages.Stored(removal.removed - before, 0, bounded(problems), (), ())
 
-    def finish(self, complete: bool, whole: bool) -> tuple[list[Problem], list[bytes], list[bytes]]:
+    def finish(
+        self, complete: bool, whole: bool, bare: bool = False
+    ) -> tuple[list[Problem], list[bytes], list[bytes]]:
         """Give directories their attributes and bring the tree up to date: (what failed,
         directories that are gone, directories that stay though they were to be deleted).
-        ``complete``: staging may go. ``whole``: the root's own attributes are the run's."""
+        ``complete``: staging may go. ``whole``: the root's own attributes are the run's;
+        ``bare``: but in this one they do not count.
+        """
         self._receiver.abandon()
         if complete:
             self._stagings.clear()
@@ -286,6 +310,11 @@ class Writing:
             self._stagings.close()
         problems = self._extend_directories(whole)
         problems += self._set_directory_attributes(whole)
+        if bare and not (self._made or self._ledger.is_touched(b"")):
+            # Only staging came and went in it.
+            fd, own = self._directories.root_fd, self._ledger.tree.root.attributes
+            with contextlib.suppress(OSError):
+                os.utime(fd, ns=(os.fstat(fd).st_atime_ns, own.mtime_ns))
         if self.durable:
             self._write_through()
         return problems, self._ledger.update(self._hard_links), self._removal.kept

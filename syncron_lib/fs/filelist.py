@@ -6,13 +6,14 @@ import errno
 import os
 
 from syncron_lib.core.names import PRIVATE, shown, split
-from syncron_lib.core.options import FileList
+from syncron_lib.core.options import NOT_THERE, FileList
 from syncron_lib.core.rules.chosen import listed_paths
 from syncron_lib.errors import RootError, UsageError
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE
 from syncron_lib.fs.reach import Reach
 
+_NO_WAY = "lies behind what is no directory; a symlink on the way is not followed"
 MAX_SIZE = 8 << 20
 """Bytes of a list: some 200,000 paths."""
 
@@ -54,11 +55,11 @@ def too_long() -> UsageError:
     )
 
 
-def divided(paths: bytes, directories: Directories) -> tuple[bytes, list[bytes]]:
-    """The paths of a list that are there, and those that are not. No symlink is followed on the
-    way."""
+def divided(paths: bytes, directories: Directories) -> tuple[bytes, list[tuple[bytes, str]]]:
+    """The paths of a list that are there, and what is to be said of those that are not. No symlink
+    is followed on the way."""
     there: list[bytes] = []
-    missing: list[bytes] = []
+    missing: list[tuple[bytes, str]] = []
     for path in paths.split(b"\0") if paths else ():
         bare = path.rstrip(b"/")
         parent, name = split(bare)
@@ -67,8 +68,10 @@ def divided(paths: bytes, directories: Directories) -> tuple[bytes, list[bytes]]
                 os.stat(name, dir_fd=directories.open(parent), follow_symlinks=False)
             there.append(path)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                missing.append(bare)
+            if error.errno == errno.ENOENT:
+                missing.append((bare, NOT_THERE))
+            elif error.errno in (errno.ENOTDIR, errno.ELOOP):
+                missing.append((bare, _NO_WAY))
             else:
                 there.append(path)
     return b"\0".join(there), missing

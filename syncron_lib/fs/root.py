@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core import digest
@@ -71,8 +71,8 @@ class Root:
         self.missing = place.kind == 0
         self.processes = 1
         """How many a scan may use."""
-        self.not_there: Sequence[bytes] = ()
-        """What the list that the run is over names, and the scan has not found."""
+        self.not_there: Sequence[tuple[bytes, str]] = ()
+        """What the list that the run is over names, and the scan has not found, and why."""
         self.prunes = False
         """Directories without anything but directories in them are no part of the tree."""
         self._stem = b""
@@ -204,7 +204,7 @@ class Root:
             here = files.get(b"", {})
             above = {key: here[key] for key in here if key.startswith(MERGED) and b"/" in key}
         rules = self.rules.with_above(above) if above else self.rules
-        chosen = self.choice.rules.chosen
+        chosen, there = self.choice.rules.chosen, b""
         if chosen is not None:
             from syncron_lib.fs import filelist
 
@@ -227,6 +227,11 @@ class Root:
                 f"The root {shown(self.path)} cannot be read ({error.strerror});"
                 " check its permissions."
             ) from None
+        if chosen is not None:
+            from syncron_lib.core.rules.chosen import on_the_way
+
+            # What is listed may be left out by the rules: then nothing leads to it.
+            self.tree.prune(on_the_way(there.split(b"\0") if there else ()))
         if self.prunes:
             self.tree.prune()
         self._gone = walk.vanished
@@ -329,10 +334,11 @@ class Root:
         extras: Sequence[bytes],
         any_times: bool = False,
         by_size: bool = False,
+        implied: Set[bytes] = frozenset(),
     ) -> bytes:
         """The root's digest as it would be without the entries at ``extras``; see
         `seal.seal_without`."""
-        how = self._beside(algorithm, profile, extras), any_times, by_size
+        how = self._beside(algorithm, profile, extras), any_times, by_size, implied
         return seal.seal_without(self.tree, algorithm, profile, self.whole, extras, *how)
 
     @property

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile, directory_digest, root_digest
 from syncron_lib.core.names import join, split
-from syncron_lib.core.table import PROBLEM, TYPE_MASK, without
+from syncron_lib.core.table import PROBLEM, TYPE_MASK, Table, without
 from syncron_lib.fs.state import Row
 from syncron_lib.fs.tree import Node, Tree
 
+_NO_ATTRIBUTES = (stat.S_IFDIR, 0, (1 << 32) - 1, (1 << 32) - 1)
+"""Mode, time, and ids that nobody has and that are mapped to none."""
 _SIZE = struct.Struct("<QQ")
 """A size as long as a digest, and none that is unknown."""
 
@@ -65,11 +67,12 @@ def seal_without(
     beside: bytes = b"",
     any_times: bool = False,
     by_size: bool = False,
+    implied: Set[bytes] = frozenset(),
 ) -> bytes:
     """The root's digest as it would be without the entries at ``extras``. Changes no node.
 
     ``any_times``: times do not count in it. ``by_size``: a file's size does instead of its
-    content, which need not be known.
+    content, which need not be known. ``implied``: directories whose own attributes do not count.
     """
     anew = by_size or (any_times and profile.times)
     if any_times:
@@ -78,12 +81,19 @@ def seal_without(
     for path in extras:
         parent, name = split(path)
         left_out.setdefault(parent, set()).add(name)
+    plain: dict[bytes, set[bytes]] = {}
+    for path in implied:
+        parent, name = split(path)
+        plain.setdefault(parent, set()).add(name)
     changed: dict[bytes, bytes] = {}
     for node in tree.upwards():
         names = left_out.get(node.path)
-        if names is None and node.path not in changed and not anew:
+        bare = plain.get(node.path)
+        if names is None and bare is None and node.path not in changed and not anew:
             continue
         table = without(node.table(), names or set())
+        if bare is not None:
+            table = _without_attributes(table, bare)
         digests = bytearray(table.digests)
         known = not node.problem
         for row, (name, mode) in enumerate(zip(table.names, table.modes)):
@@ -105,8 +115,19 @@ def seal_without(
     top = changed.get(b"", tree.root.merkle)
     if top == digest.UNKNOWN:
         return digest.UNKNOWN
-    own = tree.root.attributes if whole else None
+    own = tree.root.attributes if whole and b"" not in implied else None
     return root_digest(algorithm, profile, top, own, beside)
+
+
+def _without_attributes(table: Table, names: Set[bytes]) -> Table:
+    """``table`` with directories of these names as if they had no attributes."""
+    columns = [list(column) for column in (table.modes, table.mtimes, table.uids, table.gids)]
+    for row, (name, mode) in enumerate(zip(table.names, table.modes)):
+        if name in names and stat.S_ISDIR(mode):
+            for column, value in zip(columns, _NO_ATTRIBUTES):
+                column[row] = value
+    modes, mtimes, uids, gids = columns
+    return table._replace(modes=modes, mtimes=mtimes, uids=uids, gids=gids)
 
 
 def _put(node: Node, start: int, value: bytes) -> None:

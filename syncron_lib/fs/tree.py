@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Optional
 
 from syncron_lib.core import digest
@@ -146,18 +146,20 @@ class Tree:
                 parent.size += node.size
                 parent.holds = parent.holds or node.holds
 
-    def prune(self) -> None:
-        """Drop the directories that hold nothing but such directories, the root excepted; one that
-        could not be read may hold something."""
+    def prune(self, some: Optional[Set[bytes]] = None) -> None:
+        """Drop the directories, of all or of ``some``, that hold nothing but such directories, the
+        root excepted; one that could not be read may hold something."""
         gone: set[bytes] = set()
+        lose: set[Node] = set()
         for node in self.upwards():
-            if node.stats:
+            if node in lose:
                 names = node.columns().names
                 kept = [row for row, name in enumerate(names) if join(node.path, name) not in gone]
-                if len(kept) < len(names):
-                    self._keep_rows(node, kept)
-            if not (node.stats or node.problem or node.parent is None):
+                self._keep_rows(node, kept)
+            wanted = node.parent is None or (some is not None and node.path not in some)
+            if not (node.stats or node.problem or wanted) and node.parent is not None:
                 gone.add(node.path)
+                lose.add(node.parent)
         for path in gone:
             del self.nodes[path]
         self.total()

@@ -16,6 +16,19 @@ class List(NamedTuple):
     after: Optional[bytes] = None
 
 
+class Imply(NamedTuple):
+    """Directories that are only on the way to what the run is over: their own attributes do not
+    count in the root that `Finished` tells. Reply: `Done`."""
+
+    paths: Sequence[bytes]
+
+
+class MakeImplied(NamedTuple):
+    """Make such directories, parents first, as any new ones are made there. Reply: `Stored`."""
+
+    paths: Sequence[bytes]
+
+
 class Below(NamedTuple):
     """What lies below one subdirectory: counts of entries and bytes of files. ``holds``: there is
     something that the rules leave out, too, so that the directory can neither go nor move."""

@@ -52,8 +52,10 @@ from syncron_lib.protocol.listing import Changed as Changed
 from syncron_lib.protocol.listing import Changes as Changes
 from syncron_lib.protocol.listing import Directory as Directory
 from syncron_lib.protocol.listing import GetChanges as GetChanges
+from syncron_lib.protocol.listing import Imply as Imply
 from syncron_lib.protocol.listing import List as List
 from syncron_lib.protocol.listing import Listing as Listing
+from syncron_lib.protocol.listing import MakeImplied as MakeImplied
 
 VERSION = 1
 """Protocol version spoken by this code; a greeting carries the range that a program speaks."""

@@ -70,6 +70,8 @@ TURNS: dict[Any, Turn] = {
     messages.Extend: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Adjust: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Delete: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.Imply: Turn(Phase.SEALED, Phase.WRITING, None),
+    messages.MakeImplied: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.LeaveOut: Turn(Phase.SEALED, Phase.WRITING, None),
     messages.Finish: Turn(Phase.SEALED, Phase.WRITING, None),
     messages.Close: Turn(Phase.CLOSED, Phase.WRITING, None),

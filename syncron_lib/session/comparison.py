@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence, Set
 from errno import ENOENT
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from syncron_lib.core import digest
 from syncron_lib.core.choosing import is_left, is_never_brought, within_window
 from syncron_lib.core.compare import (
     Pair,
@@ -29,30 +26,18 @@ from syncron_lib.core.table import PROBLEM, Table, link_targets
 from syncron_lib.core.view import REASONS
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
-from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Below, Directory
-from syncron_lib.session.asking import FRAME, IN_FLIGHT, failure_of, reply_of
 from syncron_lib.session.listings import Known, below_by_row, listings
 from syncron_lib.session.steps import creation, removal
+from syncron_lib.session.unsure import Hashing, Unsure
 
 if TYPE_CHECKING:
+    from syncron_lib.core.rules.chosen import Listed
     from syncron_lib.session.protection import Protection
 
-_FILES_A_REQUEST = 500
 _HOLDING = 1000
 """Directories below each other that hold what the rules leave out, which a peer could make up
 without an end; what lies deeper is not deleted."""
-
-
-class _Unsure(NamedTuple):
-    """Two files of one size that only their digests can tell apart."""
-
-    path: bytes
-    source: Attributes
-    destination: Attributes
-    size: int
-    source_known: bytes
-    destination_known: bytes
 
 
 class Comparison:
@@ -72,6 +57,7 @@ class Comparison:
         known: tuple[Known, Known] = (MappingProxyType({}), MappingProxyType({})),
         staging: bool = False,
         protection: Protection | None = None,
+        listed: Listed | None = None,
     ) -> None:
         """``profile``: with the source's ids mapped. ``whole``: the roots' own attributes count.
         ``missing``: the destination is to be made. ``unreadable``: directories that the source's
@@ -79,8 +65,12 @@ class Comparison:
         ``on_hashed``: called with the bytes hashed so far and in all. ``known``: directories of
         source and destination that need not be asked for. ``staging``: the destination has some
         to be removed. ``protection``: what the rules keep at the destination, where they have
-        sides."""
+        sides. ``listed``: what the run is over, if that is a part of the trees; nothing else is
+        deleted."""
         self._protection = protection
+        self._listed = listed
+        self._may_delete = True
+        """All that is in the directory that is being compared is the run's to delete."""
         self._kept: Set[bytes] = frozenset()
         """What is protected, and the directories that are above any of it."""
         self._above_kept: Set[bytes] = frozenset()
@@ -99,7 +89,7 @@ class Comparison:
         self._on_failure = on_failure
         self._on_hashed = on_hashed
         self._plan = Plan(makes_root=missing)
-        self._unsure: list[_Unsure] = []
+        self._unsure: list[Unsure] = []
         self._targets: dict[int, bytes] = {}
         """Targets of the symlinks, by row, in the source's directory that is being compared."""
         self._own: dict[bytes, Attributes] = {}
@@ -107,6 +97,8 @@ class Comparison:
         self.source_problems = unreadable
         self.bytes_hashed = 0
         self._candidates: list[Remove] = []
+        self.only_there: list[Remove] = []
+        """What only the destination has, and stays."""
 
     def run(self) -> Plan:
         """The plan."""
@@ -119,7 +111,9 @@ class Comparison:
                 other = next(theirs, None)
                 if other is None:
                     raise PeerViolation("The other side listed fewer directories than asked for.")
-                if not path:
+                if not path and self._is_bare(path):
+                    self._plan.implied.append(path)
+                elif not path:
                     self._own[path] = _own(mine)
                     if self._whole and not self._plan.makes_root:
                         self._root_attributes(mine, other)
@@ -135,12 +129,13 @@ class Comparison:
         for parts in (plan.creates, plan.changes, plan.adjusts, plan.removes):
             parts.sort(key=lambda step: step.path.replace(b"/", b"\0"))
             for step in parts:
-                self._touch(split(step.path)[0] if step.path else b"")
+                self.touch(split(step.path)[0] if step.path else b"")
         if self._staging or not plan.is_empty:
-            self._touch(b"")  # staging comes and goes in it
+            self.touch(b"")  # staging comes and goes in it
         return plan
 
-    def _touch(self, path: bytes) -> None:
+    def touch(self, path: bytes) -> None:
+        """Give the directory at ``path`` its attributes back at the end."""
         own = self._own.get(path)
         if own is not None and (path or self._whole):
             self._plan.touched[path] = own
@@ -185,6 +180,8 @@ class Comparison:
             if other.problem:
                 self._fail(path, "destination", other.problem)
             return
+        if self._listed is not None:
+            self._may_delete = self._listed.holds(path)
         self._targets = link_targets(mine.table)
         below_mine = below_by_row(mine)
         below_theirs = below_by_row(other)
@@ -206,7 +203,11 @@ class Comparison:
         relation = pair.relation
         if relation is Relation.ONLY_DESTINATION:
             assert other is not None
-            self._candidates.append(removal(path, theirs, other, below_theirs))
+            candidate = removal(path, theirs, other, below_theirs)
+            if self._may_delete:
+                self._candidates.append(candidate)
+            else:
+                self.only_there.append(candidate)
         elif relation is Relation.UNREADABLE_SOURCE:
             assert row is not None
             self._fail(path, "source", mine.sizes[row])
@@ -237,7 +238,7 @@ class Comparison:
                 self._change(path, mine, row, theirs, other)
             elif relation is Relation.UNKNOWN:
                 self._unsure.append(
-                    _Unsure(
+                    Unsure(
                         path,
                         source,
                         destination,
@@ -249,11 +250,19 @@ class Comparison:
             else:
                 if pair.descend:
                     following.append(path)
+                if stat.S_ISDIR(source.mode) and self._is_bare(path):
+                    self._plan.implied.append(path)
+                    return
+                if pair.descend:
                     self._own[path] = source
                 if pair.attributes_differ:
                     size = mine.sizes[row] if stat.S_ISREG(source.mode) else 0
                     target = self._targets.get(row)
                     self._adjust_if_needed(path, source, destination, size, target)
+
+    def _is_bare(self, path: bytes) -> bool:
+        """Whether a directory's own attributes do not count."""
+        return self._listed is not None and self._listed.is_bare(path)
 
     def _is_not_created(self, path: bytes, mine: Table, row: int) -> bool:
         mode, size, target = mine.modes[row], mine.sizes[row], self._targets.get(row)
@@ -342,73 +351,21 @@ class Comparison:
             )
         )
 
-    # --- files that only their digests tell apart -----------------------------------------------
-
     def _decide_unsure(self) -> None:
-        """Hash what is unknown, on both sides at once, and decide."""
-        unsure = self._unsure
-        sides = (
-            (self._source, "source", [u for u in unsure if u.source_known == digest.UNKNOWN]),
-            (
-                self._destination,
-                "destination",
-                [u for u in unsure if u.destination_known == digest.UNKNOWN],
-            ),
-        )
-        total = sum(u.size for _, _, files in sides for u in files)
-        digests: dict[tuple[str, bytes], bytes] = {}
-        failed: set[bytes] = set()
-        runs = [self._hashes(endpoint, side, files) for endpoint, side, files in sides]
-        # Each generator keeps its own requests in flight; drawing from both in turn keeps both
-        # machines busy.
-        while runs:
-            for run in list(runs):
-                batch = next(run, None)
-                if batch is None:
-                    runs.remove(run)
-                    continue
-                side, paths, reply = batch
-                self.bytes_hashed += reply.size
-                self._on_hashed(self.bytes_hashed, total)
-                if len(reply.digests) != len(paths) * digest.SIZE:
-                    raise PeerViolation("The other side sent another number of digests.")
-                for index, path in enumerate(paths):
-                    value = reply.digests[index * digest.SIZE : (index + 1) * digest.SIZE]
-                    digests[side, path] = value
-                for problem in reply.problems:
-                    failed.add(problem.path)
-                    self.source_problems += side == "source" and not problem.vanished
-                    self._on_failure(failure_of(problem, side))
-        for item in unsure:
-            if item.path in failed:
-                continue
-            mine = digests.get(("source", item.path), item.source_known)
-            theirs = digests.get(("destination", item.path), item.destination_known)
-            if mine == theirs:
+        """Hash what only digests tell apart, on both sides at once, and decide."""
+        hashing = Hashing(self._source, self._destination, self._on_failure, self._on_hashed)
+        for item, same in hashing.decided(self._unsure):
+            if same:
                 self._adjust_if_needed(item.path, item.source, item.destination, item.size)
             else:
+                own = item.source
                 flags = change_flags(
-                    item.source,
-                    item.destination,
-                    self._profile,
-                    size_differs=False,
-                    content_differs=True,
+                    own, item.destination, self._profile, size_differs=False, content_differs=True
                 )
-                self._plan.changes.append(
-                    Change(item.path, flags, item.size, item.size, None, item.source)
-                )
-
-    def _hashes(
-        self, endpoint: Endpoint, side: str, files: Sequence[_Unsure]
-    ) -> Iterator[tuple[str, Sequence[bytes], messages.Hashed]]:
-        batches = deque(_hash_batches(files))
-        waiting: deque[tuple[Sequence[bytes], Future[object]]] = deque()
-        while batches or waiting:
-            while batches and len(waiting) < IN_FLIGHT:
-                batch = batches.popleft()
-                waiting.append((batch, endpoint.submit(messages.Hash(batch))))
-            paths, future = waiting.popleft()
-            yield side, paths, reply_of(future, messages.Hashed)
+                change = Change(item.path, flags, item.size, item.size, None, own)
+                self._plan.changes.append(change)
+        self.bytes_hashed += hashing.size
+        self.source_problems += hashing.source_problems
 
     # --- deletes --------------------------------------------------------------------------------
 
@@ -423,7 +380,8 @@ class Comparison:
         if deletes:
             self._plan.removes.extend(self._without_holding(self._candidates))
         else:
-            self._plan.extras.extend(remove.path for remove in self._candidates)
+            self.only_there.extend(self._candidates)
+        self._plan.extras.extend(remove.path for remove in self.only_there)
 
     def _keep_replaced(self) -> None:
         """Create nothing in the place of a directory that holds what is protected."""
@@ -476,18 +434,3 @@ class Comparison:
 
 def _own(directory: Directory) -> Attributes:
     return Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)
-
-
-def _hash_batches(files: Iterable[_Unsure]) -> Iterator[list[bytes]]:
-    """Paths in requests of bounded number and size, so that progress shows."""
-    batch: list[bytes] = []
-    size = names = 0
-    for file in files:
-        batch.append(file.path)
-        size += file.size
-        names += len(file.path)
-        if len(batch) >= _FILES_A_REQUEST or size >= 64 << 20 or names >= FRAME:
-            yield batch
-            batch, size, names = [], 0, 0
-    if batch:
-        yield batch

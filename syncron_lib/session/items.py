@@ -35,7 +35,7 @@ def of_plan(
     mark for a file that is sent or received."""
     if deletes_first:
         yield from _deleted(plan, destination)
-    if plan.makes_root:
+    if plan.makes_root and b"" not in plan.implied:
         yield Item(Action.CREATE, "cd" + "+" * 9, b"", True, 0)
     trees = [create.path for create in plan.creates if stat.S_ISDIR(create.mode)]
     below = _below(trees, source)

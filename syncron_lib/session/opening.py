@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from syncron_lib.core import digest
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join, shown
-from syncron_lib.core.options import RunOptions
+from syncron_lib.core.options import DIRECTLY_IN, FileList, RunOptions
 from syncron_lib.core.report import Phase
 from syncron_lib.core.view import View
 from syncron_lib.endpoint.remote import RemoteEndpoint
@@ -161,6 +161,12 @@ def open_one(
     return endpoint, opened
 
 
+def kind_of(pool: Pool, location: Location, options: RunOptions, observer: Observer) -> int:
+    """What is at a source, a `RootKind`."""
+    opener = _Opener(pool, options, observer, observer.warning)
+    return _look(opener, pool.endpoint(location, 0), location).kind
+
+
 def _require_source(opened: Opened, location: Location) -> None:
     if opened.kind == RootKind.MISSING:
         raise RootError(
@@ -241,7 +247,8 @@ def open_both(
 ) -> Ends:
     """Open and scan both ends. ``into``: the source goes into the destination, which is a
     directory, under its own name. ``on_warning``: takes what helpers have to say."""
-    _require_apart(source, destination, into)
+    chosen = options.rules.chosen
+    _require_apart(source, destination, into, chosen)
     opener = _Opener(pool, options, observer, on_warning)
     observer.phase(Phase.CONNECT)
     sides = (source, destination)
@@ -274,12 +281,14 @@ def open_both(
             sealing.early(Role.DESTINATION)
     source_opened = reply_of(asked_source.opened, Opened)
     _require_source(source_opened, source)
-    if source_opened.kind == RootKind.FILE and options.rules.chosen is not None:
-        raise RootError(
-            f"The source {source.shown()} is a file, and --files-from names what is in a directory."
-            " Nothing was changed."
-        )
     if source_opened.kind == RootKind.FILE:
+        if chosen is not None and chosen != DIRECTLY_IN:
+            raise RootError(
+                f"The source {source.shown()} is a file, and what is listed lies in a directory."
+                " Nothing was changed."
+            )
+        rules = options.rules._replace(chosen=None)
+        opener.options = options._replace(rules=rules)
         if asked_destination is not None and 1 in early:
             # The guess was wrong: do not wait for the scan of a directory nobody asked about.
             pool.discard(destination, 1)
@@ -302,7 +311,7 @@ def open_both(
         raise _same_directory(source_opened.path)
     for outer, inner in ((source_opened, opened), (opened, source_opened)):
         if outer.identity != digest.UNKNOWN and outer.identity in inner.above:
-            raise _within(outer.path, inner.path)
+            _require_not_within(outer.path, inner.path, chosen)
     _require_free(source_opened, source)
     _require_free(opened, destination)
     return _scanned(asked_source, asked_destination, opened, shown_destination, sealing, whole=True)
@@ -364,7 +373,9 @@ def _require_destination(opened: Opened, destination: str, parents: bool) -> Non
         )
 
 
-def _require_apart(source: Location, destination: Location, into: bool) -> None:
+def _require_apart(
+    source: Location, destination: Location, into: bool, chosen: FileList | None = None
+) -> None:
     """Refuse a tree copied into itself, where that can be seen."""
     if not (isinstance(source, Local) and isinstance(destination, Local) and _is_tree(source)):
         return
@@ -375,11 +386,19 @@ def _require_apart(source: Location, destination: Location, into: bool) -> None:
         raise _same_directory(mine)
     for outer, inner in ((mine, theirs), (theirs, mine)):
         if inner.startswith(outer.rstrip(b"/") + b"/"):
-            raise _within(outer, inner)
+            _require_not_within(outer, inner, chosen)
 
 
-def _within(outer: bytes, inner: bytes) -> RootError:
-    return RootError(
+def _require_not_within(outer: bytes, inner: bytes, chosen: FileList | None) -> None:
+    """Refuse roots one of which lies inside the other, but where only a part is ``chosen`` with
+    which it has nothing to do."""
+    top = outer.rstrip(b"/") + b"/"
+    if chosen is not None and not chosen.file and inner.startswith(top):
+        from syncron_lib.core.rules.chosen import Listed
+
+        if not Listed(chosen.paths.split(b"\0"), chosen.whole).has(inner[len(top) :]):
+            return
+    raise RootError(
         f"{shown(inner)} lies inside {shown(outer)}, and a tree cannot be copied into"
         " itself. Nothing was changed; name a directory outside."
     )

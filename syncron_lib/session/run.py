@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from syncron_lib.core.location import Location
 from syncron_lib.core.names import shown
-from syncron_lib.core.options import RunOptions
+from syncron_lib.core.options import Missing, RunOptions
+from syncron_lib.core.parts import Part
 from syncron_lib.core.report import Report
 from syncron_lib.errors import Exit, SyncronError, UsageError
 from syncron_lib.session.conduct import with_pool
@@ -31,32 +32,34 @@ def run(
 ) -> Report:
     """Make ``destination`` like ``source``. Raises `SyncronError` for what ends the run, with the
     report so far as its ``report``."""
-    return run_many([source], destination, options, connect, observer)
+    return run_many([Part(source)], destination, options, connect, observer)
 
 
 def run_many(
-    sources: Sequence[Location],
+    parts: Sequence[Part],
     destination: Location,
     options: RunOptions,
     connect: ConnectOptions,
     observer: Observer,
 ) -> Report:
-    """Bring several sources into ``destination``, each under its own name; one as in `run`."""
-    into = len(sources) > 1
-    if into:
-        _require_names(sources)
-        if options.rules.chosen is not None:
-            raise UsageError("--files-from lists what is in one SRC, and several were given.")
+    """Bring the parts of several sources into ``destination``, one after the other."""
+    _require_names([part.source for part in parts if part.into])
     reports: list[Report] = []
 
     def work(pool: Pool) -> None:
         from syncron_lib.session.opening import require_all
         from syncron_lib.session.single import SingleRun
 
-        if into:
+        there = list(parts)
+        if options.rules.missing is not Missing.FAIL:
+            from syncron_lib.session.missing import parts_there
+
+            there = list(parts_there(pool, parts, options, observer))
+        sources = [part.source for part in there if part.into]
+        if sources:
             require_all(pool, sources, destination, options, observer)
-        for source in sources:
-            one = SingleRun(source, destination, options, observer, pool, into)
+        for part in there:
+            one = SingleRun(part, destination, options, observer, pool)
             try:
                 reports.append(one.run())
             except SyncronError as error:
@@ -64,7 +67,10 @@ def run_many(
                 error.report = _merged([*reports, one.report], destination)  # type: ignore[attr-defined]
                 raise
 
-    with_pool(connect, options, (sources[0], destination), work)
+    with_pool(connect, options, (parts[0].source, destination), work)
+    if not reports:
+        shown_sources = " ".join(part.source.shown() for part in parts)
+        return Report(shown_sources, destination.shown(), dry_run=options.dry_run)
     return _merged(reports, destination)
 
 
@@ -87,7 +93,7 @@ def _require_names(sources: Sequence[Location]) -> None:
 
 
 def verify(
-    source: Location,
+    part: Part,
     destination: Location,
     options: RunOptions,
     connect: ConnectOptions,
@@ -96,15 +102,15 @@ def verify(
     """Compare by content, reading every file on both sides; exit code 0, or 9 with the
     differences as items."""
     options = options._replace(verify=True, dry_run=True, itemize=True)
-    # What a list does not name is no difference.
-    options = options._replace(delete=options.rules.chosen is None)
+    # What a list does not name is no difference; nobody here knows one that is read there.
+    options = options._replace(delete=part.chosen is None or not part.chosen.file)
 
     def work(pool: Pool) -> Report:
         from syncron_lib.session.single import SingleRun
 
-        return SingleRun(source, destination, options, observer, pool, into=False).run()
+        return SingleRun(part, destination, options, observer, pool).run()
 
-    return with_pool(connect, options, (source, destination), work)
+    return with_pool(connect, options, (part.source, destination), work)
 
 
 def root(

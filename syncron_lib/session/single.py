@@ -11,19 +11,22 @@ from syncron_lib.core.chunks import FASTCDC
 from syncron_lib.core.extended import Kinds
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.merkle import Profile
-from syncron_lib.core.options import RunOptions
+from syncron_lib.core.names import split
+from syncron_lib.core.options import NOT_THERE, Missing, RunOptions
+from syncron_lib.core.parts import Part
 from syncron_lib.core.permission import Effect, withhold
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.endpoint.remote import RemoteEndpoint
-from syncron_lib.errors import Exit, SyncronError
+from syncron_lib.errors import SyncronError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdPair, Role, RootKind
-from syncron_lib.session import items
+from syncron_lib.session import counting, items
 from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.compression import Compression, choose_way
+from syncron_lib.session.counting import is_in
 from syncron_lib.session.delta import DeltaChoice, choose, is_delta
 from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
@@ -34,6 +37,7 @@ from syncron_lib.session.since import NearDirectories, known_directories
 from syncron_lib.session.transfer import Transfer
 
 if TYPE_CHECKING:
+    from syncron_lib.core.rules.chosen import Listed
     from syncron_lib.session.protection import Protection
 
 
@@ -42,15 +46,16 @@ class SingleRun:
 
     def __init__(
         self,
-        source: Location,
+        part: Part,
         destination: Location,
         options: RunOptions,
         observer: Observer,
         pool: Pool,
-        into: bool,
     ) -> None:
+        source, into = part.source, part.into
         self._source = source
         self._destination = destination
+        options = options._replace(rules=options.rules._replace(chosen=part.chosen))
         self._options = options
         if options.backup is not None:
             from syncron_lib.session.keeping import with_backups_left_out
@@ -62,6 +67,10 @@ class SingleRun:
         self._began = time.monotonic()
         self.report = Report(source.shown(), destination.shown(), dry_run=options.dry_run)
         self._failed: set[bytes] = set()
+        self._missing: list[bytes] = []
+        """What is listed and not there, if that is no failure."""
+        self._unreadable = 0
+        """What of the source could not be looked at, beside directories."""
         self._under_way: tuple[Plan, Transfer] | None = None
         """What is being carried out, until its results are counted."""
         self._users: Sequence[IdPair] = ()
@@ -143,7 +152,7 @@ class SingleRun:
                 plan,
                 facts,
                 cap=options.max_delete,
-                allow_empty_source=options.allow_empty_source,
+                allow_empty_source=options.allow_empty_source or bool(self._missing),
                 allow_unmounted=options.allow_unmounted,
             )
         still_open = [ends.source, ends.destination]
@@ -159,14 +168,20 @@ class SingleRun:
             if unsettled or not plan.is_empty:
                 self._transfer(transfer, ends, plan, facts)
             still_open = self._finish(transfer, ends, plan)
-        self._count(plan)
+        self._under_way = None
+        counting.count(self.report, plan, self._failed)
         # The locks are free when the command ends: the next one may follow at once.
         for future in [end.submit(messages.Close()) for end in still_open]:
             reply_of(future, messages.Done)
         for end in (ends.source, ends.destination):
             report.unsaved.extend(end.unsaved)
             end.unsaved = []
-        self._decide_exit(plan)
+        if counting.decide_exit(self.report, plan, self._options.verify):
+            self._warn(
+                "The two trees are not equal after the run, though every step of it succeeded:"
+                " one of them was changed meanwhile, or the destination's file system cannot"
+                " keep what was asked for. Run it again to see what differs."
+            )
 
     def _sealed(self, ends: Ends) -> Sealed:
         """Both ends sealed, as far as they are known; when verifying, wholly."""
@@ -182,12 +197,28 @@ class SingleRun:
         for answer, side in ((sealed.source, "source"), (sealed.destination, "destination")):
             self.report.bytes_hashed += answer.hashed
             for problem in answer.problems:
-                self._fail(failure_of(problem, side))
+                if self._options.rules.passes_over(problem.what):
+                    self._missing.append(problem.path)
+                else:
+                    self._fail(failure_of(problem, side))
+                    self._unreadable += side == "source" and problem.what != NOT_THERE
         for changes in (sealed.source_changes, sealed.destination_changes):
             self.report.bytes_hashed += changes.hashed if changes is not None else 0
         if show is not None:
             show(self.report.bytes_hashed)
         return sealed
+
+    def _listed(self) -> Listed | None:
+        """What the run is over, if that is not all; of a list that is read there, only that it
+        is."""
+        rules = self._options.rules
+        if rules.chosen is None:
+            return None
+        from syncron_lib.core.rules.chosen import Listed
+
+        missing = self._missing if rules.missing is Missing.DELETE else ()
+        paths = rules.chosen.paths.split(b"\0") if rules.chosen.paths else ()
+        return Listed(paths, rules.chosen.whole, missing, rules.implied_dirs)
 
     def _compared(self, ends: Ends, sealed: Sealed, staging: bool) -> Plan:
         self._observer.phase(Phase.COMPARE)
@@ -211,6 +242,7 @@ class SingleRun:
             marks = MarkSearch(ends.source, ends.destination, Kinds(sealed.profile.extended))
         missing = ends.destination_opened.kind == RootKind.MISSING
         known = self._known(ends, sealed)
+        protection, listed = self._protection(ends), self._listed()
         comparison = Comparison(
             ends.source,
             ends.destination,
@@ -223,9 +255,25 @@ class SingleRun:
             on_hashed,
             known,
             staging,
-            self._protection(ends),
+            protection,
+            listed,
         )
+        comparison.source_problems += self._unreadable
         plan = comparison.run()
+        if listed is not None and not self._options.rules.implied_dirs:
+            from syncron_lib.session.implied import imply
+
+            for failure in imply(plan, listed, ends.source):
+                self._fail(failure)
+        if listed is not None and listed.missing:
+            from syncron_lib.session.missing import delete_missing
+
+            others = self._options.delete or self._options.force
+            only_there, there = comparison.only_there, ends.destination
+            for warning in delete_missing(plan, only_there, listed, there, protection, others):
+                self._warn(warning)
+            for remove in plan.removes:
+                comparison.touch(split(remove.path)[0])
         self.report.bytes_hashed += comparison.bytes_hashed
         if comparison.withheld_removals:
             self._warn_of_no_deletes(comparison.withheld_removals)
@@ -281,6 +329,7 @@ class SingleRun:
     def _protection(self, ends: Ends) -> Protection | None:
         rules = self._options.rules
         deletes = self._options.delete or self._options.force
+        deletes = deletes or rules.missing is Missing.DELETE
         if not (deletes and rules.patterns):
             return None
         from syncron_lib.session.protection import protection
@@ -357,7 +406,8 @@ class SingleRun:
 
         def before_deletes() -> None:
             if not self._options.ignore_errors and any(
-                each.side == "source" and each.cause is Cause.ERROR for each in report.failures
+                each.side == "source" and each.cause is Cause.ERROR and each.what != NOT_THERE
+                for each in report.failures
             ):
                 if plan.removes:
                     self._warn_of_no_deletes(sum(remove.entries for remove in plan.removes))
@@ -399,7 +449,7 @@ class SingleRun:
         from syncron_lib.session.moving import withhold
 
         above = guards.exceeds(plan, facts, self._options.max_delete)
-        kept = withhold(plan, lambda new: above or any(_is_in(path, new) for path in self._failed))
+        kept = withhold(plan, lambda new: above or any(is_in(path, new) for path in self._failed))
         if kept:
             self._fail(
                 Failure(
@@ -444,54 +494,6 @@ class SingleRun:
         report.match = source_root == destination_root != digest.UNKNOWN
         both = zip((ends.source, ends.destination), finished)
         return [end for end, answer in both if not answer.closed]
-
-    def _count(self, plan: Plan) -> None:
-        report = self.report
-        self._under_way = None
-        failed = self._failed
-        report.created = plan.created
-        changed = [change.path for change in plan.changes]
-        changed.extend(link.path for link in plan.links if not link.new)
-        report.changed = sum(1 for path in changed if path not in failed)
-        adjusted = {adjust.path for adjust in plan.adjusts}
-        adjusted.update(step.path for step in plan.extends if step.flags)
-        report.metadata = len(adjusted - failed)
-        report.moved = plan.moved
-        report.linked, report.copied = plan.linked, plan.copied
-        report.deleted = plan.deleted
-        trees = [create.path for create in plan.creates]
-        trees.extend(link.path for link in plan.links if link.new)
-        lost = sum(1 for path in failed if any(_is_in(path, tree) for tree in trees))
-        report.created -= min(lost, report.created)
-        report.deleted -= sum(1 for remove in plan.removes if remove.path in failed)
-        report.left_out = sum(left.entries for left in plan.left.values())
-        taken = plan.linked + plan.copied
-        touched = plan.created + plan.moved + taken + len(changed) + len(adjusted)
-        report.unchanged = max(0, report.source_entries - touched - report.left_out)
-
-    def _decide_exit(self, plan: Plan) -> None:
-        report = self.report
-        if self._options.verify:
-            report.match = plan.is_empty and not report.failures
-        if report.unsaved and not (self._options.verify and not plan.is_empty):
-            report.exit_code = Exit.FILE_FATAL
-        elif any(failure.cause is Cause.ERROR for failure in report.failures):
-            report.exit_code = Exit.PARTIAL
-        elif report.failures:
-            report.exit_code = Exit.VANISHED
-        elif self._options.verify and not plan.is_empty:
-            report.exit_code = Exit.DIFFERENT
-        elif report.match is False and not report.dry_run:
-            self._warn(
-                "The two trees are not equal after the run, though every step of it succeeded:"
-                " one of them was changed meanwhile, or the destination's file system cannot"
-                " keep what was asked for. Run it again to see what differs."
-            )
-            report.exit_code = Exit.PARTIAL
-
-
-def _is_in(path: bytes, tree: bytes) -> bool:
-    return path == tree or path.startswith(tree + b"/")
 
 
 def _hex(root_digest: bytes) -> str | None:

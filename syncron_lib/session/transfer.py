@@ -65,7 +65,7 @@ class Transfer:
         """What the heads of packs said that the destination has to speak of first."""
         self._source_finished: Future[Any] | None = None
         self._source_finish = messages.Finish((), True, True, any_times, by_size)
-        self._has_left = False
+        self._has_left = self._has_implied = False
         self.content = 0
         """Bytes of the files that were sent, before compression."""
         self.matched = 0
@@ -105,6 +105,12 @@ class Transfer:
         )
         if staging:
             self._storing.settle()
+        self._imply(plan)
+        if plan.missing or (plan.implied and plan.makes_root):
+            from syncron_lib.session.implied import makings
+
+            for making in makings(plan):
+                self._storing.send(making, messages.Stored, self._note)
         if plan.moves:
             self._move(plan)
         if plan.parents or plan.takes:
@@ -150,6 +156,7 @@ class Transfer:
         """Let both sides bring their trees up to date and let go of them; what source and
         destination say. ``complete``: nothing has failed, as far as is known."""
         self._leave(plan)
+        self._imply(plan)
         *before, last = [*batches([*plan.extras, *plan.left], _EXTRAS_A_REQUEST, len)] or [()]
         for some in before:
             self._storing.send(messages.LeaveOut(some), messages.Done)
@@ -169,6 +176,17 @@ class Transfer:
             for some in batches(list(plan.left), _EXTRAS_A_REQUEST, len):
                 self._selecting.send(messages.LeaveOut(some), messages.Done)
         self._has_left = True
+
+    def _imply(self, plan: Plan) -> None:
+        """Tell both sides of directories whose attributes do not count, once."""
+        if self._has_implied or not (plan.implied or plan.missing):
+            return
+        from syncron_lib.session.implied import requests
+
+        self._has_implied = True
+        for request in requests(plan):
+            self._selecting.send(request, messages.Done)
+            self._storing.send(request, messages.Done)
 
     def _move(self, plan: Plan) -> None:
         from syncron_lib.session.moving import carry_out

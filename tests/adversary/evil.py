@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from syncron_lib.core.location import Local, Location, Remote
 from syncron_lib.core.options import RunOptions
+from syncron_lib.core.parts import Part
 from syncron_lib.core.report import Report
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import SyncronError
@@ -280,7 +281,8 @@ def run(
         with open("/proc/self/clear_refs", "w") as refs:
             refs.write("5")
         try:
-            report = SingleRun(here[0], here[1], options, watcher, ends, into).run()  # type: ignore[arg-type]
+            part = Part(here[0], options.rules.chosen, into)
+            report = SingleRun(part, here[1], options, watcher, ends).run()  # type: ignore[arg-type]
         except Exception as caught:
             error = caught
         for pid, size in before.items():

@@ -218,7 +218,6 @@ def test_modes() -> None:
         (["--root", "d", "--job", "j"], "--root"),
         (["--root", "d", "--verify"], "--root"),
         (["--root="], "--root"),
-        (["--verify", "a", "b", "c"], "--verify"),
         (["-avN", "a", "b"], "-N (--crtimes)"),
         (["-f", "x y", "a", "b"], "Unknown filter rule 'x y'"),
         (["-f", "-e y", "a", "b"], "an unknown modifier, 'e'"),

@@ -319,7 +319,6 @@ if IS_ROOT:
         (["-u"], "choose what is brought over"),
         (["--size-only"], "choose what is brought over"),
         (["--no-links"], "choose what is brought over"),
-        (["--files-from=list"], "choose what is brought over"),
     ],
 )
 def test_what_does_not_go_together_is_refused(

@@ -105,11 +105,11 @@ def test_the_list_may_be_standard_input(syncron: Command, tmp_path: Path) -> Non
     ("words", "said"),
     [
         (["--files-from=nowhere"], "cannot read nowhere"),
-        (["--files-from=list", "--delete"], "--delete is about a whole one"),
+        (["--files-from=:list", "--delete"], "read on the machine of SRC"),
         (["-0"], "--files-from names: give that too"),
         (["-0", "--exclude-from=list", "--files-from=list"], "each rule is a line"),
         (["-f. rules", "--files-from=list", "-0"], "each rule is a line"),
-        (["--files-from=cut"], "does not cut paths at /./"),
+        (["--files-from=same"], "from two places"),
         (["--files-from=:list"], "leave out the colon"),
         (["--files-from=list", "src/a"], "several were given"),
     ],
@@ -120,7 +120,7 @@ def test_what_does_not_go_together_is_refused(
     make(tmp_path / "src", {"a": {"b": b"1"}})
     (tmp_path / "list").write_text("a\n")
     (tmp_path / "rules").write_text("- a\n")
-    (tmp_path / "cut").write_text("a/./b\n")
+    (tmp_path / "same").write_text("a/./b\nb\n")
     ended = syncron(*words, "src", "dst", cwd=tmp_path)
     assert ended.code == 1, ended.err
     assert said in ended.err

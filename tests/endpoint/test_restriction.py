@@ -148,6 +148,8 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Extend: lambda _: messages.Extend([Extended(b"file", _EXTENDED)], False),
     messages.Adjust: lambda _: messages.Adjust([SetAttributes(b"file", 0o100600, *OWN)]),
     messages.Delete: lambda _: messages.Delete([b"file"]),
+    messages.Imply: lambda _: messages.Imply([b"d"]),
+    messages.MakeImplied: lambda _: messages.MakeImplied([b"new"]),
     messages.LeaveOut: lambda _: messages.LeaveOut([b"file"]),
     messages.Finish: lambda _: messages.Finish((), True),
     messages.Close: lambda _: messages.Close(),
@@ -207,6 +209,7 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
             messages.Link,
             messages.Move,
             messages.TakeEntries,
+            messages.MakeImplied,
             STORE,
         }
         assert (after != before) == (kind in changes)

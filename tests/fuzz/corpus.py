@@ -115,7 +115,13 @@ def requests(root: Path) -> list[Frame]:
         messages.Move(
             [SetAttributes(b"made", 0o040700, 5, 0, 0)], [Moved(b"a/file", b"made/file")]
         ),
-        *(messages.Delete([b"a/b"]), messages.LeaveOut([b"a"]), messages.Finish([b"a"], True)),
+        *(
+            messages.Delete([b"a/b"]),
+            messages.LeaveOut([b"a"]),
+            messages.Imply([b"a"]),
+            messages.MakeImplied([b"a/c"]),
+            messages.Finish([b"a"], True),
+        ),
         messages.Close(),
     ]
     frames = [wire.encode(message) for message in asked]

@@ -129,6 +129,8 @@ MESSAGES: list[Any] = [
     m.Adjust([m.SetAttributes(b"f", stat.S_IFREG | 0o4755, 6, 7, 8)]),
     m.Delete([b"old/dir"]),
     m.LeaveOut([b"extra/x"]),
+    m.Imply([b"", b"a"]),
+    m.MakeImplied([b"a/b"]),
     m.Finish([b"extra"], True, True),
     m.Finished(_DIGEST, [], True),
     m.Close(),

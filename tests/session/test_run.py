@@ -14,6 +14,7 @@ import pytest
 
 from syncron_lib.core.location import Local
 from syncron_lib.core.options import RunOptions
+from syncron_lib.core.parts import Part
 from syncron_lib.core.report import Failure, Item, Phase, Report
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import Exit, Interrupted, RootError
@@ -65,7 +66,7 @@ def bring(
     sources: list[Path], destination: Path, watcher: Watcher | None = None, **options: bool
 ) -> Report:
     return run_many(
-        [local(each) for each in sources],
+        [Part(local(each), into=len(sources) > 1) for each in sources],
         local(destination),
         RunOptions(**options),  # type: ignore[arg-type]
         connect(),
@@ -130,7 +131,7 @@ def test_verifying_tells_how_much_there_is_to_hash(tmp_path: Path) -> None:
     make(tmp_path, {"a": {f"{n}": noise(3 << 20, n) for n in range(60)}})
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     watcher = Watcher()
-    verify(local(tmp_path / "a"), local(tmp_path / "b"), RunOptions(), connect(), watcher)
+    verify(Part(local(tmp_path / "a")), local(tmp_path / "b"), RunOptions(), connect(), watcher)
     hashing = [(done, total) for phase, done, total in watcher.seen if phase is Phase.HASH]
     assert hashing
     assert {total for _, total in hashing} == {2 * 60 * (3 << 20)}

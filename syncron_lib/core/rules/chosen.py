@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Optional
 
 from syncron_lib.core.names import NAME_MAX, shown
 from syncron_lib.core.rules.ruleset import AnyScope
 from syncron_lib.errors import UsageError
+
+_SLASH = 47
 
 
 class Chosen:
@@ -32,16 +35,38 @@ def listed_paths(content: bytes, nul: bool) -> list[bytes]:
     which begin with ``;`` or ``#``. In normal form, relative to the root, with a slash behind a
     directory whose contents are wanted; ``.`` is the root. Raises UsageError."""
     lines = content.split(b"\0") if nul else re.split(rb"[\r\n]", content)
-    return [_normal(line) for line in lines if line and (nul or line[:1] not in (b";", b"#"))]
+    return [normal(line) for line in lines if line and (nul or line[:1] not in (b";", b"#"))]
 
 
-def _normal(line: bytes) -> bytes:
+def cut_paths(content: bytes, nul: bool) -> dict[bytes, list[bytes]]:
+    """The same by what stands before ``/./`` in each, the directory below which the rest is the
+    path at the destination; the root's own are under the empty path, which comes first."""
+    lines = content.split(b"\0") if nul else re.split(rb"[\r\n]", content)
+    found: dict[bytes, list[bytes]] = {b"": []}
+    for line in lines:
+        if line and (nul or line[:1] not in (b";", b"#")):
+            before, path = cut(line)
+            found.setdefault(before, []).append(normal(path))
+    return found
+
+
+def cut(path: bytes) -> tuple[bytes, bytes]:
+    """What stands before ``/./`` in a path, in normal form and empty where nothing does; and what
+    is its path at the destination."""
+    before, mark, rest = path.partition(b"/./")
+    if not mark or not before.strip(b"./"):
+        return b"", path
+    return normal(before).rstrip(b"/"), rest or b"."
+
+
+def normal(line: bytes) -> bytes:
+    """One path of a list in normal form, as of `listed_paths`."""
     if b"\0" in line or any(len(name) > NAME_MAX for name in line.split(b"/")):
         raise UsageError(f"The list of files names {shown(line)!r}, which no file can be called.")
-    if b"/./" in line.lstrip(b"./"):
+    if cut(line)[0]:
         raise UsageError(
-            f"The list of files names {shown(line)!r}, and syncron does not cut paths at /./;"
-            " name another root."
+            f"The list of files names {shown(line)!r}, and a list that is read at the source is not"
+            " cut at /./: give a list of this machine, or name another root."
         )
     names: list[bytes] = []
     for name in line.split(b"/"):
@@ -65,6 +90,72 @@ def choose(paths: Iterable[bytes], whole: bool) -> Chosen:
         at.contents = at.contents or not names or path.endswith(b"/")
         at.all = at.all or whole
     return top
+
+
+def on_the_way(paths: Sequence[bytes]) -> Set[bytes]:
+    """The directories below the root that what is listed lies in, and that are not."""
+    bare = {path.rstrip(b"/") for path in paths}
+    found: set[bytes] = set()
+    for path in bare:
+        above = path.rpartition(b"/")[0]
+        while above and above not in found:
+            found.add(above)
+            above = above.rpartition(b"/")[0]
+    return found - bare
+
+
+class Listed:
+    """A list as the client sees it."""
+
+    def __init__(
+        self,
+        paths: Iterable[bytes],
+        whole: bool,
+        missing: Iterable[bytes] = (),
+        implied_dirs: bool = True,
+    ) -> None:
+        """``missing``: what is listed and not there, and is to go at the destination too.
+        ``implied_dirs``: attributes of directories that are only on the way count."""
+        self._implied_dirs = implied_dirs
+        self._top = choose(paths, whole)
+        self.missing = frozenset(missing)
+        self._above_missing = {
+            path[:at] for path in self.missing for at, byte in enumerate(path) if byte == _SLASH
+        }
+
+    def _at(self, path: bytes) -> Optional[Chosen]:
+        """What is wanted at ``path``; the topmost one that is wanted with all below."""
+        at = self._top
+        for name in path.split(b"/") if path else ():
+            if at.all:
+                break
+            below = at.below.get(name)
+            if below is None:
+                return None
+            at = below
+        return at
+
+    def holds(self, directory: bytes) -> bool:
+        """Whether all that is directly in a directory is listed."""
+        at = self._at(directory)
+        return at is not None and (at.all or at.contents)
+
+    def has(self, path: bytes) -> bool:
+        """Whether something at, in or on the way to ``path`` is listed."""
+        at = self._at(path)
+        return at is not None or self.holds(path.rpartition(b"/")[0])
+
+    def is_bare(self, directory: bytes) -> bool:
+        """Whether its own attributes do not count: those of the root, unless it is listed, and of
+        all that are only on the way if that is not wanted."""
+        if directory and self._implied_dirs:
+            return False
+        at = self._at(directory)
+        return at is not None and not at.listed and not at.all
+
+    def is_above_missing(self, directory: bytes) -> bool:
+        """Whether something below it is missing."""
+        return directory in self._above_missing
 
 
 class ChosenScope:
