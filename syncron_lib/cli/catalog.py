@@ -143,6 +143,12 @@ OPTIONS: tuple[Option, ...] = (
         Kind.SWITCH,
         "delete although a part of SRC could not be read (but not below that)",
     ),
+    Option(
+        _SAFETY,
+        "remove-source-files",
+        Kind.SWITCH,
+        "remove from SRC the files that DST has in the end",
+    ),
     Option(_SAFETY, "force", Kind.SWITCH, "let a file replace a directory that is not empty"),
     Option(
         _SAFETY,

@@ -55,7 +55,7 @@ FOREIGN: tuple[Foreign, ...] = (
             "debug stderr no-motd append append-verify"
             " insecure-links confine-root munge-links"
             " copy-devices write-devices drop-D open-noatime super fake-super preallocate"
-            " checksum-choice remove-source-files"
+            " checksum-choice"
             " max-alloc compare-dest"
             " compress-threads skip-compress"
             " old-args trust-sender copy-as address sockopts blocking-io outbuf"

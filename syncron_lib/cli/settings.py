@@ -26,8 +26,8 @@ from syncron_lib.core.options import (
     RunOptions,
     TransferRules,
 )
-from syncron_lib.core.view import Follow, View
 from syncron_lib.core.parts import Part
+from syncron_lib.core.view import Follow, View
 from syncron_lib.errors import UsageError
 
 DEFAULT_TIMEOUT = 60.0
@@ -73,6 +73,7 @@ class Settings:
     delete: bool | None = None
     force: bool | None = None
     ignore_errors: bool | None = None
+    remove_source_files: bool | None = None
     max_delete: DeleteCap | None = None
     allow_empty_source: bool | None = None
     allow_unmounted: bool | None = None
@@ -322,6 +323,19 @@ class Settings:
             )
         return Alternates(option, tuple(map(os.fsencode, given)), bool(self.copy_dest))
 
+    def _removes_source(self) -> bool:
+        if self.remove_source_files and self.size_only and not self.checksum:
+            raise UsageError(
+                "--remove-source-files removes what is the same in DST, and --size-only does not"
+                " look: give one of them, or --checksum too."
+            )
+        if self.remove_source_files and self._view()._replace(no_atime=False) != View():
+            raise UsageError(
+                "--remove-source-files is about files as they are, and options such as --chmod,"
+                " --copy-links and --munge-links take them for others: give one of them."
+            )
+        return bool(self.remove_source_files and not self.verify)
+
     def _require_told(self) -> None:
         """Links and extended attributes are told of without the rest."""
         if not (self.hard_links or self.acls or self.xattrs):
@@ -371,6 +385,7 @@ class Settings:
             delete=bool(self.delete or self.delete_excluded),
             force=bool(self.force),
             ignore_errors=bool(self.ignore_errors),
+            remove_source_files=self._removes_source(),
             dry_run=bool(self.dry_run),
             verify=bool(self.verify),
             mkpath=bool(self.mkpath),

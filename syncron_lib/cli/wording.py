@@ -92,7 +92,8 @@ def summary(report: Report, *, verify: bool) -> str:
 
 
 def _left(report: Report) -> str:
-    return f"; {report.left_out:,} left as they were" if report.left_out else ""
+    left = f"; {report.left_out:,} left as they were" if report.left_out else ""
+    return left + (f"; {report.removed:,} removed from the source" if report.removed else "")
 
 
 def _verify_summary(report: Report) -> str:
@@ -154,6 +155,7 @@ def stats(report: Report, human: int = 1) -> str:
         ("Deleted", f"{report.deleted:,}"),
         ("Unchanged", f"{report.unchanged:,}"),
         ("Left as they were", f"{report.left_out:,}"),
+        *([("Removed from the source", f"{report.removed:,}")] if report.removed else []),
         ("Not done", f"{len(report.failures):,}"),
         ("Literal data", bytes_(report.bytes_transferred)),
         ("Matched data", bytes_(report.bytes_matched)),

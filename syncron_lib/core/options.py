@@ -167,6 +167,8 @@ class RunOptions(NamedTuple):
     force: bool = False
     ignore_errors: bool = False
     """Delete although a part of the source could not be read; below that, never."""
+    remove_source_files: bool = False
+    """Remove from the source what the destination has of it in the end, but for directories."""
     dry_run: bool = False
     verify: bool = False
     mkpath: bool = False

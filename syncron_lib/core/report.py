@@ -81,6 +81,8 @@ class Report:
     copied: int = 0
     """Entries that were copied from one."""
     deleted: int = 0
+    removed: int = 0
+    """Files that were removed from the source."""
     metadata: int = 0
     unchanged: int = 0
     left_out: int = 0

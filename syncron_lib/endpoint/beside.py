@@ -102,3 +102,20 @@ class Beside:
     def extend(self, request: messages.Extend) -> messages.Stored:
         """Give entries extended attributes."""
         return self._noted(self._writes().extend(request))
+
+    def imply(self, request: messages.Imply) -> messages.Done:
+        """Leave the attributes of directories out of the root."""
+        self._root().implied.update(request.paths)
+        return messages.Done()
+
+    def make_implied(self, request: messages.MakeImplied) -> messages.Stored:
+        """Make directories that are only on the way."""
+        return self._noted(self._writes().make_implied(request.paths))
+
+    def keep(self, request: messages.Keep) -> messages.Done:
+        """Keep contents until the end."""
+        return self._writes().keep(request)
+
+    def move(self, request: messages.Move) -> messages.Stored:
+        """Move entries."""
+        return self._writes().move(request)

@@ -97,16 +97,17 @@ class LocalEndpoint:
             messages.Begin: self._begin,
             messages.Expect: self._expect,
             messages.Find: self._find,
-            messages.Keep: lambda request: self.writes().keep(request),
-            messages.Move: lambda request: self.writes().move(request),
+            messages.Keep: beside.keep,
+            messages.Move: beside.move,
             messages.Link: beside.link,
             messages.Extend: beside.extend,
             messages.Adjust: self._adjust,
             messages.Delete: self._delete,
             messages.LeaveOut: self._leave_out,
-            messages.Imply: self._imply,
-            messages.MakeImplied: lambda paths: self.noted(self.writes().make_implied(*paths)),
+            messages.Imply: beside.imply,
+            messages.MakeImplied: beside.make_implied,
             messages.Finish: self._finish,
+            messages.RemoveSource: self._sending.remove_source,
             messages.Close: self._close,
         }
         self._reset()
@@ -124,7 +125,6 @@ class LocalEndpoint:
         self._writing: Optional[Writing] = None
         self._given = parts.GivenFiles()
         self._extras: list[bytes] = []
-        self._implied: set[bytes] = set()
         self._warned = 0
         self._failures = 0
 
@@ -459,10 +459,6 @@ class LocalEndpoint:
         self._extras.extend(request.extras)
         return messages.Done()
 
-    def _imply(self, request: messages.Imply) -> messages.Done:
-        self._implied.update(request.paths)
-        return messages.Done()
-
     def _finish(self, request: messages.Finish) -> messages.Finished:
         root, profile = self.root, self._profile
         if profile is None:
@@ -472,14 +468,14 @@ class LocalEndpoint:
         extras = [*self._extras, *request.extras]
         if self._writing is not None:
             complete = request.complete and not self._failures
-            problems, gone, kept = self._writing.finish(complete, root.whole, b"" in self._implied)
+            problems, gone, kept = self._writing.finish(complete, root.whole, b"" in root.implied)
             extras.extend(kept)
             root.altered()
         value = root.seal(self.algorithm, profile)
         self._alternates.save()
         self._save(gone, self._writing is not None and self._writing.durable)
-        if extras or self._implied or request.any_times or request.by_size:
-            how = request.any_times, request.by_size, self._implied
+        if extras or root.implied or request.any_times or request.by_size:
+            how = request.any_times, request.by_size, root.implied
             value = root.seal_without(self.algorithm, profile, extras, *how)
         closed = request.close and self._sending.is_done
         if closed:

@@ -61,6 +61,16 @@ class Sending:
         parts = self._sender.next(request)
         return pack.with_busy(parts, int((time.perf_counter() - began) * 1e6))
 
+    def remove_source(self, _request: messages.RemoveSource) -> messages.Stored:
+        """Remove what was brought over."""
+        from syncron_lib.endpoint.parts import bounded
+        from syncron_lib.fs.handover import Handover
+
+        end = self._endpoint
+        handover = Handover(end.root.tree, end.directories(), end.root.real_name)
+        problems = handover.remove_all(list(end.left_out))
+        return messages.Stored(handover.removed, 0, bounded(problems), (), ())
+
     @property
     def is_done(self) -> bool:
         """Whether all that was selected has been given out."""

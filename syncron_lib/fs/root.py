@@ -73,6 +73,8 @@ class Root:
         """How many a scan may use."""
         self.not_there: Sequence[tuple[bytes, str]] = ()
         """What the list that the run is over names, and the scan has not found, and why."""
+        self.implied: set[bytes] = set()
+        """Directories whose own attributes do not count."""
         self.prunes = False
         """Directories without anything but directories in them are no part of the tree."""
         self._stem = b""

@@ -477,6 +477,10 @@ class Finish(NamedTuple):
     by_size: bool = False
 
 
+class RemoveSource(NamedTuple):
+    """Remove all files of the source's tree, but what was left out. Reply: `Stored`."""
+
+
 class Finished(NamedTuple):
     """``root``: as in `Sealed`. ``closed``: the root was let go of."""
 

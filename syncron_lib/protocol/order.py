@@ -73,6 +73,7 @@ TURNS: dict[Any, Turn] = {
     messages.Imply: Turn(Phase.SEALED, Phase.WRITING, None),
     messages.MakeImplied: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.LeaveOut: Turn(Phase.SEALED, Phase.WRITING, None),
+    messages.RemoveSource: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.Finish: Turn(Phase.SEALED, Phase.WRITING, None),
     messages.Close: Turn(Phase.CLOSED, Phase.WRITING, None),
 }

@@ -8,6 +8,12 @@ from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Report
 from syncron_lib.errors import Exit
 
+UNEQUAL = (
+    "The two trees are not equal after the run, though every step of it succeeded: one of them was"
+    " changed meanwhile, or the destination's file system cannot keep what was asked for. Run it"
+    " again to see what differs."
+)
+
 
 def count(report: Report, plan: Plan, failed: Set[bytes]) -> None:
     """Say in ``report`` what was done of ``plan``; ``failed``: paths that were not."""

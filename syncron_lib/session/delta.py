@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from syncron_lib.core.chunks import FIXED, SMALLEST
+from syncron_lib.core.chunks import FASTCDC, FIXED, SMALLEST
 from syncron_lib.core.plan import Change
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
@@ -64,6 +64,17 @@ def windows(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
             start, size = index + 1, 0
     if start < len(changes):
         yield changes[start:]
+
+
+def coarse(source: messages.Hello, destination: messages.Hello) -> str:
+    """Why changed large files are compared in blocks of one size, for people."""
+    sides = (("the source", source), ("the destination", destination))
+    lacks = [side for side, hello in sides if FASTCDC not in hello.chunkers]
+    return (
+        "Changed large files are compared in fixed blocks, because pyfastcdc is missing at"
+        f" {' and '.join(lacks)}; what lies behind bytes that were inserted or removed is sent"
+        " again."
+    )
 
 
 def tell(

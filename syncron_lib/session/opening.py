@@ -16,17 +16,27 @@ from typing import Any, NamedTuple
 from syncron_lib.core import digest
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join, shown
-from syncron_lib.core.options import DIRECTLY_IN, FileList, RunOptions
+from syncron_lib.core.options import DIRECTLY_IN, RunOptions
 from syncron_lib.core.report import Phase
 from syncron_lib.core.view import View
 from syncron_lib.endpoint.remote import RemoteEndpoint
-from syncron_lib.errors import Locked, RootError, UsageError
+from syncron_lib.errors import RootError, UsageError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
 from syncron_lib.session.asking import ignore_files, reply_of
 from syncron_lib.session.holder import holder
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
+from syncron_lib.session.requirements import (
+    is_tree,
+    require_apart,
+    require_destination,
+    require_free,
+    require_not_within,
+    require_removable,
+    require_source,
+    same_directory,
+)
 from syncron_lib.session.sealing import Sealing
 
 
@@ -108,7 +118,7 @@ class _Opener:
             # Which mount points are left out is the source's decision alone.
             rules.one_file_system and not destination,
             not (options.verify or options.transfer.ignore_times),
-            destination and not options.dry_run,
+            (destination or (options.remove_source_files and only is None)) and not options.dry_run,
             options.mkpath,
             int(options.lock_wait * 1000),
             holder(),
@@ -155,8 +165,8 @@ def open_one(
     endpoint = pool.endpoint(location, 0)
     asked = opener.ask(endpoint, opener.request(location, Role.SOURCE))
     opened = reply_of(asked.opened, Opened)
-    _require_source(opened, location)
-    _require_free(opened, location)
+    require_source(opened, location)
+    require_free(opened, location)
     reply_of(asked.scanned, Scanned)
     return endpoint, opened
 
@@ -165,18 +175,6 @@ def kind_of(pool: Pool, location: Location, options: RunOptions, observer: Obser
     """What is at a source, a `RootKind`."""
     opener = _Opener(pool, options, observer, observer.warning)
     return _look(opener, pool.endpoint(location, 0), location).kind
-
-
-def _require_source(opened: Opened, location: Location) -> None:
-    if opened.kind == RootKind.MISSING:
-        raise RootError(
-            f"The source {location.shown()} does not exist. Nothing was changed; check the path."
-        )
-    if opened.kind == RootKind.OTHER:
-        raise RootError(
-            f"The source {location.shown()} is neither a directory nor a file."
-            " Nothing was changed; name the directory that holds it."
-        )
 
 
 def watch_hashing(
@@ -218,16 +216,16 @@ def require_all(
         pool.endpoint(destination, 1)
     kinds = []
     for source in sources:
-        _require_apart(source, destination, into=True)
+        require_apart(source, destination, into=True)
         looked = _look(opener, pool.endpoint(source, 0), source)
-        _require_source(looked, source)
+        require_source(looked, source)
         kinds.append(looked.kind)
     endpoint = pool.endpoint(destination, 1)
-    _require_destination(_look(opener, endpoint, destination), destination.shown(), options.mkpath)
+    require_destination(_look(opener, endpoint, destination), destination.shown(), options.mkpath)
     for source, kind in zip(sources, kinds, strict=True):
         if kind == RootKind.DIRECTORY:
             place = _inside(destination, source)
-            _require_destination(_look(opener, endpoint, place), place.shown(), parents=True)
+            require_destination(_look(opener, endpoint, place), place.shown(), parents=True)
 
 
 def _inside(destination: Location, source: Location) -> Location:
@@ -248,7 +246,7 @@ def open_both(
     """Open and scan both ends. ``into``: the source goes into the destination, which is a
     directory, under its own name. ``on_warning``: takes what helpers have to say."""
     chosen = options.rules.chosen
-    _require_apart(source, destination, into, chosen)
+    require_apart(source, destination, into, chosen)
     opener = _Opener(pool, options, observer, on_warning)
     observer.phase(Phase.CONNECT)
     sides = (source, destination)
@@ -261,7 +259,7 @@ def open_both(
             endpoint = pool.endpoint(location, side)
             if role is Role.SOURCE:
                 early[side] = opener.ask(endpoint, opener.request(location, role))
-            elif _is_tree(source):
+            elif is_tree(source):
                 early[side] = _ask_destination(opener, endpoint, destination, source, into)
     source_endpoint, destination_endpoint = opener.connect(sides)
     observer.phase(Phase.SCAN)
@@ -271,16 +269,17 @@ def open_both(
         asked_source = opener.ask(source_endpoint, opener.request(source, Role.SOURCE))
     asked_destination = early.get(1)
     # A wrong guess can be taken back from a local helper only, by ending it.
-    if asked_destination is None and isinstance(source, Local) and _is_tree(source):
+    if asked_destination is None and isinstance(source, Local) and is_tree(source):
         asked_destination = _ask_destination(
             opener, destination_endpoint, destination, source, into
         )
-    if _is_tree(source):
+    if is_tree(source):
         sealing.early(Role.SOURCE)
         if asked_destination is not None:
             sealing.early(Role.DESTINATION)
     source_opened = reply_of(asked_source.opened, Opened)
-    _require_source(source_opened, source)
+    require_source(source_opened, source)
+    require_removable(source_opened, source, options)
     if source_opened.kind == RootKind.FILE:
         if chosen is not None and chosen != DIRECTLY_IN:
             raise RootError(
@@ -306,14 +305,14 @@ def open_both(
     name = join(destination.path, os.path.basename(source.path.rstrip(b"/"))) if into else b""
     shown_destination = replace(destination, path=name).shown() if into else destination.shown()
     opened = reply_of(asked_destination.opened, Opened)
-    _require_destination(opened, shown_destination, options.mkpath or into)
+    require_destination(opened, shown_destination, options.mkpath or into)
     if source_opened.identity == opened.identity != digest.UNKNOWN:
-        raise _same_directory(source_opened.path)
+        raise same_directory(source_opened.path)
     for outer, inner in ((source_opened, opened), (opened, source_opened)):
         if outer.identity != digest.UNKNOWN and outer.identity in inner.above:
-            _require_not_within(outer.path, inner.path, chosen)
-    _require_free(source_opened, source)
-    _require_free(opened, destination)
+            require_not_within(outer.path, inner.path, chosen)
+    require_free(source_opened, source)
+    require_free(opened, destination)
     return _scanned(asked_source, asked_destination, opened, shown_destination, sealing, whole=True)
 
 
@@ -322,11 +321,6 @@ def _near(source: Location, destination: Location) -> Role | None:
     if isinstance(source, Local):
         return None if isinstance(destination, Local) else Role.SOURCE
     return Role.DESTINATION
-
-
-def _is_tree(source: Location) -> bool:
-    """Whether the source is, or is likely to be, a directory."""
-    return not (isinstance(source, Local) and os.path.isfile(source.path))
 
 
 def _ask_destination(
@@ -340,7 +334,7 @@ def _ask_destination(
     request = opener.request(destination, Role.DESTINATION)
     if into:
         # The directory that all sources go into is made too, but none above it.
-        _require_destination(
+        require_destination(
             _look(opener, endpoint, destination), destination.shown(), opener.options.mkpath
         )
         name = os.path.basename(source.path.rstrip(b"/"))
@@ -358,62 +352,6 @@ def _look(opener: _Opener, endpoint: RemoteEndpoint, location: Location) -> Open
     opened = reply_of(endpoint.submit(request), Opened)
     reply_of(endpoint.submit(messages.Close()), messages.Done)
     return opened
-
-
-def _require_destination(opened: Opened, destination: str, parents: bool) -> None:
-    if opened.kind in (RootKind.FILE, RootKind.OTHER):
-        raise RootError(
-            f"The destination {destination} is not a directory, but the source is."
-            " Nothing was changed; name a directory."
-        )
-    if opened.kind == RootKind.MISSING and opened.parent_missing and not parents:
-        raise RootError(
-            f"The destination {destination} cannot be made, because the directory above it"
-            " does not exist. Nothing was changed; make it, or say --mkpath."
-        )
-
-
-def _require_apart(
-    source: Location, destination: Location, into: bool, chosen: FileList | None = None
-) -> None:
-    """Refuse a tree copied into itself, where that can be seen."""
-    if not (isinstance(source, Local) and isinstance(destination, Local) and _is_tree(source)):
-        return
-    mine = os.path.realpath(source.path)
-    name = os.path.basename(source.path.rstrip(b"/")) if into else b""
-    theirs = os.path.realpath(os.path.join(destination.path, name))
-    if theirs == mine:
-        raise _same_directory(mine)
-    for outer, inner in ((mine, theirs), (theirs, mine)):
-        if inner.startswith(outer.rstrip(b"/") + b"/"):
-            _require_not_within(outer, inner, chosen)
-
-
-def _require_not_within(outer: bytes, inner: bytes, chosen: FileList | None) -> None:
-    """Refuse roots one of which lies inside the other, but where only a part is ``chosen`` with
-    which it has nothing to do."""
-    top = outer.rstrip(b"/") + b"/"
-    if chosen is not None and not chosen.file and inner.startswith(top):
-        from syncron_lib.core.rules.chosen import Listed
-
-        if not Listed(chosen.paths.split(b"\0"), chosen.whole).has(inner[len(top) :]):
-            return
-    raise RootError(
-        f"{shown(inner)} lies inside {shown(outer)}, and a tree cannot be copied into"
-        " itself. Nothing was changed; name a directory outside."
-    )
-
-
-def _same_directory(path: bytes) -> RootError:
-    return RootError(
-        f"Source and destination are the same directory, {shown(path)}. Nothing was changed."
-    )
-
-
-def _require_free(opened: Opened, location: Location) -> None:
-    if opened.held:
-        whose = "" if isinstance(location, Local) else f"{location.account()}: "
-        raise Locked(whose + shown(opened.held.encode("utf-8", "replace")))
 
 
 def _scanned(
@@ -497,6 +435,6 @@ def _open_file(
         raise RootError(
             f"The place for {place} is not in a directory. Nothing was changed; check the path."
         )
-    _require_destination(opened, place, opener.options.mkpath)
-    _require_free(opened, destination)
+    require_destination(opened, place, opener.options.mkpath)
+    require_free(opened, destination)
     return _scanned(asked_source, asked_destination, opened, place, sealing, whole=False)

@@ -142,6 +142,7 @@ def _merged(reports: Sequence[Report], destination: Location) -> Report:
             "linked",
             "copied",
             "deleted",
+            "removed",
             "metadata",
             "unchanged",
             "source_entries",

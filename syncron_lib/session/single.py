@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from syncron_lib.core import digest, guards
-from syncron_lib.core.chunks import FASTCDC
 from syncron_lib.core.extended import Kinds
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.merkle import Profile
@@ -27,7 +26,7 @@ from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.compression import Compression, choose_way
 from syncron_lib.session.counting import is_in
-from syncron_lib.session.delta import DeltaChoice, choose, is_delta
+from syncron_lib.session.delta import DeltaChoice, choose, coarse, is_delta
 from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, open_both, watch_hashing
@@ -156,6 +155,7 @@ class SingleRun:
                 allow_unmounted=options.allow_unmounted,
             )
         still_open = [ends.source, ends.destination]
+        unsettled = unsettled or (writes and options.remove_source_files)
         if options.dry_run or (equal and not unsettled):
             report.source_root = _hex(source_root)
             report.destination_root = _hex(destination_root)
@@ -168,6 +168,8 @@ class SingleRun:
             if unsettled or not plan.is_empty:
                 self._transfer(transfer, ends, plan, facts)
             still_open = self._finish(transfer, ends, plan)
+            if options.remove_source_files:
+                self._remove_source(ends)
         self._under_way = None
         counting.count(self.report, plan, self._failed)
         # The locks are free when the command ends: the next one may follow at once.
@@ -177,11 +179,7 @@ class SingleRun:
             report.unsaved.extend(end.unsaved)
             end.unsaved = []
         if counting.decide_exit(self.report, plan, self._options.verify):
-            self._warn(
-                "The two trees are not equal after the run, though every step of it succeeded:"
-                " one of them was changed meanwhile, or the destination's file system cannot"
-                " keep what was asked for. Run it again to see what differs."
-            )
+            self._warn(counting.UNEQUAL)
 
     def _sealed(self, ends: Ends) -> Sealed:
         """Both ends sealed, as far as they are known; when verifying, wholly."""
@@ -398,6 +396,7 @@ class SingleRun:
             reuse=ends.destination_scanned.entries > 0,
             any_times=options.transfer.has_window,
             by_size=options.transfer.size_only,
+            keeps_source=options.remove_source_files,
         )
 
     def _transfer(self, transfer: Transfer, ends: Ends, plan: Plan, facts: guards.Facts) -> None:
@@ -425,7 +424,7 @@ class SingleRun:
             self._groups,
             before_deletes,
             staging=ends.destination_opened.staging,
-            source_is_far=ends.sealing.near is Role.DESTINATION,
+            source_is_far=ends.sealing.near is Role.DESTINATION and not transfer.keeps_source,
             durable=self._options.fsync,
             sparse=self._options.sparse,
             backup=self._backup(ends),
@@ -468,24 +467,25 @@ class SingleRun:
         hellos = ends.source.hello, ends.destination.hello
         choice = choose(*hellos, wanted, self._options.in_place)
         if choice.is_coarse and any(map(is_delta, plan.changes)):
-            lacks = [
-                f"the {side}"
-                for side, hello in zip(("source", "destination"), hellos)
-                if FASTCDC not in hello.chunkers
-            ]
-            self._observer.remark(
-                "Changed large files are compared in fixed blocks, because pyfastcdc is missing at"
-                f" {' and '.join(lacks)}; what lies behind bytes that were inserted or removed is"
-                " sent again."
-            )
+            self._observer.remark(coarse(*hellos))
         return choice
+
+    def _remove_source(self, ends: Ends) -> None:
+        """Remove from the source what both sides have the same digests of."""
+        if self.report.match:
+            stored = reply_of(ends.source.submit(messages.RemoveSource()), messages.Stored)
+            self.report.removed = stored.entries
+            for problem in stored.problems:
+                self._fail(failure_of(problem, "source"))
+        else:
+            self._warn("Nothing is removed from the source, because the roots differ.")
 
     def _finish(self, transfer: Transfer, ends: Ends, plan: Plan) -> list[RemoteEndpoint]:
         """Both sides bring their trees up to date, and say their roots; those that did not let go
         of theirs."""
         report = self.report
         self._observer.phase(Phase.FINISH)
-        finished = transfer.finish(plan, complete=not self._failed)
+        finished = transfer.finish(plan, self._failed)
         for answer, side in zip(finished, ("source", "destination")):
             for problem in answer.problems:
                 self._fail(failure_of(problem, side))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -47,9 +47,12 @@ class Transfer:
         reuse: bool = True,
         any_times: bool = False,
         by_size: bool = False,
+        keeps_source: bool = False,
     ) -> None:
         """``reuse``: the destination may have some of the content. ``any_times`` and ``by_size``:
-        how the roots are compared in the end, as in `messages.Finish`."""
+        how the roots are compared in the end, as in `messages.Finish`. ``keeps_source``: the source
+        is asked for more behind that."""
+        self.keeps_source = keeps_source
         self._reuse = reuse
         self._source = source
         self._destination = destination
@@ -64,7 +67,7 @@ class Transfer:
         self._doubts = 0
         """What the heads of packs said that the destination has to speak of first."""
         self._source_finished: Future[Any] | None = None
-        self._source_finish = messages.Finish((), True, True, any_times, by_size)
+        self._source_finish = messages.Finish((), True, not keeps_source, any_times, by_size)
         self._has_left = self._has_implied = False
         self.content = 0
         """Bytes of the files that were sent, before compression."""
@@ -152,20 +155,25 @@ class Transfer:
         """Await what `run` did not: all failures of the destination are known then."""
         self._storing.settle()
 
-    def finish(self, plan: Plan, complete: bool) -> list[messages.Finished]:
+    def finish(self, plan: Plan, failed: Collection[bytes]) -> list[messages.Finished]:
         """Let both sides bring their trees up to date and let go of them; what source and
-        destination say. ``complete``: nothing has failed, as far as is known."""
+        destination say. ``failed``: paths that were not done, as far as is known; where the source
+        is asked for more, the roots are compared without."""
         self._leave(plan)
         self._imply(plan)
         *before, last = [*batches([*plan.extras, *plan.left], _EXTRAS_A_REQUEST, len)] or [()]
         for some in before:
             self._storing.send(messages.LeaveOut(some), messages.Done)
-        finish = self._source_finish._replace(complete=complete)
+        finish = self._source_finish._replace(complete=not failed)
+        without = list(failed) if self.keeps_source else []
+        for some in batches(without, _EXTRAS_A_REQUEST, len):
+            self._selecting.send(messages.LeaveOut(some), messages.Done)
+            self._storing.send(messages.LeaveOut(some), messages.Done)
         if self._source_finished is None:
             self._selecting.settle()
             self._source_finished = self._source.submit(finish)
         finished: list[messages.Finished] = []
-        finish = finish._replace(extras=last)
+        finish = finish._replace(extras=last, close=True)
         self._storing.send(finish, messages.Finished, finished.append)
         self.settle()
         return [reply_of(self._source_finished, messages.Finished), *finished]

@@ -101,7 +101,7 @@ def test_command_line_over_job_over_defaults() -> None:
         ("defaults:\n  job: x", "2: defaults.job: unknown key"),
         (job("delete: 1"), '5: jobs.j.delete: expected true or false, found "1" (int).'),
         (job("delete: 'true'"), '5: jobs.j.delete: expected true or false, found "true" (str).'),
-        (job("specials: false"), "5: jobs.j.specials: this always holds"),
+        (job("partial: false"), "5: jobs.j.partial: this always holds"),
         (job("timeout: soon"), '5: jobs.j.timeout: expected a number, found "soon" (str).'),
         (job("timeout: -1"), "5: jobs.j.timeout: expected a number of seconds"),
         (job("port: 99999"), "5: jobs.j.port: expected a port number"),

@@ -215,7 +215,8 @@ def test_json_objects() -> None:
 def test_the_json_summary_has_every_field_also_on_failure() -> None:
     fields = (
         "schema source destination dry_run duration created changed moved deleted metadata"
-        " unchanged left_out bytes_scanned bytes_hashed bytes_sent bytes_received source_root"
+        " unchanged left_out removed bytes_scanned bytes_hashed bytes_sent bytes_received"
+        " source_root"
         " destination_root match conflicts errors exit_code"
     ).split()
     error = ConnectionLost("The line is dead.")

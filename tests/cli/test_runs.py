@@ -22,7 +22,8 @@ CHECKOUT = Path(__file__).parents[2]
 
 SUMMARY_FIELDS = (
     "schema source destination dry_run duration created changed moved deleted metadata"
-    " unchanged left_out bytes_scanned bytes_hashed bytes_sent bytes_received source_root"
+    " unchanged left_out removed bytes_scanned bytes_hashed bytes_sent bytes_received"
+    " source_root"
     " destination_root match"
     " conflicts errors exit_code"
 ).split()

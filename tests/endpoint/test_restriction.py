@@ -151,6 +151,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Imply: lambda _: messages.Imply([b"d"]),
     messages.MakeImplied: lambda _: messages.MakeImplied([b"new"]),
     messages.LeaveOut: lambda _: messages.LeaveOut([b"file"]),
+    messages.RemoveSource: lambda _: messages.RemoveSource(),
     messages.Finish: lambda _: messages.Finish((), True),
     messages.Close: lambda _: messages.Close(),
 }
@@ -210,6 +211,7 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
             messages.Move,
             messages.TakeEntries,
             messages.MakeImplied,
+            messages.RemoveSource,
             STORE,
         }
         assert (after != before) == (kind in changes)

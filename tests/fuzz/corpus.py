@@ -120,6 +120,7 @@ def requests(root: Path) -> list[Frame]:
             messages.LeaveOut([b"a"]),
             messages.Imply([b"a"]),
             messages.MakeImplied([b"a/c"]),
+            messages.RemoveSource(),
             messages.Finish([b"a"], True),
         ),
         messages.Close(),

@@ -130,6 +130,7 @@ MESSAGES: list[Any] = [
     m.Delete([b"old/dir"]),
     m.LeaveOut([b"extra/x"]),
     m.Imply([b"", b"a"]),
+    m.RemoveSource(),
     m.MakeImplied([b"a/b"]),
     m.Finish([b"extra"], True, True),
     m.Finished(_DIGEST, [], True),
