@@ -55,8 +55,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(_WHAT, "copy-links", Kind.SWITCH, "symlinks as what they lead to", "L"),
     Option(_WHAT, "copy-dirlinks", Kind.SWITCH, "those that lead to a directory", "k"),
     Option(_WHAT, "copy-unsafe-links", Kind.SWITCH, "those that point out of the tree"),
+    Option(_WHAT, "munge-links", Kind.SWITCH, "make symlinks lead nowhere here, or undo that"),
     Option(_WHAT, "safe-links", Kind.SWITCH, "leave symlinks that point out of the tree"),
     Option(_WHAT, "perms", Kind.SWITCH, "permissions (default)", "p"),
+    Option(_WHAT, "executability", Kind.SWITCH, "with --no-perms: what may be executed", "E"),
     Option(
         _WHAT,
         "chmod",
@@ -97,6 +99,10 @@ OPTIONS: tuple[Option, ...] = (
         on={"devices": True, "specials": True},
         off={"devices": False, "specials": False},
     ),
+    Option(
+        _WHAT, "super", Kind.SWITCH, "have the receiver do what only root may", field="super_user"
+    ),
+    Option(_WHAT, "open-noatime", Kind.SWITCH, "leave the times of access of what is read"),
     Option(_WHAT, "numeric-ids", Kind.SWITCH, "keep numbers of users and groups, not names"),
     Option(
         _WHAT,
@@ -293,6 +299,15 @@ OPTIONS: tuple[Option, ...] = (
         "e",
         metavar="COMMAND",
         convert=values.not_empty,
+    ),
+    Option(
+        _REMOTE,
+        "remote-option",
+        Kind.TEXTS,
+        "for the other side only: --munge-links",
+        "M",
+        metavar="OPTION",
+        convert=values.remote_option,
     ),
     Option(
         _REMOTE,

@@ -39,13 +39,13 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--contimeout", "", "use --timeout"),
     Foreign("--block-size", "B"),
     Foreign("--keep-dirlinks", "K"),
-    Foreign("--executability", "E"),
     Foreign("--atimes", "U"),
-    Foreign("--crtimes", "N"),
+    Foreign("--crtimes", "N", "Linux lets nobody set when a file was made; leave it out"),
+    Foreign("--copy-devices", "", "a device has no size to compare by; use dd"),
+    Foreign("--write-devices", "", "a device is no part of a tree, and cannot be replaced; use dd"),
     Foreign("--temp-dir", "T"),
     Foreign("--fuzzy", "y"),
     Foreign("--8-bit-output", "8"),
-    Foreign("--remote-option", "M"),
     Foreign("--old-d", "", "use --dirs"),
     Foreign("--ipv4", "4"),
     Foreign("--ipv6", "6"),
@@ -53,8 +53,8 @@ FOREIGN: tuple[Foreign, ...] = (
         Foreign(f"--{name}")
         for name in (
             "debug stderr no-motd append append-verify"
-            " insecure-links confine-root munge-links"
-            " copy-devices write-devices drop-D open-noatime super fake-super preallocate"
+            " insecure-links confine-root"
+            " drop-D fake-super preallocate"
             " checksum-choice"
             " max-alloc compare-dest"
             " compress-threads skip-compress"

@@ -51,7 +51,12 @@ class Settings:
     copy_links: bool | None = None
     copy_dirlinks: bool | None = None
     copy_unsafe_links: bool | None = None
+    munge_links: bool | None = None
     safe_links: bool | None = None
+    executability: bool | None = None
+    super_user: bool | None = None
+    open_noatime: bool | None = None
+    remote_option: tuple[str, ...] = ()
     devices: bool | None = None
     specials: bool | None = None
     chmod: tuple[str, ...] = ()
@@ -266,7 +271,7 @@ class Settings:
             modify_window=self.modify_window,
             no_links=self.links is False,
             safe_links=bool(self.safe_links),
-            no_devices=self.devices is False,
+            no_devices=self.devices is False or self.super_user is False,
             no_specials=self.specials is False,
         )
         if self.hard_links and rules.leaves:
@@ -286,7 +291,7 @@ class Settings:
         ):
             if wanted:
                 follow |= flag
-        return View(",".join(self.chmod), int(follow))
+        return View(",".join(self.chmod), int(follow), no_atime=bool(self.open_noatime))
 
     def _backup(self) -> Backup | None:
         """A directory alone asks for backups, as with rsync."""
@@ -370,6 +375,8 @@ class Settings:
                 omit_link_times=bool(self.omit_link_times),
                 xattrs=bool(self.xattrs),
                 acls=bool(self.acls),
+                executability=bool(self.executability),
+                super_user=self.super_user,
             ),
             ids=ids,
             rules=RuleOptions(
@@ -382,6 +389,7 @@ class Settings:
             ),
             transfer=self._transfer_rules(),
             view=self._view(),
+            munge=(bool(self.munge_links), "--munge-links" in self.remote_option),
             delete=bool(self.delete or self.delete_excluded),
             force=bool(self.force),
             ignore_errors=bool(self.ignore_errors),

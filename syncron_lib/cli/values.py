@@ -135,3 +135,13 @@ def chmod(text: str) -> str:
 
     parse(text)
     return text
+
+
+REMOTE_OPTIONS = ("--munge-links",)
+
+
+def remote_option(text: str) -> str:
+    """An option for the other side only."""
+    if text not in REMOTE_OPTIONS:
+        raise ValueError(f"only {' and '.join(REMOTE_OPTIONS)} can be for the other side alone")
+    return text

@@ -16,6 +16,8 @@ from typing import NamedTuple, Optional
 from syncron_lib.core import digest
 from syncron_lib.core.table import TYPE_MASK, Table, pack_column, pack_names
 
+_EXECUTABLE = 0o111
+
 
 class Profile(NamedTuple):
     """Which attributes count. Digests of different profiles never mix.
@@ -37,13 +39,16 @@ class Profile(NamedTuple):
     omit_dir_times: bool = False
     omit_link_times: bool = False
     """Times of directories, and of symlinks, do not count."""
+    executability: bool = False
+    """Whether files may be executed counts, where permissions do not."""
 
     def key(self) -> bytes:
         """Identifies in the state what the digests of directories stand for."""
         flags = bytes((self.permissions, self.times, self.owner, self.group))
         maps = (sorted(self.users.items()), sorted(self.groups.items()))
         omitted = (b"O" if self.omit_dir_times else b"") + (b"J" if self.omit_link_times else b"")
-        return flags + repr(maps).encode() + omitted
+        executable = b"E" if self.executability else b""
+        return flags + repr(maps).encode() + omitted + executable
 
     def counts_time(self, mode: int) -> bool:
         """Whether the time of an entry of this kind counts."""
@@ -67,17 +72,19 @@ def _mapped(column: Sequence[int], mapping: Mapping[int, int]) -> Sequence[int]:
     return [mapping.get(number, number) for number in column] if mapping else column
 
 
-def _compared_mode(mode: int, permissions: bool) -> int:
+def _compared_mode(mode: int, profile: Profile) -> int:
     kind = mode & TYPE_MASK
+    if profile.executability and kind == stat.S_IFREG and not profile.permissions:
+        return kind | (_EXECUTABLE if mode & _EXECUTABLE else 0)
     # A symlink's permission bits mean nothing and differ between systems.
-    return mode if permissions and kind != stat.S_IFLNK else kind
+    return mode if profile.permissions and kind != stat.S_IFLNK else kind
 
 
 def directory_digest(algorithm: digest.Algorithm, profile: Profile, table: Table) -> bytes:
     """Digest of a directory whose rows are ``table``; all its digests must be known."""
     modes = table.modes
     if table.targets or not profile.permissions:
-        modes = [_compared_mode(mode, profile.permissions) for mode in modes]
+        modes = [_compared_mode(mode, profile) for mode in modes]
     devices = [
         size
         for mode, size in zip(table.modes, table.sizes)
@@ -111,7 +118,7 @@ def compared(profile: Profile, attributes: Attributes) -> tuple[int, ...]:
     if profile.omit_dir_times or profile.omit_link_times:
         times = profile.counts_time(attributes.mode)
     return (
-        _compared_mode(attributes.mode, profile.permissions),
+        _compared_mode(attributes.mode, profile),
         attributes.mtime_ns if times else 0,
         profile.users.get(attributes.uid, attributes.uid) if profile.owner else 0,
         profile.groups.get(attributes.gid, attributes.gid) if profile.group else 0,

@@ -86,6 +86,10 @@ class Keep(NamedTuple):
     omit_dir_times: bool = False
     omit_link_times: bool = False
     """Times, but not those of directories, or of symlinks."""
+    executability: bool = False
+    """Whether files may be executed, where permissions are not kept."""
+    super_user: Optional[bool] = None
+    """Whether the receiver is to do what only root may; None: if it is root."""
 
 
 class TransferRules(NamedTuple):
@@ -163,6 +167,8 @@ class RunOptions(NamedTuple):
     transfer: TransferRules = TransferRules()
     view: View = View()
     """What the source's entries are taken to be."""
+    munge: tuple[bool, bool] = (False, False)
+    """Whether symlinks are munged on this machine, and on the other."""
     delete: bool = False
     force: bool = False
     ignore_errors: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 from typing import NamedTuple
 
 MUNGED = b"/rsyncd-munged/"
@@ -31,13 +31,14 @@ class Follow(IntFlag):
     """Those that may lead out of the tree, see `core.choosing.is_unsafe`."""
 
 
-class Munge(IntEnum):
-    """What is done to the targets of symlinks."""
+class Munge(IntFlag):
+    """What is done to the targets of symlinks, in this order."""
 
     NOTHING = 0
     STRIP = 1
     """What makes them lead nowhere is taken away."""
     ADD = 2
+    """They are made to lead nowhere."""
 
 
 class View(NamedTuple):
@@ -57,8 +58,6 @@ class View(NamedTuple):
 
 def munged(target: bytes, how: int) -> bytes:
     """The target of a symlink, munged or as it was before."""
-    if how == Munge.ADD:
-        return MUNGED + target
-    if how == Munge.STRIP and target.startswith(MUNGED) and len(target) > len(MUNGED):
-        return target[len(MUNGED) :]
-    return target
+    if how & Munge.STRIP and target.startswith(MUNGED) and len(target) > len(MUNGED):
+        target = target[len(MUNGED) :]
+    return MUNGED + target if how & Munge.ADD else target

@@ -322,7 +322,7 @@ class LocalEndpoint:
             users, groups = map(dict, root.remembered_ids())
         keep = request.permissions, request.times, request.owner, request.group
         beside = request.hard_links, request.extended
-        omitted = request.omit_dir_times, request.omit_link_times
+        omitted = request.omit_dir_times, request.omit_link_times, request.executability
         self._profile = Profile(*keep, users, groups, *beside, *omitted)
         value = root.seal(algorithm, self._profile)
         self._hasher = root.hasher(algorithm, self._hashed_some)

@@ -14,6 +14,7 @@ from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import shown, split
 from syncron_lib.core.permission import EVERYTHING, THERE_ALREADY, Effect
+from syncron_lib.core.view import MUNGED
 from syncron_lib.endpoint.base import Buffer
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.errors import FileFatal, PeerViolation
@@ -63,7 +64,7 @@ class Writing:
         self._umask = umask
         self._hard_links = profile.hard_links
         self._keep = attributes.applied(
-            profile, dict(request.users), dict(request.groups), self._umask
+            profile, dict(request.users), dict(request.groups), self._umask, _is_munged(directories)
         )
         self._ledger = Ledger(tree, directories)
         self._kinds = profile.extended
@@ -335,6 +336,8 @@ class Writing:
                     is_new = self._ledger.is_new(path) if path else self._made
                     if Effect.CHANGE not in self._may and not is_new:
                         keep = self._kept_of_old(path, fd, wanted[path])
+                    if not path and self._made and not keep.permissions:
+                        os.fchmod(fd, keep.mode_of(wanted[path]))
                     attributes.change_directory(fd, wanted[path], keep, now)
                 except OSError as error:
                     problems.append(_unset(path, error))
@@ -413,3 +416,15 @@ class Writing:
 
 def _unset(path: bytes, error: OSError) -> Problem:
     return Problem(path, f"its attributes cannot be set: {error.strerror}", False)
+
+
+def _is_munged(directories: Directories) -> bool:
+    """Whether symlinks are to lead nowhere. Raises FileFatal where they would lead somewhere."""
+    if directories.lens is None or not directories.lens.munges:
+        return False
+    if os.path.isdir(MUNGED):
+        raise FileFatal(
+            f"Symlinks cannot be munged, because the directory {shown(MUNGED)} exists there;"
+            " remove it, or leave out --munge-links. Nothing was changed."
+        )
+    return True

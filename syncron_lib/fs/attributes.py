@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.core.view import MUNGED
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.stats import StatRow
 
 PERMISSIONS = 0o7777
+_EXECUTABLE = 0o111
 _NO_ID = 0xFFFFFFFF
 """To chown(2) this says "leave it as it is", so nobody can have it."""
 
@@ -34,6 +36,9 @@ class Applied(NamedTuple):
     umask: int
     omit_dir_times: bool = False
     omit_link_times: bool = False
+    executability: bool = False
+    munged: bool = False
+    """No symlink is to lead anywhere."""
 
     def owner_of(self, attributes: Attributes) -> tuple[int, int]:
         """(uid, gid) for `os.chown`; -1 for what is not kept. Raises OSError where it says an id
@@ -53,11 +58,26 @@ class Applied(NamedTuple):
     def mode_of(self, attributes: Attributes) -> int:
         """Permission bits of a new entry."""
         bits = attributes.mode & PERMISSIONS
-        return bits if self.permissions else bits & 0o777 & ~self.umask
+        if self.permissions:
+            return bits
+        return self.executable(bits & 0o777 & ~self.umask, attributes.mode)
+
+    def executable(self, bits: int, mode: int) -> int:
+        """Permission ``bits`` that are not kept, such that a file may be executed as ``mode``
+        says, where that is."""
+        if not (self.executability and stat.S_ISREG(mode)):
+            return bits
+        if not mode & _EXECUTABLE:
+            return bits & ~_EXECUTABLE
+        return bits if bits & _EXECUTABLE else bits | (bits & 0o444) >> 2
 
 
 def applied(
-    profile: Profile, users: Mapping[int, int], groups: Mapping[int, int], umask: int
+    profile: Profile,
+    users: Mapping[int, int],
+    groups: Mapping[int, int],
+    umask: int,
+    munged: bool,
 ) -> Applied:
     """What a run with ``profile`` applies at its receiver."""
     return Applied(
@@ -70,6 +90,8 @@ def applied(
         umask,
         profile.omit_dir_times,
         profile.omit_link_times,
+        profile.executability,
+        munged,
     )
 
 
@@ -92,7 +114,7 @@ def set_on_replacement(
     bit that would now work for another: its owner gave it to a program of its own."""
     uid, gid = keep.owner_of(attributes)
     st = os.fstat(fd)
-    mode = old[1]
+    mode = keep.executable(old[1], attributes.mode)
     if (st.st_uid if uid == -1 else uid) != old[6]:
         mode &= ~stat.S_ISUID
     if (st.st_gid if gid == -1 else gid) != old[7]:
@@ -136,6 +158,8 @@ def make_special(
     PeerViolation where they say another kind."""
     kind = attributes.mode & TYPE_MASK
     if kind == stat.S_IFLNK:
+        if keep.munged and not target.startswith(MUNGED):
+            raise PeerViolation("The other side sent a symlink that could be followed.")
         os.symlink(target, name, dir_fd=directory_fd)
     elif kind in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
         bits = keep.mode_of(attributes)
@@ -181,6 +205,11 @@ def change(
             os.chown(magic, uid, gid)
         if keep.permissions and not is_link:
             os.chmod(magic, attributes.mode & PERMISSIONS)
+        elif keep.executability:
+            bits = st.st_mode & PERMISSIONS
+            wanted = keep.executable(bits, attributes.mode)
+            if wanted != bits:
+                os.chmod(magic, wanted)
         if keep.sets_time(attributes.mode) and st.st_mtime_ns != attributes.mtime_ns:
             now = os.fstat(held)
             if (now.st_mtime_ns, now.st_size) != (st.st_mtime_ns, st.st_size):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Optional
 from syncron_lib.core.choosing import is_unsafe
 from syncron_lib.core.names import join
 from syncron_lib.core.table import TYPE_MASK
-from syncron_lib.core.view import NOWHERE, OUT_OF_REACH, Follow, View, munged
+from syncron_lib.core.view import NOWHERE, OUT_OF_REACH, Follow, Munge, View, munged
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs import stats
 from syncron_lib.fs.listing import Listing
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class Lens:
     """What entries of one root are taken to be."""
 
-    def __init__(self, view: View, reach: Reach, umask: int) -> None:
-        """Raises ValueError where ``view`` cannot be understood. ``umask``: counts where
-        ``--chmod`` names nobody."""
+    def __init__(self, view: View, reading: bool, reach: Reach, umask: int) -> None:
+        """``reading``: the root is a source; a destination is shown as it is. ``umask``: counts
+        where ``--chmod`` names nobody. Raises ValueError where ``view`` cannot be understood."""
         self._reach = reach
         self._umask = umask
         self._steps: tuple[Step, ...] = ()
@@ -40,9 +40,12 @@ class Lens:
             self._steps = parse(view.chmod)
             self._changed = changed
         self.follow = Follow(view.follow)
-        self._munge = view.munge
+        self._munge = view.munge if reading else Munge.NOTHING
+        self.munges = Munge.ADD in Munge(view.munge)
+        """A destination gets no symlinks but such that lead nowhere."""
         self._no_atime = view.no_atime
         self.key = view.key()
+        """Identifies what is shown; empty where that is what there is."""
 
     def put_before(self, directories: Directories) -> None:
         """Have what is opened there be what is shown."""
@@ -152,8 +155,8 @@ class Lens:
 def lens_of(view: View, reading: bool, reach: Reach, umask: int) -> Lens:
     """How a root is shown: as the client says, if it is a source. Raises PeerViolation."""
     if not reading:
-        view = View(no_atime=view.no_atime)
+        view = View(munge=view.munge & Munge.ADD, no_atime=view.no_atime)
     try:
-        return Lens(view, reach, umask)
+        return Lens(view, reading, reach, umask)
     except ValueError:
         raise PeerViolation("The client asked for permissions that are none.") from None

@@ -107,7 +107,7 @@ class Root:
             # What is known of a part of a tree is kept beside what is known of the whole, and so
             # is what is known of it as it is shown by options.
             scope = choice.only or (b"/" if choice.rules.chosen is not None else b"")
-            if choice.lens is not None and choice.lens.key:
+            if choice.reading and choice.lens is not None and choice.lens.key:
                 scope = b"/" + choice.lens.key + scope
             self._stem = os.path.join(directory, file_stem(self.path, scope))
             # A run over a single file is quicker without: one file is hashed, no tree is.

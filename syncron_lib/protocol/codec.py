@@ -193,7 +193,7 @@ ERRNO = _Number("I", table.MAX_ERRNO)
 EFFECTS = _Number("B", int(EVERYTHING))
 KINDS = _Number("B", 7)
 FOLLOW = _Number("B", 7)
-MUNGE = _Number("B", 2)
+MUNGE = _Number("B", 3)
 """A `core.extended.Kinds`, which most runs do not need."""
 BOOL = _Bool()
 BLOB = _Blob(8 << 20)

@@ -273,6 +273,7 @@ class Seal(NamedTuple):
     extended: int = 0
     omit_dir_times: bool = False
     omit_link_times: bool = False
+    executability: bool = False
 
 
 class Sealed(NamedTuple):

@@ -260,6 +260,7 @@ RULES: tuple[Rule, ...] = (
         KINDS,
         BOOL,
         BOOL,
+        BOOL,
         needs=_NONE,
     ),
     _rule(0x1B, Sealed, _H, DIGEST, U64, _PROBLEMS, _PAIRS, _PAIRS),

@@ -18,7 +18,7 @@ from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import DIRECTLY_IN, RunOptions
 from syncron_lib.core.report import Phase
-from syncron_lib.core.view import View
+from syncron_lib.core.view import Munge, View
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import RootError, UsageError
 from syncron_lib.protocol import messages
@@ -232,6 +232,19 @@ def _inside(destination: Location, source: Location) -> Location:
     """Where one of several sources goes to."""
     name = os.path.basename(source.path.rstrip(b"/"))
     return replace(destination, path=os.path.join(destination.path, name))
+
+
+def as_seen(options: RunOptions, source: Location, destination: Location) -> RunOptions:
+    """The options of a run between these. Who sends takes away what who receives puts before the
+    targets of symlinks; as with rsync, this machine is the sender unless it has only the
+    destination."""
+    here, there = options.munge
+    if not (here or there):
+        return options
+    pulls = isinstance(destination, Local) and not isinstance(source, Local)
+    strips, adds = (there, here) if pulls else (here, there)
+    munge = int((Munge.STRIP if strips else 0) | (Munge.ADD if adds else 0))
+    return options._replace(view=options.view._replace(munge=munge))
 
 
 def open_both(

@@ -13,7 +13,7 @@ from syncron_lib.protocol.messages import IdPair
 
 def profile_of(options: RunOptions, receiver_uid: int, source_uid: int) -> Profile:
     keep = options.keep
-    is_root = receiver_uid == 0
+    is_root = receiver_uid == 0 if keep.super_user is None else keep.super_user
     kinds = Kinds.NONE
     if keep.xattrs:
         kinds = Kinds.ALL if is_root and source_uid == 0 else Kinds.USER
@@ -30,6 +30,7 @@ def profile_of(options: RunOptions, receiver_uid: int, source_uid: int) -> Profi
         int(kinds),
         keep.omit_dir_times,
         keep.omit_link_times,
+        keep.executability and not keep.permissions,
     )
 
 
@@ -53,4 +54,5 @@ def seal_request(
         extended=profile.extended,
         omit_dir_times=profile.omit_dir_times,
         omit_link_times=profile.omit_link_times,
+        executability=profile.executability,
     )

@@ -29,7 +29,7 @@ from syncron_lib.session.counting import is_in
 from syncron_lib.session.delta import DeltaChoice, choose, coarse, is_delta
 from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
-from syncron_lib.session.opening import Ends, open_both, watch_hashing
+from syncron_lib.session.opening import Ends, as_seen, open_both, watch_hashing
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.sealing import Sealed
 from syncron_lib.session.since import NearDirectories, known_directories
@@ -55,7 +55,7 @@ class SingleRun:
         self._source = source
         self._destination = destination
         options = options._replace(rules=options.rules._replace(chosen=part.chosen))
-        self._options = options
+        self._options = options = as_seen(options, source, destination)
         if options.backup is not None:
             from syncron_lib.session.keeping import with_backups_left_out
 

@@ -18,6 +18,8 @@ import pytest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.permission import MODES
 from syncron_lib.endpoint.base import Endpoint, RawPack
+from syncron_lib.endpoint.local import LocalEndpoint
+from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.restriction import Within
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdName, IdPair, Role
@@ -369,3 +371,28 @@ def test_root_uses_nothing_of_a_staging_that_was_open_to_all(tmp_path: Path) -> 
             ask(end, request)
         assert len(ask(end, messages.Begin((), ())).arrived) == found
         end.close()
+
+
+def test_a_symlink_that_is_not_munged_is_refused(tmp_path: Path) -> None:
+    """Who asks for munged symlinks does not trust the source, which may say what it likes."""
+    for target in (b"/etc", b"x", b"/rsyncd-munged", b"rsyncd-munged/x"):
+        for tree in (False, True):
+            root = tmp_path / f"{len(target)}{tree}"
+            root.mkdir()
+            end = LocalEndpoint({"XDG_STATE_HOME": str(tmp_path / "state")}, 0o022)
+            view = messages.View(munge=2)
+            for request in (
+                opening(root, Role.DESTINATION)._replace(view=view),
+                messages.Scan(1),
+                SEAL,
+                messages.Begin((), ()),
+                messages.Expect([expected(b"d" if tree else b"a", tree=tree)]),
+            ):
+                ask(end, request)
+            rows = table(Row(b"a", stat.S_IFLNK | 0o777, 0, 5, ROOT, ROOT, bytes(16), target))
+            own = Attributes(DIRECTORY | 0o755, 5, ROOT, ROOT)
+            group = Group(b"d" if tree else b"", tree, True, False, own, rows)
+            with pytest.raises(PeerViolation, match="could be followed"):
+                ask(end, RawPack(packed(Groups([group], (), b""))))
+            end.close()
+            assert not list(root.glob("[ad]*"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -452,3 +453,44 @@ def test_ids_that_are_numbers_stay_so_over_ssh(syncron: Command, way: Way, tmp_p
     assert (st.st_uid, st.st_gid) == (2, 5)
     ended = syncron("--chown=nobody-at-all", *words)
     assert (ended.code, "Nobody is called nobody-at-all at" in ended.err) == (3, True)
+
+
+def test_times_of_access_are_left_where_asked(syncron: Command, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "size=8m,strictatime"):
+        source = tmp_path / "disk/src"
+        make(source, {"small": b"1", "large": noise(1 << 20)})
+        files = [source / "small", source / "large"]
+        for path in files:
+            os.utime(path, ns=(10**18, path.stat().st_mtime_ns))
+        syncron.ok("--open-noatime", source, tmp_path / "one")
+        assert syncron("--verify", "--open-noatime", source, tmp_path / "one").code == 0
+        assert [path.stat().st_atime_ns for path in files] == [10**18, 10**18]
+        syncron.ok(source, tmp_path / "two")
+        assert all(path.stat().st_atime_ns > 10**18 for path in files)
+
+
+def test_root_that_shall_not_be_root(syncron: Command, tmp_path: Path) -> None:
+    source, ours, theirs = tmp_path / "src", tmp_path / "ours", tmp_path / "theirs"
+    make(source, {"a": b"1", "d": {"b": b"2"}})
+    os.mknod(source / "null", 0o020666, os.makedev(1, 3))
+    os.chown(source / "a", NOBODY.pw_uid, NOBODY.pw_gid)
+    done = subprocess.run(
+        ["rsync", "-aX", "--no-super", f"{source}/", f"{theirs}/"], capture_output=True, check=False
+    )
+    ended = syncron("-X", "--no-super", source, ours)
+    assert ended.code == done.returncode == 0
+    assert attributes(ours) == attributes(theirs)
+    assert not (ours / "null").exists()
+    syncron.ok("-X", "--super", source, ours)
+    assert (ours / "a").stat().st_uid == NOBODY.pw_uid
+    assert stat.S_ISCHR((ours / "null").stat().st_mode)
+
+
+def test_somebody_who_shall_be_root(public: Path, as_nobody: Any) -> None:
+    make(public / "src", {"a": b"1"})
+    os.chown(public / "src/a", 0, 0)
+    destination = public / "home/dst"
+    assert as_nobody(public / "src", destination).returncode == 0
+    ended = as_nobody("--super", public / "src", destination)
+    assert ended.returncode == 23
+    assert "a: its attributes cannot be set: Operation not permitted" in ended.stderr

@@ -151,3 +151,83 @@ def test_attributes_of_what_a_symlink_leads_to(syncron: Command, tmp_path: Path)
     os.setxattr(tmp_path / "f", "user.x", b"2")
     assert syncron.ok("-LX", "src", "dst", cwd=tmp_path)["metadata"] == 1
     assert os.getxattr(tmp_path / "dst/l", "user.x") == b"2"
+
+
+@pytest.mark.parametrize("seed", range(40 if os.environ.get("SYNCRON_DEEP") else 6))
+def test_executability_as_rsync(forked: Forked, tmp_path: Path, seed: int) -> None:
+    choice = random.Random(seed)
+    source, ours, theirs = tmp_path / "src", tmp_path / "ours", tmp_path / "theirs"
+    modes = (0o600, 0o644, 0o755, 0o700, 0o711, 0o640, 0o4755)
+    options = ["--no-perms", "-E", *choice.choice(([], ["-X"], ["--chmod=Fg+X"], ["--inplace"]))]
+    for number in range(4):
+        for name in ("a", "b", "c", "d/e"):
+            path = source / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not number or choice.random() < 0.3:
+                path.write_bytes(choice.randbytes(choice.randrange(3)))
+            path.chmod(choice.choice(modes))
+            if number:
+                mode = choice.choice(modes)
+                (ours / name).chmod(mode)
+                (theirs / name).chmod(mode)
+        words = ["rsync", "-ac", "--modify-window=-1", *options, f"{source}/", f"{theirs}/"]
+        subprocess.run(words, check=True)
+        ended = forked("--json", *options, source, ours)
+        said = (seed, number, options, ended.err)
+        assert (ended.code, ended.summary["match"]) == (0, True), said
+        assert kept(ours) == kept(theirs), said
+        again = forked("--json", *options, source, ours)
+        assert not any(again.summary[name] for name in STEPS), said
+
+
+@pytest.mark.parametrize(
+    "options", [("--munge-links",), ("-M--munge-links",), ("--munge-links", "-M", "--munge-links")]
+)
+@pytest.mark.parametrize("safe", [(), ("--safe-links",)])
+def test_munged_as_by_rsync(
+    syncron: Command, tmp_path: Path, options: tuple[str, ...], safe: tuple[str, ...]
+) -> None:
+    source, ours, theirs = tmp_path / "src", tmp_path / "ours", tmp_path / "theirs"
+    make(source, {"a": Link(b"b"), "d": {"up": Link(b"../.."), "whole": Link(b"/etc")}})
+    make(source, {"once": Link(b"/rsyncd-munged/a"), "only": Link(b"/rsyncd-munged/")})
+    make(source, {"twice": Link(b"/rsyncd-munged//rsyncd-munged/a")})
+    for _ in range(2):
+        words = ["rsync", "-a", "--modify-window=-1", *options, *safe]
+        subprocess.run([*words, f"{source}/", f"{theirs}/"], check=True)
+        assert syncron.ok(*options, *safe, source, ours)["changed"] <= 1
+        assert kept(ours) == kept(theirs)
+        (source / "a").unlink()
+        (source / "a").symlink_to("/rsyncd-munged/c")
+    assert syncron.ok(*options, *safe, source, ours)["changed"] == 0
+
+
+@pytest.mark.parametrize("way", ["push-installed", "pull-installed"])
+def test_the_side_that_munges(
+    syncron: Command, make_way: MakeWay, tmp_path: Path, way: str
+) -> None:
+    """What is on this machine, or on the other, is munged; the way back takes it away again."""
+    source, kept_there, back = tmp_path / "src", tmp_path / "there", tmp_path / "back"
+    make(source, {"a": Link(b"b")})
+    pulls = way.startswith("pull")
+    munging = "--munge-links" if pulls else "-M--munge-links"
+    syncron.ok(munging, *make_way(way).words(source, kept_there))
+    assert os.readlink(kept_there / "a") == "/rsyncd-munged/b"
+    other = make_way("push-installed" if pulls else "pull-installed")
+    syncron.ok(munging, *other.words(kept_there, back))
+    assert os.readlink(back / "a") == "b"
+    assert syncron.ok(munging, *other.words(kept_there, back))["changed"] == 0
+
+
+def test_what_rsync_has_and_linux_has_not_is_refused(syncron: Command, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"a": b"1"})
+    for option, why in (
+        ("-N", "Linux lets nobody set"),
+        ("--crtimes", "Linux lets nobody set"),
+        ("--copy-devices", "use dd"),
+        ("--write-devices", "use dd"),
+        ("-M--delete", "can be for the other side alone"),
+    ):
+        ended = syncron(option, "src", "dst", cwd=tmp_path)
+        assert ended.code == 1
+        assert why in ended.err
+        assert not (tmp_path / "dst").exists()

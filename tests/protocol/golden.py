@@ -58,7 +58,9 @@ MESSAGES: list[Any] = [
     m.UseIgnoreFiles(_IGNORE_FILES, False),
     m.MapIds([m.IdName(1, b"one")], [], True, [IdRule(1, 0, b"*", b"two")], []),
     m.MappedIds(_PAIRS, []),
-    m.Seal("xxh3-128", True, True, False, True, _PAIRS, [], False, True, True, 5, True, False),
+    m.Seal(
+        "xxh3-128", True, True, False, True, _PAIRS, [], False, True, True, 5, True, False, True
+    ),
     m.Sealed(_DIGEST, 7, [_PROBLEM], _PAIRS, []),
     m.List([b"", b"a", b"a/b"], b"name"),
     m.Listing(
