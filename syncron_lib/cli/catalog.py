@@ -8,6 +8,7 @@ from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.periodic import PERIODIC
 from syncron_lib.cli.settings import Ownership
 from syncron_lib.core.ids import parse_chown, parse_map
+from syncron_lib.core.retention import parse_retention
 
 _WHAT = "What is carried over"
 _SAFETY = "Deleting, and guards"
@@ -257,6 +258,15 @@ OPTIONS: tuple[Option, ...] = (
         "the same, but copy it",
         metavar="DIR",
         convert=values.not_empty,
+    ),
+    Option(_HOW, "snapshot", Kind.SWITCH, "make a dated tree in DST, linked to the last one"),
+    Option(
+        _HOW,
+        "keep",
+        Kind.TEXT,
+        "of snapshots, e.g. hourly=24,daily=7,weekly=4,monthly=12",
+        metavar="RULES",
+        convert=parse_retention,
     ),
     Option(_HOW, "fsync", Kind.SWITCH, "end when all is on the disk of DST, safe from power cuts"),
     Option(

@@ -32,6 +32,7 @@ from syncron_lib.core.report import Report
 from syncron_lib.errors import Exit, Interrupted, SyncronError, UsageError
 
 if TYPE_CHECKING:
+    from syncron_lib.core.parts import Part
     from syncron_lib.transport.settings import ConnectOptions
 
 # Imports that only some runs need are made where they are needed: a run over a tiny tree takes
@@ -120,6 +121,8 @@ class Command:
             self._output.write(installer.carry_out(invocation.schedule, config))
             return Exit.OK
         settings = invocation.settings.over(config.defaults)
+        if invocation.snapshots is not None:
+            return self._list_snapshots(settings, parse_location(invocation.snapshots))
         if invocation.root is not None:
             return self._root(settings, parse_location(invocation.root))
         sources = [parse_location(each) for each in invocation.operands[:-1]]
@@ -172,9 +175,44 @@ class Command:
                 raise UsageError("--verify compares two trees: give one SRC and one DST.")
             if settings.verify:
                 return verify(parts[0], destination, options, connect, witness)
+            if settings.snapshot:
+                return self._snapshot(settings, parts, destination, connect, witness)
             return run_many(parts, destination, options, connect, witness)
 
         return self._shielded(witness, blank, lambda: occasion.hold(witness, attempt))
+
+    @staticmethod
+    def _snapshot(
+        settings: Settings,
+        parts: Sequence[Part],
+        destination: Location,
+        connect: ConnectOptions,
+        face: Face,
+    ) -> Report:
+        from syncron_lib.core.retention import NAME_FORMAT
+        from syncron_lib.session.snapshots import run_snapshot
+
+        if len(parts) > 1 or parts[0].chosen is not None:
+            raise UsageError("--snapshot is of one whole tree: give one SRC, and no list.")
+        name = time.strftime(NAME_FORMAT, time.gmtime())
+        options = settings.run_options()
+        return run_snapshot(
+            parts[0].source, destination, options, connect, face, name, settings.keep
+        )
+
+    def _list_snapshots(self, settings: Settings, location: Location) -> int:
+        face = self._face(settings, "")
+
+        def carry_out() -> int:
+            from syncron_lib.cli.overview import snapshots
+            from syncron_lib.session.snapshots import list_snapshots
+
+            connect = self._connect_options(settings, face)
+            found = list_snapshots(location, settings.run_options(), connect)
+            self._output.write(snapshots(found, json=bool(settings.json)))
+            return Exit.OK
+
+        return self._shielded(face, Report(location.shown(), ""), carry_out)
 
     def _root(self, settings: Settings, location: Location) -> int:
         face = self._face(settings, "")

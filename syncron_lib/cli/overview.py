@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from syncron_lib.cli import history
 from syncron_lib.cli.config import Config, Job, shown_file
 from syncron_lib.cli.install import Installer
-from syncron_lib.cli.wording import duration
+from syncron_lib.cli.wording import duration, in_units
 from syncron_lib.core.location import shown_text
 from syncron_lib.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncron_lib.session.snapshots import Listed
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -60,6 +64,29 @@ def _result(record: history.Record) -> str:
     if record["result"] == "put-off":
         return "put off"
     return f"failed ({record['exit_code']})"
+
+
+def snapshots(found: Sequence[Listed], *, json: bool) -> str:
+    """The snapshots in a directory, as a table or as JSON lines."""
+    if json:
+        from json import dumps
+
+        return "".join(dumps({"snapshot": each.name, **each.note}) + "\n" for each in found)
+    rows = [["SNAPSHOT", "ROOT", "ENTRIES", "SIZE", "NEW", "NEW BYTES", "STATUS"]]
+    for name, note in found:
+        code = note.get("exit_code")
+        rows.append(
+            [
+                name,
+                shown_text(note["root"][:12]) if "root" in note else "-",
+                f"{note['entries']:,}" if "entries" in note else "-",
+                in_units(note["size"]) if "size" in note else "-",
+                f"{note['new']:,}" if "new" in note else "-",
+                in_units(note["new_bytes"]) if "new_bytes" in note else "-",
+                "-" if code is None else "ok" if code == 0 else f"partial ({code})",
+            ]
+        )
+    return table(rows) if found else ""
 
 
 def check(config: Config) -> str:

@@ -36,6 +36,7 @@ class Mode(Enum):
 
     COPY = "copy"
     ROOT = "root"
+    SNAPSHOTS = "list-snapshots"
     JOBS = "jobs"
     CHECK_CONFIG = "check-config"
     LIST_JOBS = "list-jobs"
@@ -72,6 +73,8 @@ class Invocation:
     settings: Settings = Settings()
     operands: tuple[str, ...] = ()
     root: str | None = None
+    snapshots: str | None = None
+    """The directory that holds those to be listed."""
     jobs: tuple[str, ...] = ()
     all_jobs: bool = False
     config: str | None = None
@@ -127,6 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = parser.add_argument_group("Run")
     _add(run, VERIFY)
     run.add_argument("--root", metavar="DIR", help="print the Merkle root of a tree")
+    run.add_argument("--list-snapshots", metavar="DIR", help="what --snapshot has made in DIR")
     run.add_argument(
         "--job", metavar="NAME", action="append", help="run a job; more names may follow"
     )
@@ -194,6 +198,7 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         "--job": bool(given.job),
         "--all-jobs": given.all_jobs,
         "--root": given.root is not None,
+        "--list-snapshots": given.list_snapshots is not None,
         f"--{given.look.value}" if given.look else "": given.look is not None,
         **{f"--{each}": _of(given, each) is not None for each in _SCHEDULING},
     }
@@ -213,6 +218,11 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         if not given.root:
             raise UsageError("--root needs the name of a directory.")
         return Invocation(Mode.ROOT, settings, root=given.root, config=given.config)
+    if given.list_snapshots is not None:
+        if not given.list_snapshots:
+            raise UsageError("--list-snapshots needs the name of a directory.")
+        where = given.list_snapshots
+        return Invocation(Mode.SNAPSHOTS, settings, snapshots=where, config=given.config)
     if given.job is not None or given.all_jobs:
         jobs = (*(given.job or ()), *paths)
         return Invocation(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -27,6 +27,7 @@ from syncron_lib.core.options import (
     TransferRules,
 )
 from syncron_lib.core.parts import Part
+from syncron_lib.core.retention import Retention
 from syncron_lib.core.view import Follow, View
 from syncron_lib.errors import UsageError
 
@@ -130,6 +131,8 @@ class Settings:
     rsh: str | None = None
     remote_python: str | None = None
     remote_syncron: str | None = None
+    snapshot: bool | None = None
+    keep: Retention | None = None
     before: str | None = None
     after: str | None = None
     on_error: str | None = None
@@ -307,10 +310,11 @@ class Settings:
         directory = None if self.backup_dir is None else os.fsencode(self.backup_dir)
         return Backup(directory, os.fsencode(suffix))
 
-    def _alternates(self) -> Alternates | None:
+    def _alternates(self, option: str = "") -> Alternates | None:
+        """``option``: what asks for it, where that is neither of the two."""
         if self.link_dest and self.copy_dest:
             raise UsageError("--link-dest and --copy-dest exclude each other: give one of them.")
-        option = "--link-dest" if self.link_dest else "--copy-dest"
+        option = option or ("--link-dest" if self.link_dest else "--copy-dest")
         given = self.link_dest or self.copy_dest
         if len(given) > MAX_ALTERNATES:
             raise UsageError(f"{option} is given {len(given)} times; {MAX_ALTERNATES} are allowed.")
@@ -359,11 +363,34 @@ class Settings:
                     " or --xattrs: leave them out."
                 )
 
+    def _require_snapshot_alone(self) -> None:
+        """What a snapshot has of its own, or what is about a tree that changes."""
+        if not self.snapshot:
+            if self.keep is not None:
+                raise UsageError("--keep is about snapshots: give --snapshot too.")
+            return
+        others = {
+            "--link-dest": self.link_dest,
+            "--copy-dest": self.copy_dest,
+            "--backup": self._backup(),
+            "--verify": self.verify,
+            "--inplace": self.inplace,
+            "--remove-source-files": self.remove_source_files,
+        }
+        for option, given in others.items():
+            if given:
+                raise UsageError(
+                    "--snapshot makes a new tree each time, and does not go together with"
+                    f" {option}: give one of them."
+                )
+        replace(self, snapshot=None, keep=None, link_dest=("x",))._alternates("--snapshot")
+
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for
         options that do not go together."""
         ids = self._ids()
         self._require_told()
+        self._require_snapshot_alone()
         return RunOptions(
             keep=Keep(
                 permissions=bool(self.perms is not False or self.acls),

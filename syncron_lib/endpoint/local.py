@@ -109,6 +109,7 @@ class LocalEndpoint:
             messages.Finish: self._finish,
             messages.RemoveSource: self._sending.remove_source,
             messages.Close: self._close,
+            **dict.fromkeys(messages.ABOUT_SNAPSHOTS, self._snapshots),
         }
         self._reset()
 
@@ -392,8 +393,7 @@ class LocalEndpoint:
         return self._old_files
 
     def _get_chunks(self, request: messages.GetChunks) -> messages.Chunks:
-        olds = self._alternates.old_files(request.path) or self._olds()
-        return olds.part(*request)
+        return (self._alternates.old_files(request.path) or self._olds()).part(*request)
 
     def _backup(self, request: messages.Backup) -> messages.Done:
         from syncron_lib.endpoint.keeping import kept
@@ -488,6 +488,11 @@ class LocalEndpoint:
         if unsaved is not None:
             self._tell(messages.Notice(*unsaved))
         self._warn()
+
+    def _snapshots(self, request: Message) -> messages.Snapshots:
+        from syncron_lib.endpoint import snapshots
+
+        return snapshots.carried_out(request, self._environment, self._reach)
 
     def _close(self, _request: messages.Close) -> messages.Done:
         # A run that found nothing to do, or only looked, ends here; what it learned is kept.

@@ -416,6 +416,13 @@ class Root:
         rows, chunks = seal.rows_to_keep(self.tree), self.chunk_lists.rows(state, self.tree)
         state.save(rows, gone, values, chunks, durable)
 
+    def remember_place(self) -> None:
+        """Keep on which file system a directory is that is no root itself."""
+        if self.state is not None and self.directories is not None:
+            values = {"root": self.path, "file_system": self._file_system(), "entries": b"1"}
+            with contextlib.suppress(sqlite3.Error):
+                self.state.save((), (), values)
+
     def _file_system(self) -> bytes:
         """Identifies the file system of the root across mounts and boots, as far as it can."""
         assert self.directories is not None

@@ -56,6 +56,11 @@ from syncron_lib.protocol.listing import Imply as Imply
 from syncron_lib.protocol.listing import List as List
 from syncron_lib.protocol.listing import Listing as Listing
 from syncron_lib.protocol.listing import MakeImplied as MakeImplied
+from syncron_lib.protocol.snapshots import DropSnapshots as DropSnapshots
+from syncron_lib.protocol.snapshots import GetSnapshots as GetSnapshots
+from syncron_lib.protocol.snapshots import KeepSnapshot as KeepSnapshot
+from syncron_lib.protocol.snapshots import Snapshot as Snapshot
+from syncron_lib.protocol.snapshots import Snapshots as Snapshots
 
 VERSION = 1
 """Protocol version spoken by this code; a greeting carries the range that a program speaks."""
@@ -493,6 +498,8 @@ class Finished(NamedTuple):
 class Close(NamedTuple):
     """Let go of the root: locks, descriptors, state. Another `Open` may follow."""
 
+
+ABOUT_SNAPSHOTS = (GetSnapshots, KeepSnapshot, DropSnapshots)
 
 Message = Any
 """A named tuple of this module."""

@@ -75,6 +75,9 @@ TURNS: dict[Any, Turn] = {
     messages.LeaveOut: Turn(Phase.SEALED, Phase.WRITING, None),
     messages.RemoveSource: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.Finish: Turn(Phase.SEALED, Phase.WRITING, None),
+    messages.GetSnapshots: Turn(Phase.CLOSED, Phase.CLOSED, None),
+    messages.KeepSnapshot: Turn(Phase.CLOSED, Phase.CLOSED, None),
+    messages.DropSnapshots: Turn(Phase.CLOSED, Phase.CLOSED, None),
     messages.Close: Turn(Phase.CLOSED, Phase.WRITING, None),
 }
 """Every request, and `STORE` for the raw one."""

@@ -49,6 +49,7 @@ from syncron_lib.protocol.messages import (
     Delete,
     Directory,
     Done,
+    DropSnapshots,
     Expect,
     Expected,
     Extend,
@@ -65,6 +66,7 @@ from syncron_lib.protocol.messages import (
     GetMarks,
     GetSets,
     GetSizes,
+    GetSnapshots,
     Hash,
     HashAlternate,
     Hashed,
@@ -76,6 +78,7 @@ from syncron_lib.protocol.messages import (
     IgnoreFiles,
     Imply,
     Keep,
+    KeepSnapshot,
     LeaveOut,
     Leftovers,
     Link,
@@ -110,6 +113,8 @@ from syncron_lib.protocol.messages import (
     SetAttributes,
     Sets,
     Sizes,
+    Snapshot,
+    Snapshots,
     Stored,
     TakeBasis,
     TakeEntries,
@@ -164,6 +169,7 @@ _BELOW = Record(Below, U64, U64, BOOL)
 _DIRECTORY = Record(Directory, U32, I64, U32, U32, ERRNO, TABLE, ListOf(_BELOW), BOOL)
 _CHANGED = ListOf(Record(Changed, PATH, DIGEST, _BELOW, Maybe(_DIRECTORY), BOOL))
 _TEXTS = ListOf(TEXT)
+_SNAPSHOTS = ListOf(Record(Snapshot, NAME, BLOB))
 _NONE, _ADD, _REMOVE = Effect.NONE, Effect.ADD, Effect.REMOVE
 _C, _H, _B = Sender.CLIENT, Sender.HELPER, Sender.BOTH
 
@@ -330,6 +336,10 @@ RULES: tuple[Rule, ...] = (
     _rule(0x64, HashAlternate, _C, U8, ListOf(PATH), needs=_NONE),
     _rule(0x65, TakeEntries, _C, _ATTRIBUTES, U8, _TAKEN, writes=True, needs=_ADD),
     _rule(0x66, TakeBasis, _C, U8, ListOf(PATH), needs=_NONE),
+    _rule(0x68, GetSnapshots, _C, SYSTEM_PATH, needs=_NONE),
+    _rule(0x69, Snapshots, _H, ROOT_KIND, BOOL, BOOL, _SNAPSHOTS, _TEXTS),
+    _rule(0x6A, KeepSnapshot, _C, SYSTEM_PATH, NAME, BLOB, BOOL, writes=True, needs=_ADD),
+    _rule(0x6B, DropSnapshots, _C, SYSTEM_PATH, ListOf(NAME), writes=True, needs=_REMOVE),
 )
 
 BY_NUMBER = {rule.number: rule for rule in RULES}

@@ -153,6 +153,13 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.LeaveOut: lambda _: messages.LeaveOut([b"file"]),
     messages.RemoveSource: lambda _: messages.RemoveSource(),
     messages.Finish: lambda _: messages.Finish((), True),
+    messages.GetSnapshots: lambda root: messages.GetSnapshots(os.fsencode(root)),
+    messages.KeepSnapshot: lambda root: messages.KeepSnapshot(
+        os.fsencode(root), b"2026-01-01T000000Z", b""
+    ),
+    messages.DropSnapshots: lambda root: messages.DropSnapshots(
+        os.fsencode(root), [b"2020-01-01T000000Z"]
+    ),
     messages.Close: lambda _: messages.Close(),
 }
 """A request of each kind that does the most it can to the tree."""
@@ -173,6 +180,9 @@ def _bring_to(endpoint: LocalEndpoint, root: Path, turn: order.Turn, writing: bo
 def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
     assert set(EXAMPLES) == set(order.TURNS), "a request without an example"
     may, turn = ALL_MODES[mode], order.TURNS[kind]
+    if kind in messages.ABOUT_SNAPSHOTS:
+        make(root / "2020-01-01T000000Z", {"old": b"old"})
+        make(root / "incomplete", {"new": b"new"})
     before = seen(root)
     with restricted(root, mode) as endpoint:
         # Where all is read-only, some come out of turn, since nothing can begin.
@@ -194,6 +204,10 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
             if kind is messages.Adjust:
                 ask(endpoint, messages.Finish((), True))
     after = seen(root)
+    if kind is messages.KeepSnapshot and may:
+        # Its content is there under another name; that is all that it does.
+        before = {at: found for at, found in before.items() if not at.startswith("incomplete")}
+        assert "2026-01-01T000000Z/new" in after and "incomplete" not in after
     if not may:
         assert after == before
     if Effect.CHANGE not in may:
@@ -212,6 +226,8 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
             messages.TakeEntries,
             messages.MakeImplied,
             messages.RemoveSource,
+            messages.KeepSnapshot,
+            messages.DropSnapshots,
             STORE,
         }
         assert (after != before) == (kind in changes)
