@@ -14,6 +14,8 @@ from typing import Any
 
 from syncron_lib.cli.json_lines import summary
 from syncron_lib.cli.outcome import Outcome
+from syncron_lib.core.names import shown
+from syncron_lib.core.places import MOST
 from syncron_lib.fs.stateplace import state_place
 
 FILE_MAX = 1 << 20
@@ -51,6 +53,21 @@ def runs_of(job: str, environ: Mapping[str, str]) -> Iterator[Record]:
                 yield record
 
 
+def runs_like(outcome: Outcome, environ: Mapping[str, str]) -> list[Record]:
+    """The runs of the same job, or the same pair of sides, the oldest first."""
+    directory = _directory(environ)
+    if directory is None:
+        return []
+    name = _key(outcome.job, outcome.source, outcome.destination)
+    sides = outcome.job, outcome.source, outcome.destination
+    return [
+        record
+        for record in _read(f"{directory}/{name}")
+        if record["job"] == outcome.job
+        and (outcome.job or (record["job"], record["source"], record["destination"]) == sides)
+    ]
+
+
 def all_runs(environ: Mapping[str, str]) -> list[Record]:
     """All runs that are remembered, the oldest first."""
     directory = _directory(environ)
@@ -79,6 +96,9 @@ def record_of(outcome: Outcome) -> Record:
         "result": outcome.result,
         "message": outcome.message,
         "phases": {name: round(seconds, 4) for name, seconds in outcome.phases},
+        "directories": [
+            [shown(place.path), place.entries, place.size] for place in outcome.report.places[:MOST]
+        ],
         "errors": errors[:_ERRORS_MAX],
         "errors_in_all": len(errors),
     }
@@ -156,4 +176,14 @@ _FIELDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
 
 
 def _is_record(record: Record) -> bool:
-    return all(isinstance(record.get(name), kind) for name, kind in _FIELDS)
+    places = record.get("directories", [])
+    return all(isinstance(record.get(name), kind) for name, kind in _FIELDS) and (
+        isinstance(places, list)
+        and all(
+            isinstance(place, list)
+            and len(place) == 3
+            and isinstance(place[0], str)
+            and all(isinstance(number, int) and number >= 0 for number in place[1:])
+            for place in places
+        )
+    )

@@ -121,6 +121,11 @@ class Command:
             self._output.write(installer.carry_out(invocation.schedule, config))
             return Exit.OK
         settings = invocation.settings.over(config.defaults)
+        if invocation.history is not None:
+            from syncron_lib.cli.overview import history_of
+
+            self._output.write(history_of(invocation.history, settings, self._environ))
+            return Exit.OK
         if invocation.snapshots is not None:
             return self._list_snapshots(settings, parse_location(invocation.snapshots))
         if invocation.root is not None:

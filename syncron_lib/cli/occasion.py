@@ -188,11 +188,25 @@ class Occasion:
         history.remember(outcome, self._environ)
         if self._settings.textfile is not None:
             self._write_textfile(witness, self._settings.textfile, outcome)
+        if self._settings.report is not None:
+            self._write_page(witness, self._settings.report, outcome)
         if self._ping is not None:
             hurry = isinstance(self._signals.raised, Interrupted)
             failure = self._ping.end(outcome, hurry=hurry)
             if failure is not None:
                 witness.warning(failure)
+
+    def _write_page(self, witness: Witness, file: str, outcome: Outcome) -> None:
+        from syncron_lib.cli import history, page
+
+        # Where nothing can be remembered, there is this run at least.
+        runs = history.runs_like(outcome, self._environ) or [history.record_of(outcome)]
+        try:
+            page.write(file, runs)
+        except OSError as error:
+            witness.warning(
+                f"The report cannot be written to {shown_text(file)}: {error.strerror}."
+            )
 
     def _write_textfile(self, witness: Witness, file: str, outcome: Outcome) -> None:
         from syncron_lib.cli import textfile

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 from syncron_lib.cli import history
 from syncron_lib.cli.config import Config, Job, shown_file
 from syncron_lib.cli.install import Installer
+from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.wording import duration, in_units
 from syncron_lib.core.location import shown_text
 from syncron_lib.errors import UsageError
 
 if TYPE_CHECKING:
     from syncron_lib.session.snapshots import Listed
+
+
+_RUNS_SHOWN = 100
+"""The last ones; --json has them all."""
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -64,6 +69,46 @@ def _result(record: history.Record) -> str:
     if record["result"] == "put-off":
         return "put off"
     return f"failed ({record['exit_code']})"
+
+
+def history_of(job: str, settings: Settings, environ: Mapping[str, str]) -> str:
+    """How earlier runs went, of one job or of all: a table, JSON lines, or a page in a file."""
+    runs = list(history.runs_of(job, environ)) if job else history.all_runs(environ)
+    if not runs:
+        raise UsageError(f"{f'No run of {job!r}' if job else 'No run'} is remembered here yet.")
+    if settings.report is not None:
+        from syncron_lib.cli import page
+
+        try:
+            page.write(settings.report, runs)
+        except OSError as error:
+            raise UsageError(
+                f"Cannot write the report {shown_text(settings.report)}: {error.strerror}."
+            ) from error
+        return ""
+    if settings.json:
+        from json import dumps
+
+        return "".join(dumps(run) + "\n" for run in runs)
+    rows = [["WHEN", "RESULT", "TOOK", "CREATED", "CHANGED", "DELETED", "SENT", "RECEIVED"]]
+    rows += [
+        [
+            moment(run["began"]),
+            _result(run).split(",")[0],
+            duration(run["duration"]),
+            *(f"{run[name]:,}" for name in ("created", "changed", "deleted")),
+            *(in_units(run[name]) for name in ("bytes_sent", "bytes_received")),
+        ]
+        for run in runs[-_RUNS_SHOWN:]
+    ]
+    if not job:
+        names = (
+            shown_text(run["job"] or f"{run['source']} -> {run['destination']}")
+            for run in runs[-_RUNS_SHOWN:]
+        )
+        for row, name in zip(rows, ("JOB", *names)):
+            row.insert(1, name)
+    return table(rows)
 
 
 def snapshots(found: Sequence[Listed], *, json: bool) -> str:

@@ -40,6 +40,7 @@ class Mode(Enum):
     JOBS = "jobs"
     CHECK_CONFIG = "check-config"
     LIST_JOBS = "list-jobs"
+    HISTORY = "history"
     SCHEDULE = "schedule"
     DEMO = "demo"
     HELP = "help"
@@ -73,6 +74,8 @@ class Invocation:
     settings: Settings = Settings()
     operands: tuple[str, ...] = ()
     root: str | None = None
+    history: str | None = None
+    """The job whose runs are to be shown; empty for all."""
     snapshots: str | None = None
     """The directory that holds those to be listed."""
     jobs: tuple[str, ...] = ()
@@ -135,6 +138,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--job", metavar="NAME", action="append", help="run a job; more names may follow"
     )
     run.add_argument("--all-jobs", action="store_true", help="run every job, one after the other")
+    run.add_argument(
+        "--history",
+        metavar="JOB",
+        nargs="?",
+        const="",
+        help="how earlier runs went, all or a job's; with --report, as a page",
+    )
     run.add_argument("--config", metavar="FILE", help="read this configuration and no other")
     for action, text in _SCHEDULING.items():
         run.add_argument(f"--{action}", metavar="NAME", help=text)
@@ -198,6 +208,7 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         "--job": bool(given.job),
         "--all-jobs": given.all_jobs,
         "--root": given.root is not None,
+        "--history": given.history is not None,
         "--list-snapshots": given.list_snapshots is not None,
         f"--{given.look.value}" if given.look else "": given.look is not None,
         **{f"--{each}": _of(given, each) is not None for each in _SCHEDULING},
@@ -218,6 +229,8 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         if not given.root:
             raise UsageError("--root needs the name of a directory.")
         return Invocation(Mode.ROOT, settings, root=given.root, config=given.config)
+    if given.history is not None:
+        return Invocation(Mode.HISTORY, settings, history=given.history, config=given.config)
     if given.list_snapshots is not None:
         if not given.list_snapshots:
             raise UsageError("--list-snapshots needs the name of a directory.")

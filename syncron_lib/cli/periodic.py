@@ -123,6 +123,14 @@ PERIODIC: tuple[Option, ...] = (
     ),
     Option(
         _TOLD,
+        "report",
+        Kind.FILE,
+        "write a page about this run and those before it",
+        metavar="FILE.html",
+        convert=values.not_empty,
+    ),
+    Option(
+        _TOLD,
         "ping",
         Kind.TEXT,
         "tell a monitor of start, success and failure, as healthchecks does",

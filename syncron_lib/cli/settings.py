@@ -144,6 +144,7 @@ class Settings:
     syslog: bool | None = None
     textfile: str | None = None
     ping: str | None = None
+    report: str | None = None
     verbose: int | None = None
     quiet: bool | None = None
     itemize_changes: bool | None = None

@@ -10,6 +10,14 @@ from syncron_lib.core.merkle import Attributes
 from syncron_lib.errors import Exit
 
 
+class Place(NamedTuple):
+    """A directory, and what was done in it: entries, and bytes of content."""
+
+    path: bytes
+    entries: int
+    size: int
+
+
 class Cause(Enum):
     """Why one file was not done. Decides between exit 23 and 24."""
 
@@ -105,6 +113,8 @@ class Report:
     destination_root: Optional[str] = None
     match: Optional[bool] = None
     conflicts: int = 0
+    places: list[Place] = field(default_factory=list)
+    """Where in the tree something was to be done."""
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     unsaved: list[str] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from syncron_lib.core.places import places
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Report
 from syncron_lib.errors import Exit
@@ -17,6 +18,7 @@ UNEQUAL = (
 
 def count(report: Report, plan: Plan, failed: Set[bytes]) -> None:
     """Say in ``report`` what was done of ``plan``; ``failed``: paths that were not."""
+    report.places = places(plan)
     report.created = plan.created
     changed = [change.path for change in plan.changes]
     changed.extend(link.path for link in plan.links if not link.new)

@@ -154,6 +154,7 @@ def _merged(reports: Sequence[Report], destination: Location) -> Report:
             "conflicts",
         ):
             setattr(merged, field, getattr(merged, field) + getattr(report, field))
+        merged.places.extend(report.places)
         merged.failures.extend(report.failures)
         merged.warnings.extend(report.warnings)
         merged.unsaved.extend(report.unsaved)
