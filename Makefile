@@ -15,7 +15,7 @@ bin = $(venv)/bin
 # COMMAND=PACKAGE: what is installed where the command is missing.
 ssh_packages = sshd=openssh-server ssh=openssh-client rsync=rsync
 test_packages = $(ssh_packages) strace=strace git=git mandoc=mandoc ip=iproute2 tcsh=tcsh \
-    fish=fish systemd-analyze=systemd cron=cron
+    fish=fish systemd-analyze=systemd cron=cron zsh=zsh
 check_packages = mandoc=mandoc
 
 .DEFAULT_GOAL := help
@@ -60,6 +60,9 @@ install-check:
 	cd / && "$(CURDIR)/build/user/bin/syncron" --version
 	test -e build/user/share/man/man1/syncron.1
 	test -e build/user/share/man/man5/syncron.5
+	test -e build/user/share/bash-completion/completions/syncron
+	test -e build/user/share/zsh/site-functions/_syncron
+	test -e build/user/share/fish/vendor_completions.d/syncron.fish
 	rm -rf build
 
 clean:

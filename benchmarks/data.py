@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,29 @@ def scatter(top: Path, turn: int) -> None:
     os.utime(new, (mtime, mtime))
     os.rename(new, path)
     os.utime(top, (mtime, mtime))
+
+
+def fifth(top: Path, scale: float) -> None:
+    """A fifth of `documents`."""
+    documents(top, scale / 5)
+
+
+def clone(top: Path, turn: int) -> None:
+    """Make every file and directory anew with the same content, as a fresh clone would: other
+    inodes, and other times every ``turn``."""
+    mtime = MTIME + 50_000_000 + 1000 * turn
+    new = top.with_name(f"{top.name}.new")
+    for place, directories, names in os.walk(top):
+        there = new / os.path.relpath(place, top)
+        there.mkdir()
+        directories.sort()
+        for name in sorted(names):
+            with open(f"{place}/{name}", "rb") as source:
+                _write(f"{there}/{name}", source.read(), mtime)
+    for place, _, _ in os.walk(new, topdown=False):
+        os.utime(place, (mtime, mtime))
+    shutil.rmtree(top)
+    new.rename(top)
 
 
 def rename(top: Path, turn: int) -> None:

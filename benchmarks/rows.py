@@ -174,6 +174,14 @@ ROWS: tuple[Row, ...] = (
         link=SLOW,
     ),
     Row(
+        "clone-20k",
+        "push: 20,000 files, cloned anew: the same content, with other inodes and times",
+        data.fifth,
+        Direction.PUSH,
+        Start.EQUAL,
+        change=data.clone,
+    ),
+    Row(
         "noise-1g-push",
         "first copy, push: one file of 1 GiB that does not compress",
         data.noise,

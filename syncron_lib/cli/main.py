@@ -14,7 +14,7 @@ from syncron_lib.cli.config import Config
 from syncron_lib.cli.configfiles import load
 from syncron_lib.cli.face import Face
 from syncron_lib.cli.format import DEFAULT, Run, prefix_of
-from syncron_lib.cli.occasion import Occasion, unexpected
+from syncron_lib.cli.occasion import Occasion, judged, unexpected
 from syncron_lib.cli.outcome import Witness
 from syncron_lib.cli.output import (
     Output,
@@ -92,8 +92,8 @@ class Command:
 
     def _understood(self) -> int:
         invocation = parse(self._words, home=self._home)
-        if invocation.mode is Mode.HELP:
-            self._output.write(help_text())
+        if invocation.mode in (Mode.HELP, Mode.HELP_ALL):
+            self._output.write(help_text(whole=invocation.mode is Mode.HELP_ALL))
             return Exit.OK
         if invocation.mode is Mode.VERSION:
             self._output.write(version_text())
@@ -179,10 +179,12 @@ class Command:
             if settings.verify and len(parts) > 1:
                 raise UsageError("--verify compares two trees: give one SRC and one DST.")
             if settings.verify:
-                return verify(parts[0], destination, options, connect, witness)
-            if settings.snapshot:
-                return self._snapshot(settings, parts, destination, connect, witness)
-            return run_many(parts, destination, options, connect, witness)
+                report = verify(parts[0], destination, options, connect, witness)
+            elif settings.snapshot:
+                report = self._snapshot(settings, parts, destination, connect, witness)
+            else:
+                report = run_many(parts, destination, options, connect, witness)
+            return judged(report, settings, witness)
 
         return self._shielded(witness, blank, lambda: occasion.hold(witness, attempt))
 
@@ -227,7 +229,7 @@ class Command:
             from syncron_lib.session.run import root
 
             options, connect = settings.run_options(), self._connect_options(settings, face)
-            report = root(location, options, connect, face)
+            report = judged(root(location, options, connect, face), settings, face)
             face.root(replace(report, duration=time.monotonic() - start))
             return report.exit_code
 

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from syncron_lib.cli.face import Face
 from syncron_lib.cli.outcome import Outcome, Witness
 from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.signals import Signals
+from syncron_lib.cli.wording import entries
 from syncron_lib.core.location import shown_text
 from syncron_lib.core.report import Report
 from syncron_lib.errors import (
@@ -217,6 +219,24 @@ class Occasion:
             witness.warning(
                 f"The metrics cannot be written to {shown_text(file)}: {error.strerror}."
             )
+
+
+def judged(report: Report, settings: Settings, face: Face) -> Report:
+    """With what ``--expect-root`` and ``--fail-on-change`` make of a run that went well."""
+    if report.exit_code:
+        return report
+    done = report.created + report.changed + report.moved + report.deleted + report.metadata
+    done += report.linked + report.copied
+    if settings.fail_on_change and done:
+        were = "would be" if report.dry_run else "were"
+        face.warning(f"--fail-on-change: {entries(done)} {were} changed.")
+        report.exit_code = Exit.DIFFERENT
+    wanted = settings.expect_root
+    if wanted is not None and not (report.source_root or "").startswith(wanted):
+        known = report.source_root or "not known"
+        face.warning(f"--expect-root: the root is {known}, and not {wanted}.")
+        report.exit_code = Exit.DIFFERENT
+    return report
 
 
 @contextmanager

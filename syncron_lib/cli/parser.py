@@ -31,6 +31,20 @@ slash. Every yes-or-no option has a --no- form (--no-perms), which the last one 
 Exit codes, patterns and the rest: man syncron; the configuration: man 5 syncron."""
 
 
+SHORT_EPILOG = "These are the options that are used most; --help-all shows every one.\n"
+
+_SHORT = frozenset(
+    (
+        "archive links perms times owner hard-links acls xattrs exclude include exclude-from filter"
+        " gitignore one-file-system existing update max-size dry-run delete max-delete backup"
+        " compress bwlimit link-dest snapshot keep timeout before after retries ping report"
+        " port identity rsh verbose quiet itemize-changes stats progress json log-file"
+        " verify root job all-jobs list-jobs install-schedule every history list-snapshots"
+        " config demo version help help-all"
+    ).split()
+)
+
+
 class Mode(Enum):
     """What the command line asks for."""
 
@@ -44,6 +58,7 @@ class Mode(Enum):
     SCHEDULE = "schedule"
     DEMO = "demo"
     HELP = "help"
+    HELP_ALL = "help-all"
     VERSION = "version"
 
 
@@ -110,9 +125,16 @@ def wants_json(argv: Sequence[str]) -> bool:
     return bool(seen) and seen[-1] == "--json"
 
 
-def help_text() -> str:
-    """What ``--help`` prints."""
-    return build_parser().format_help()
+def help_text(*, whole: bool) -> str:
+    """What ``--help-all`` prints, or ``--help``: of each group what hands type."""
+    parser = build_parser()
+    if not whole:
+        for action in parser._actions:
+            names = {name.lstrip("-") for name in action.option_strings}
+            if names.isdisjoint(_SHORT):
+                action.help = argparse.SUPPRESS
+        parser.epilog = f"{SHORT_EPILOG}\n{EPILOG}"
+    return parser.format_help()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -158,7 +180,8 @@ def build_parser() -> argparse.ArgumentParser:
     for name, mode, text in (
         ("--demo", Mode.DEMO, "show all of it on this machine"),
         ("--version", Mode.VERSION, "print the version"),
-        ("--help", Mode.HELP, "print this"),
+        ("--help", Mode.HELP, "print the options that are used most"),
+        ("--help-all", Mode.HELP_ALL, "print all of them"),
     ):
         names = ("-V", name) if mode is Mode.VERSION else (name,)
         run.add_argument(*names, dest="mode", action="store_const", const=mode, help=text)

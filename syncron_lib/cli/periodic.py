@@ -41,6 +41,13 @@ def url(text: str) -> str:
     return text
 
 
+def root(text: str) -> str:
+    """A Merkle root, or as much of its beginning as is shown."""
+    if not re.fullmatch("[0-9a-fA-F]{12,32}", text):
+        raise ValueError("expected a root, or its first 12 hexadecimal digits or more")
+    return text.lower()
+
+
 def _ionice(text: str) -> str:
     if not _IONICE.fullmatch(text):
         raise ValueError("expected idle, best-effort, or best-effort:0 to best-effort:7")
@@ -111,6 +118,20 @@ PERIODIC: tuple[Option, ...] = (
         "idle, or best-effort[:0-7], for disks",
         metavar="CLASS",
         convert=_ionice,
+    ),
+    Option(
+        _PERIODIC,
+        "expect-root",
+        Kind.TEXT,
+        "fail, with 9, if the root in the end is another",
+        metavar="ROOT",
+        convert=root,
+    ),
+    Option(
+        _PERIODIC,
+        "fail-on-change",
+        Kind.SWITCH,
+        "fail, with 9, if anything was changed, or would be with -n",
     ),
     Option(_TOLD, "syslog", Kind.SWITCH, "tell the system's log what is amiss, and the end"),
     Option(

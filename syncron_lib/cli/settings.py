@@ -141,6 +141,8 @@ class Settings:
     max_duration: float | None = None
     nice: int | None = None
     ionice: str | None = None
+    expect_root: str | None = None
+    fail_on_change: bool | None = None
     syslog: bool | None = None
     textfile: str | None = None
     ping: str | None = None

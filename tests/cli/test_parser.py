@@ -9,7 +9,7 @@ import pytest
 
 from syncron_lib.cli.catalog import OPTIONS
 from syncron_lib.cli.foreign import FOREIGN
-from syncron_lib.cli.parser import Mode, help_text, parse, wants_json
+from syncron_lib.cli.parser import _SHORT, Mode, build_parser, help_text, parse, wants_json
 from syncron_lib.cli.settings import Settings
 from syncron_lib.core.options import DeleteCap, Keep, RunOptions
 from syncron_lib.errors import Exit, UsageError
@@ -255,8 +255,17 @@ def test_json_is_seen_in_a_command_line_that_is_not_understood() -> None:
 
 
 def test_help_fits_two_screens_and_names_every_option() -> None:
-    text = help_text()
+    text = help_text(whole=True)
     assert max(map(len, text.splitlines())) <= 100
     assert len(text.splitlines()) < 180
     for each in OPTIONS:
         assert (f"--{each.long}" if each.long else f"-{each.short}") in text
+
+
+def test_the_short_help_is_short_and_leads_to_the_whole() -> None:
+    short, whole = help_text(whole=False), help_text(whole=True)
+    assert len(short.splitlines()) < 95
+    assert "--help-all" in short and "--exclude=PATTERN" in short
+    assert "--omit-link-times" not in short and "--omit-link-times" in whole
+    # What is called short is there.
+    assert {f"--{name}" for name in _SHORT} <= set(build_parser()._option_string_actions)
