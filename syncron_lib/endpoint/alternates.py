@@ -134,6 +134,12 @@ class Alternates:
                     alternate.follow(linked)
                 alternate.save()
 
+    def snapshots(self, request: messages.Message) -> messages.Snapshots:
+        """What is asked about dated trees, where no root is open."""
+        from syncron_lib.endpoint import snapshots
+
+        return snapshots.carried_out(request, self._environment, self._reach)
+
     def close(self) -> None:
         """Let go of them."""
         if self._open:

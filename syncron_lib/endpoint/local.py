@@ -109,7 +109,7 @@ class LocalEndpoint:
             messages.Finish: self._finish,
             messages.RemoveSource: self._sending.remove_source,
             messages.Close: self._close,
-            **dict.fromkeys(messages.ABOUT_SNAPSHOTS, self._snapshots),
+            **dict.fromkeys(messages.ABOUT_SNAPSHOTS, self._alternates.snapshots),
         }
         self._reset()
 
@@ -488,11 +488,6 @@ class LocalEndpoint:
         if unsaved is not None:
             self._tell(messages.Notice(*unsaved))
         self._warn()
-
-    def _snapshots(self, request: Message) -> messages.Snapshots:
-        from syncron_lib.endpoint import snapshots
-
-        return snapshots.carried_out(request, self._environment, self._reach)
 
     def _close(self, _request: messages.Close) -> messages.Done:
         # A run that found nothing to do, or only looked, ends here; what it learned is kept.

@@ -378,7 +378,7 @@ class Root:
         values = {
             "profile": self._profile_key,
             "root": self.path,
-            "file_system": self._file_system(),
+            "file_system": self.file_system(),
             "entries": b"%d" % self.tree.root.entries,
             key: ignorefiles.pack(self.ignore_files),
         }
@@ -416,14 +416,7 @@ class Root:
         rows, chunks = seal.rows_to_keep(self.tree), self.chunk_lists.rows(state, self.tree)
         state.save(rows, gone, values, chunks, durable)
 
-    def remember_place(self) -> None:
-        """Keep on which file system a directory is that is no root itself."""
-        if self.state is not None and self.directories is not None:
-            values = {"root": self.path, "file_system": self._file_system(), "entries": b"1"}
-            with contextlib.suppress(sqlite3.Error):
-                self.state.save((), (), values)
-
-    def _file_system(self) -> bytes:
+    def file_system(self) -> bytes:
         """Identifies the file system of the root across mounts and boots, as far as it can."""
         assert self.directories is not None
         found = os.fstatvfs(self.directories.root_fd)
@@ -445,7 +438,7 @@ class Root:
             with contextlib.suppress(OSError):
                 return b"%x" % os.statvfs(above).f_fsid != before
             return True
-        if self._file_system() == before:
+        if self.file_system() == before:
             return False
         with os.scandir(self.directories.root_fd) as listing:
             return next(listing, None) is None

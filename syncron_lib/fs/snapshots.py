@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -147,10 +148,12 @@ class SnapshotDirectory:
 
     def _remember(self) -> None:
         """That there are snapshots here, and on which file system: see `unmounted`."""
-        with contextlib.suppress(StateUnusable):
+        with contextlib.suppress(StateUnusable, sqlite3.Error):
             root = self._root()
             try:
-                root.remember_place()
+                if root.state is not None and root.directories is not None:
+                    place = {"root": root.path, "file_system": root.file_system(), "entries": b"1"}
+                    root.state.save((), (), place)
             finally:
                 root.close()
 

@@ -17,6 +17,12 @@ class SetAttributes(NamedTuple):
     gid: int
 
 
+class Adjust(NamedTuple):
+    """Metadata of entries whose content stays. Reply: `Stored`."""
+
+    items: Sequence[SetAttributes]
+
+
 class Backup(NamedTuple):
     """Keep what is replaced or deleted. ``directory``: where, relative to the root if it is; None:
     beside what it was. ``below``: where in it the root's own path begins. ``suffix``: what each

@@ -26,6 +26,7 @@ from syncron_lib.protocol.ids import IdName as IdName
 from syncron_lib.protocol.ids import IdPair as IdPair
 from syncron_lib.protocol.ids import MapIds as MapIds
 from syncron_lib.protocol.ids import MappedIds as MappedIds
+from syncron_lib.protocol.keeping import Adjust as Adjust
 from syncron_lib.protocol.keeping import Alternates as Alternates
 from syncron_lib.protocol.keeping import Backup as Backup
 from syncron_lib.protocol.keeping import HashAlternate as HashAlternate
@@ -445,12 +446,6 @@ class Move(NamedTuple):
 
     directories: Sequence[SetAttributes]
     items: Sequence[Moved]
-
-
-class Adjust(NamedTuple):
-    """Metadata of entries whose content stays. Reply: `Stored`."""
-
-    items: Sequence[SetAttributes]
 
 
 class Delete(NamedTuple):
