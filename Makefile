@@ -1,5 +1,6 @@
 # make demo    install into .venv, then see syncron work against an SSH server of its own
 # make test    install what the tests need, then run them
+# make clients Ansible on syncron by the name of rsync (installs half a gigabyte)
 # make check   format, lint, types, import contracts, the helper's Python 3.9, man pages
 # make format  put the source into its format
 # make fuzz    coverage-guided noise for all that reads what others wrote (SECONDS=60 for each)
@@ -15,11 +16,12 @@ bin = $(venv)/bin
 # COMMAND=PACKAGE: what is installed where the command is missing.
 ssh_packages = sshd=openssh-server ssh=openssh-client rsync=rsync
 test_packages = $(ssh_packages) strace=strace git=git mandoc=mandoc ip=iproute2 tcsh=tcsh \
-    fish=fish systemd-analyze=systemd cron=cron zsh=zsh
+    fish=fish systemd-analyze=systemd cron=cron zsh=zsh \
+    rsnapshot=rsnapshot
 check_packages = mandoc=mandoc
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format fuzz bench clean install-check
+.PHONY: help demo test clients check format fuzz bench clean install-check
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -30,6 +32,12 @@ demo: $(venv)/.installed
 test: $(venv)/.installed-test
 	@.ci/packages $(test_packages)
 	$(bin)/pytest -q -n 2
+
+clients: $(venv)/.installed-test
+	@.ci/packages $(test_packages)
+	$(PYTHON) -m venv build/clients
+	build/clients/bin/pip install --quiet ansible
+	SYNCRON_CLIENTS="$(CURDIR)/build/clients/bin" $(bin)/pytest -q tests/e2e/test_ansible.py
 
 check: $(venv)/.installed-dev
 	@.ci/packages $(check_packages)

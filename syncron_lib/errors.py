@@ -75,6 +75,10 @@ class RootError(SyncronError):
     exit_code = Exit.REFUSED
 
 
+class SourceMissing(RootError):
+    """There is no source. Nothing was changed."""
+
+
 class GuardRefused(SyncronError):
     """A safety guard looked at the whole plan and said no. Nothing was changed."""
 

@@ -18,6 +18,7 @@ _OUTPUT = "Output"
 
 _PROGRESS = {"progress": True}
 _AS_BY_DEFAULT = {
+    "archive": True,
     "links": True,
     "perms": True,
     "times": True,
@@ -25,7 +26,6 @@ _AS_BY_DEFAULT = {
     "group": Ownership.WHERE_ROOT,
     "devices": True,
     "specials": True,
-    "archive": True,
 }
 
 OPTIONS: tuple[Option, ...] = (
@@ -136,7 +136,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(_SAFETY, "dry-run", Kind.SWITCH, "show what would happen, change nothing", "n"),
     Option(_SAFETY, "delete", Kind.SWITCH, "delete from DST what SRC does not have"),
     *(
-        Option(_SAFETY, name, Kind.PRESET, text, alias=alias, on={"delete": True})
+        Option(
+            _SAFETY, name, Kind.PRESET, text, alias=alias, on={"delete": True, "deletes": name[7:]}
+        )
         for name, alias, text in (
             ("delete-before", "", "the same: deletes come last in any case"),
             ("delete-during", "del", "the same"),
@@ -157,6 +159,12 @@ OPTIONS: tuple[Option, ...] = (
         "remove from SRC the files that DST has in the end",
     ),
     Option(_SAFETY, "force", Kind.SWITCH, "let a file replace a directory that is not empty"),
+    Option(
+        _SAFETY,
+        "moves",
+        Kind.SWITCH,
+        "with --delete, rename in DST what was renamed in SRC (default)",
+    ),
     Option(
         _SAFETY,
         "max-delete",
@@ -245,6 +253,13 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         _HOW,
+        "delay-updates",
+        Kind.PRESET,
+        "give a file its name when it is whole (always)",
+        on={},
+    ),
+    Option(
+        _HOW,
         "link-dest",
         Kind.TEXTS,
         "hard-link what did not change from DIR, relative to DST; repeatable",
@@ -326,6 +341,24 @@ OPTIONS: tuple[Option, ...] = (
         "Python to use there",
         metavar="PATH",
         convert=values.not_empty,
+    ),
+    Option(
+        _REMOTE,
+        "rsync-path",
+        Kind.TEXT,
+        "the same as --remote-syncron",
+        metavar="PATH",
+        field="remote_syncron",
+        convert=values.program,
+    ),
+    Option(
+        _REMOTE,
+        "secluded-args",
+        Kind.PRESET,
+        "let no shell look at names (always)",
+        "s",
+        alias="protect-args",
+        on={},
     ),
     Option(
         _REMOTE,

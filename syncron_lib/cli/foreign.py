@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from syncron_lib.errors import UsageError
+
+
+class OptionRefused(UsageError):
+    """An option that rsync has and syncron has not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
@@ -30,10 +36,9 @@ _KEEPS_PARTS = "what an interrupted run has brought over is always kept; leave i
 
 FOREIGN: tuple[Foreign, ...] = (
     Foreign("--partial-dir", "", _KEEPS_PARTS),
-    Foreign("--delay-updates", "", "every file appears whole anyway; leave it out"),
-    Foreign("--secluded-args", "s", "names always travel unharmed; leave it out"),
-    Foreign("--protect-args", "", "names always travel unharmed; leave it out"),
-    Foreign("--rsync-path", "", "use --remote-syncron or --remote-python"),
+    Foreign("--no-inc-recursive", "", "leave it out"),
+    Foreign("--no-i-r", "", "leave it out"),
+    Foreign("--i-r", "", "leave it out"),
     Foreign("--list-only", "", "use -n -i"),
     Foreign("--inc-recursive", "", "leave it out"),
     Foreign("--contimeout", "", "use --timeout"),

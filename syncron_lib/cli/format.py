@@ -107,9 +107,7 @@ def _name(item: Item, _run: Run, _now: float) -> str:
         return f"{shown(item.old)} -> {shown(item.path)}"
     if not item.path:
         return "./"
-    return shown(item.path) + (
-        "/" if item.is_directory and item.action is not Action.DELETE else ""
-    )
+    return shown(item.path) + ("/" if item.is_directory else "")
 
 
 def _long_name(item: Item, run: Run, _now: float) -> str:

@@ -42,10 +42,15 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (by default the process's) and return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
+    kind = Command
+    if words[:1] == ["--rsync"] or (argv is None and os.path.basename(sys.argv[0]) == "rsync"):
+        from syncron_lib.cli.rsync.command import RsyncCommand as kind
+
+        words = words[words[:1] == ["--rsync"] :]
     no_keyboard_interrupts()
     hold_standard_descriptors()
     signals = Signals()
-    command = Command(words, os.environ, standard_output(), standard_error(), signals)
+    command = kind(words, os.environ, standard_output(), standard_error(), signals)
     try:
         with signals:
             status = command.run()

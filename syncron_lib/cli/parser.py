@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from syncron_lib import __version__
 from syncron_lib.cli.catalog import OPTIONS, VERIFY
 from syncron_lib.cli.draft import Draft
-from syncron_lib.cli.foreign import FOREIGN, Foreign
+from syncron_lib.cli.foreign import FOREIGN, Foreign, OptionRefused
 from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.settings import Settings
 from syncron_lib.errors import UsageError
@@ -22,6 +22,7 @@ syncron [OPTIONS] SRC... DST          make DST like SRC
        syncron [OPTIONS] --verify SRC DST    are they the same, by content?
        syncron [OPTIONS] --root DIR          the Merkle root of a tree
        syncron [OPTIONS] --job NAME...       jobs from the configuration; or: --all-jobs
+       syncron --rsync ARGUMENTS             a command line of rsync, as rsync takes it
        syncron --demo                        all of it, against an SSH server of its own"""
 
 EPILOG = """\
@@ -379,7 +380,7 @@ class _Refuse(argparse.Action):
         written = option_string or self.option_strings[0]
         if self.foreign is None:
             raise UsageError(f"Unknown option {written!r}: see syncron --help.")
-        raise UsageError(self.foreign.refusal(written))
+        raise OptionRefused(self.foreign.refusal(written))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -77,7 +77,10 @@ class Settings:
     dry_run: bool | None = None
     verify: bool | None = None
     delete: bool | None = None
+    deletes: str | None = None
+    """When rsync would delete; here that is always last."""
     force: bool | None = None
+    moves: bool | None = None
     ignore_errors: bool | None = None
     remove_source_files: bool | None = None
     max_delete: DeleteCap | None = None
@@ -422,6 +425,7 @@ class Settings:
             munge=(bool(self.munge_links), "--munge-links" in self.remote_option),
             delete=bool(self.delete or self.delete_excluded),
             force=bool(self.force),
+            moves=self.moves is not False,
             ignore_errors=bool(self.ignore_errors),
             remove_source_files=self._removes_source(),
             dry_run=bool(self.dry_run),

@@ -120,11 +120,11 @@ class TextFace:
         """Show it, if changes are asked for."""
         if self._manner.form is not None:
             if speaks_of(self._manner.form, item):
-                self._say(line(self._manner.form, item, self._run, time.time()))
+                self.say(line(self._manner.form, item, self._run, time.time()))
         elif self._manner.itemize:
-            self._say(item_line(item))
+            self.say(item_line(item))
         elif self._manner.names:
-            self._say(verbose_line(item))
+            self.say(verbose_line(item))
 
     def failure(self, failure: Failure) -> None:
         """Always shown."""
@@ -157,7 +157,7 @@ class TextFace:
         if self._manner.stats:
             self._output.write(stats(report, self._manner.human))
         if self._manner.summary:
-            self._say(self._label + summary(report, verify=self._manner.verify))
+            self.say(self._label + summary(report, verify=self._manner.verify))
         self._output.flush()
         for sentence in (_amiss(report), *report.unsaved):
             if sentence is not None:
@@ -167,7 +167,7 @@ class TextFace:
         """The digest alone on a line, for scripts; what it is by beside it, if more is asked."""
         with self._lock:
             self._progress.close()
-        self._say(report.source_root or "")
+        self.say(report.source_root or "")
         self._output.flush()
         if self._manner.algorithm:
             self._complain(f"the root is by {report.algorithm}")
@@ -179,7 +179,7 @@ class TextFace:
         with self._lock:
             self._progress.close()
         if self._manner.summary:
-            self._say(self._label + text)
+            self.say(self._label + text)
         self._output.flush()
 
     def broken_off(self, error: SyncronError, report: Report, status: int) -> None:
@@ -192,7 +192,8 @@ class TextFace:
             self._complain(f"done before that: {summary(report, verify=False)}")
         self._complain(error.message)
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """A line on standard output."""
         with self._lock:
             self._progress.hide()
             self._output.write(f"{line}\n")

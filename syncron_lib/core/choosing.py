@@ -27,7 +27,7 @@ def is_never_brought(
 ) -> bool:
     """Whether the source's entry is left, whatever is at the destination."""
     if stat.S_ISLNK(mode):
-        return rules.no_links or (rules.safe_links and is_unsafe(path, target or b""))
+        return rules.no_links or (rules.safe_links and is_unsafe(path, target or b"", rules.above))
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         return rules.no_devices
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
@@ -35,16 +35,17 @@ def is_never_brought(
     return is_out_of_bounds(rules, mode, size)
 
 
-def is_unsafe(path: bytes, target: bytes) -> bool:
+def is_unsafe(path: bytes, target: bytes, above: int = 0) -> bool:
     """Whether the symlink at ``path`` may lead out of the tree, as rsync sees it: also where it
-    goes up behind a name, which may be a symlink, or ends by going up."""
+    goes up behind a name, which may be a symlink, or ends by going up. ``above``: directories above
+    the root that belong to the tree."""
     ups = _UPS.match(target)
     assert ups is not None
     rest = target[ups.end() :]
     if not target or target.startswith(b"/") or b"/../" in rest or _ENDS_UP.search(target):
         return True
     up = ups[0].count(b"..") + (rest == b"..")
-    return up > path.count(b"/")
+    return up > path.count(b"/") + above
 
 
 def is_left(rules: TransferRules, source: Attributes, destination: Attributes) -> bool:

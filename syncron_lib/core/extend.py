@@ -44,26 +44,37 @@ def extend(
     if plan.makes_root and Kinds.ACLS in kinds:
         made.add(b"")
     flags = {}
-    for path in sorted({*source, *theirs, *made}, key=walk_order):
+    # What gets new content is told beside what it was.
+    changed = {change.path for change in plan.changes}
+    replaced = changed.intersection(destination)
+    for path in sorted({*source, *theirs, *made, *replaced}, key=walk_order):
         if path in linked or not fates.is_sure(path):
             continue
         mine, other = source.get(path), theirs.get(path)
         wanted = PLAIN if mine is None else mine.mark
+        if path in replaced:
+            other = destination[path]
         has = PLAIN if other is None else other.mark
+        mode, size = next(((each.mode, each.size) for each in (mine, other) if each), (0, 0))
+        told = list(letter(mode) + "." * 9)
+        if wanted.acls != has.acls:
+            told[_ACL] = "a"
+        if wanted.others != has.others:
+            told[_XATTR] = "x"
         if path in made or not fates.stays(path) or (plan.makes_root and not path):
-            plan.extends.append(Extend(path, "", 0, 0))
+            flags[path] = told
+            if path in source or path in theirs or path in made:
+                plan.extends.append(Extend(path, "", 0, 0))
         elif wanted != has:
-            mode, size = next((each.mode, each.size) for each in (mine, other) if each is not None)
-            told = list(letter(mode) + "." * 9)
-            if wanted.acls != has.acls:
-                told[_ACL] = "a"
-            if wanted.others != has.others:
-                told[_XATTR] = "x"
             flags[path] = told
             plan.extends.append(Extend(path, "".join(told), mode, size))
     plan.adjusts[:] = [
         adjust._replace(flags=_both(adjust.flags, flags.get(adjust.path)))
         for adjust in plan.adjusts
+    ]
+    plan.changes[:] = [
+        change._replace(flags=_both(change.flags, flags.get(change.path)))
+        for change in plan.changes
     ]
 
 

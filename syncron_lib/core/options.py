@@ -111,6 +111,8 @@ class TransferRules(NamedTuple):
     no_links: bool = False
     safe_links: bool = False
     """Leave symlinks that point out of the tree."""
+    above: int = 0
+    """Directories above the root that are of the same tree, for links that go up."""
     no_devices: bool = False
     no_specials: bool = False
     """Leave device nodes; leave fifos and sockets."""
@@ -171,6 +173,8 @@ class RunOptions(NamedTuple):
     """Whether symlinks are munged on this machine, and on the other."""
     delete: bool = False
     force: bool = False
+    moves: bool = True
+    """Rename at the destination what was renamed at the source."""
     ignore_errors: bool = False
     """Delete although a part of the source could not be read; below that, never."""
     remove_source_files: bool = False

@@ -14,11 +14,13 @@ from syncron_lib.errors import UsageError
 
 class Part(NamedTuple):
     """A root, and what of it is brought over; None for all of it. ``into``: it goes into the
-    destination under its own name."""
+    destination under its own name. ``entry``: it is no directory, and if it is a symlink, that
+    itself is meant."""
 
     source: Location
     chosen: Optional[FileList] = None
     into: bool = False
+    entry: bool = False
 
 
 def relative(sources: Sequence[Location], whole: bool) -> list[Part]:

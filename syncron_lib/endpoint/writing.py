@@ -339,6 +339,8 @@ class Writing:
                     if not path and self._made and not keep.permissions:
                         os.fchmod(fd, keep.mode_of(wanted[path]))
                     attributes.change_directory(fd, wanted[path], keep, now)
+                    if is_new and not keep.permissions:
+                        attributes.set_mode_of_new(fd, wanted[path], keep)
                 except OSError as error:
                     problems.append(_unset(path, error))
         return problems

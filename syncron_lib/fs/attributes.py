@@ -122,13 +122,20 @@ def set_on_replacement(
     set_on_new(fd, attributes._replace(mode=mode), keep._replace(permissions=True), now_ns)
 
 
+def set_mode_of_new(fd: int, attributes: Attributes, keep: Applied) -> None:
+    """Give a new directory its mode at the end where permissions are not kept: a setgid bit that it
+    has of the directory that it is in stays."""
+    os.fchmod(fd, keep.mode_of(attributes) | os.fstat(fd).st_mode & stat.S_ISGID)
+
+
 def inherit_group(directory_fd: int, fd: int) -> None:
-    """Give a new directory the group of a setgid directory that it will be in, as new entries of
-    such a one have it where groups are not kept. Raises OSError."""
+    """Give what is new the group of a setgid directory that it will be in, as new entries of such a
+    one have it where groups are not kept; a directory that bit too. Raises OSError."""
     st = os.fstat(directory_fd)
     if st.st_mode & stat.S_ISGID:
         os.fchown(fd, -1, st.st_gid)
-        os.fchmod(fd, 0o2700)
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            os.fchmod(fd, 0o2700)
 
 
 def set_on_unopenable(

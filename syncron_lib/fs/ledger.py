@@ -210,9 +210,11 @@ class Ledger:
         try:
             fd = self._directories.open(path)
             if path in self._new and path not in self._relinked:
-                # Its small files were listed when it was published; the rest came since.
+                # Its small files were listed when it was published; the rest came since, perhaps in
+                # the place of one of them.
                 since = {*self._children.get(path, ()), *written}
-                new = [*scanned.values(), *_rows_of(fd, since.difference(scanned))]
+                listed = [row for name, row in scanned.items() if name not in written]
+                new = [*listed, *_rows_of(fd, since.difference(row[0] for row in listed))]
                 rows = [(row[0], stats.pack_fields(row)) for row in sorted(new)]
             else:
                 rows = [

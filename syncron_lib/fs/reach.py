@@ -39,9 +39,8 @@ class Reach(Protocol):
     def follow(self, fd: int, name: bytes, flags: int) -> int:
         """Open what the entry ``name`` of a directory leads to. Raises OSError likewise."""
 
-    def create(self, path: bytes, parents: bool) -> None:
-        """Make the directory ``path``, 0700, with its missing ``parents`` or without. Raises
-        OSError."""
+    def create(self, path: bytes, parents: bool, mode: int = 0o700) -> None:
+        """Make the directory ``path``, with its missing ``parents`` or without. Raises OSError."""
 
 
 def resolved(path: bytes) -> bytes:
@@ -86,10 +85,10 @@ class Anywhere:
     def follow(self, fd: int, name: bytes, flags: int) -> int:
         return os.open(name, flags & ~os.O_NOFOLLOW, dir_fd=fd)
 
-    def create(self, path: bytes, parents: bool) -> None:
+    def create(self, path: bytes, parents: bool, mode: int = 0o700) -> None:
         if parents:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.mkdir(path, 0o700)
+        os.mkdir(path, mode)
 
 
 ANYWHERE = Anywhere()

@@ -223,14 +223,14 @@ class Receiver:
         self._created.add(path)
         name = b""
         try:
-            if not self._keep.group or self._waiting.is_full:
+            if not (self._keep.group and self._keep.permissions) or self._waiting.is_full:
                 self._release()
             # Its parent may be waiting.
             beside = self._stagings.nearest if self._waiting else self._stagings.beside
             staging = beside(parent)
             name = staging.new_directory(path)
             fd = os.open(name, OPEN_DIRECTORY, dir_fd=staging.fd)
-            if not self._keep.group:
+            if not (self._keep.group and self._keep.permissions):
                 with contextlib.suppress(OSError):
                     attributes.inherit_group(self._directories.open(parent), fd)
         except OSError as error:
@@ -370,7 +370,9 @@ class Receiver:
             # An ACL may allow less than the mode that goes with it.
             closed = self.extended is not None and path in self.extended
             mode = 0 if closed else self._keep.mode_of(staged.attributes)
-            os.fchmod(staged.fd, mode & 0o1777 | 0o700)
+            if not self._keep.permissions:
+                mode |= os.fstat(staged.fd).st_mode & stat.S_ISGID
+            os.fchmod(staged.fd, mode & (0o1777 if self._keep.permissions else 0o3777) | 0o700)
             self._ledger.add_directory(path, staged.attributes, staged.entries)
             self._published += 1 + len(staged.entries)
         except OSError as error:
@@ -455,6 +457,9 @@ class Receiver:
         target's stay. Returns its time, which is the source's only where times are kept."""
         keep = self._keep
         scanned = self.publisher.scanned(path)
+        if not keep.group:
+            with contextlib.suppress(OSError):
+                attributes.inherit_group(self._directories.open(split(path)[0]), fd)
         if not keep.permissions and scanned is not None and stat.S_ISREG(scanned[1]):
             attributes.set_on_replacement(fd, scanned, attributes_, keep, now)
         else:

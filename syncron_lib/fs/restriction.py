@@ -83,7 +83,7 @@ class Within:
         finally:
             os.close(fd)
 
-    def create(self, path: bytes, parents: bool) -> None:
+    def create(self, path: bytes, parents: bool, mode: int = 0o700) -> None:
         top, names = self._way(path, path)
         fd, left = _walk(top.fd, names)
         try:
@@ -96,7 +96,7 @@ class Within:
                 below = os.open(name, _PASS, dir_fd=fd)
                 os.close(fd)
                 fd = below
-            os.mkdir(left[-1], 0o700, dir_fd=fd)
+            os.mkdir(left[-1], mode, dir_fd=fd)
         finally:
             os.close(fd)
 

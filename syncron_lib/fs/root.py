@@ -165,9 +165,10 @@ class Root:
         return identity(os.fstat(self.directories.root_fd)), above
 
     def create(self, parents: bool) -> None:
-        """Make a missing destination (0700 until the end of the run gives it its mode)."""
+        """Make a missing destination: 0700 until the end of the run gives it its mode, which it
+        does not where a single file goes into it."""
         try:
-            self._reach.create(self.path, parents)
+            self._reach.create(self.path, parents, 0o700 if self.whole else 0o777)
         except OSError as error:
             raise FileFatal(
                 f"The destination {shown(self.path)} cannot be made ({error.strerror})."

@@ -190,7 +190,8 @@ class Scanner:
             node.stored = stored.scope == node.scope
         else:
             lens = self._subject.directories.lens
-            _carry_over(fd, node, listing, stored, lens)
+            only = self._subject.only if self._subject.alias and not node.path else None
+            _carry_over(fd, node, listing, stored, lens, only)
             if stored is not None:
                 self._note_displaced(node.path, listing, stored)
         node.own_entries = len(listing.rows)
@@ -348,10 +349,16 @@ def _answers(stored: Optional[Row], scope: bytes) -> dict[bytes, bool]:
 
 
 def _carry_over(
-    fd: int, node: Node, listing: Listing, stored: Optional[Row], lens: Optional[Lens]
+    fd: int,
+    node: Node,
+    listing: Listing,
+    stored: Optional[Row],
+    lens: Optional[Lens],
+    only: Optional[bytes],
 ) -> None:
     """Give ``node`` the digests and targets of entries that are as they were, and read the
-    targets of new symlinks. Those that vanish meanwhile are dropped from the listing."""
+    targets of new symlinks. Those that vanish meanwhile are dropped from the listing. ``only``: the
+    name on disk of the one entry, where that is another."""
     known = _known_entries(stored)
     digests = []
     targets = []
@@ -367,7 +374,7 @@ def _carry_over(
                 targets.append(before[1])
             else:
                 try:
-                    target = os.readlink(name, dir_fd=fd)
+                    target = os.readlink(only or name, dir_fd=fd)
                 except OSError:
                     dropped.append(index)
                     continue

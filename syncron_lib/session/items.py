@@ -11,7 +11,8 @@ from syncron_lib.core.compare import new_flags
 from syncron_lib.core.links import up
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
-from syncron_lib.core.plan import Create, Extend, Link, Plan, Remove
+from syncron_lib.core.options import RunOptions
+from syncron_lib.core.plan import Create, Extend, Link, Make, Plan, Remove, Take
 from syncron_lib.core.report import Action, Item
 from syncron_lib.core.table import link_targets
 from syncron_lib.endpoint.base import Endpoint
@@ -27,13 +28,12 @@ def of_plan(
     source: Endpoint,
     destination: Endpoint,
     transfer: str,
-    *,
-    deletes_first: bool = False,
+    options: RunOptions,
 ) -> Iterator[Item]:
     """Items in rsync's order: of each directory first what is no directory, each by name. Deletes
-    come last, or ``deletes_first``, whenever they are done. ``transfer``: ``<`` or ``>``, rsync's
-    mark for a file that is sent or received."""
-    if deletes_first:
+    come last, or first if that is asked for, whenever they are done. ``transfer``: ``<`` or ``>``,
+    rsync's mark for a file that is sent or received."""
+    if options.deletes_told_first:
         yield from _deleted(plan, destination)
     if plan.makes_root and b"" not in plan.implied:
         yield Item(Action.CREATE, "cd" + "+" * 9, b"", True, 0)
@@ -114,7 +114,7 @@ def of_plan(
         if item.path in below:
             for each in _walked(item.path, below, plan.left, transfer):
                 yield links.get(each.path, each) if links else each
-    if not deletes_first:
+    if not options.deletes_told_first:
         yield from _deleted(plan, destination)
 
 
@@ -127,19 +127,29 @@ def order_of(path: bytes, is_directory: bool) -> bytes:
 
 
 def _deleted(plan: Plan, destination: Endpoint) -> Iterator[Item]:
-    """All that goes, what is in a directory before it; of each the last first, as with rsync."""
+    """All that goes, what is in a directory before it; of each the last first, as with rsync. Of a
+    directory that makes way, what is in it."""
     tops: dict[bytes, list[Remove]] = {}
     for remove in plan.removes:
         tops.setdefault(split(remove.path)[0], []).append(remove)
     trees = [each.path for each in plan.removes if each.is_directory and each.entries > 1]
-    below = _below(trees, destination)
+    makers: tuple[Sequence[Create | Link | Make | Take], ...]
+    makers = plan.creates, plan.links, plan.parents, plan.takes
+    ways = [each.path for some in makers for each in some if each.replaces > 1]
+    below = _below([*trees, *ways], destination)
+    for path in ways:
+        yield from _emptied(path, below)
     for parent in sorted(tops, key=lambda path: order_of(path, True)):
         removes = sorted(tops[parent], key=lambda each: order_of(each.path, each.is_directory))
         for remove in reversed(removes):
             if remove.path in below:
-                for each in reversed([*_walked(remove.path, below, (), "")]):
-                    yield Item(Action.DELETE, _DELETING, each.path, each.is_directory, each.size)
+                yield from _emptied(remove.path, below)
             yield Item(Action.DELETE, _DELETING, remove.path, remove.is_directory, remove.size)
+
+
+def _emptied(path: bytes, below: Mapping[bytes, _Listed]) -> Iterator[Item]:
+    for each in reversed([*_walked(path, below, (), "")]):
+        yield Item(Action.DELETE, _DELETING, each.path, each.is_directory, each.size)
 
 
 def _extended(step: Extend) -> Item:

@@ -171,32 +171,12 @@ def open_one(
     return endpoint, opened
 
 
-def kind_of(pool: Pool, location: Location, options: RunOptions, observer: Observer) -> int:
-    """What is at a source, a `RootKind`."""
+def kind_of(
+    pool: Pool, location: Location, options: RunOptions, observer: Observer, side: int = 0
+) -> int:
+    """The `RootKind` of what is at a source, or at a destination (``side`` 1)."""
     opener = _Opener(pool, options, observer, observer.warning)
-    return _look(opener, pool.endpoint(location, 0), location).kind
-
-
-def watch_hashing(
-    ends: Ends, observer: Observer, total: Callable[[], int | None]
-) -> Callable[[int], None]:
-    """Show what both helpers say about hashing as one progress. Returns what shows a number that
-    is known from replies."""
-    hashed = [0, 0]
-
-    def show(done: int) -> None:
-        done = max(done, sum(hashed))
-        observer.progress(Phase.HASH, done, total(), done)
-
-    def watch(side: int) -> Callable[[messages.Progress], None]:
-        def on_progress(progress: messages.Progress) -> None:
-            hashed[side] = progress.size
-            show(0)
-
-        return on_progress
-
-    ends.source.on_progress, ends.destination.on_progress = watch(0), watch(1)
-    return show
+    return _look(opener, pool.endpoint(location, side), location).kind
 
 
 def require_all(
@@ -224,11 +204,11 @@ def require_all(
     require_destination(_look(opener, endpoint, destination), destination.shown(), options.mkpath)
     for source, kind in zip(sources, kinds, strict=True):
         if kind == RootKind.DIRECTORY:
-            place = _inside(destination, source)
+            place = inside(destination, source)
             require_destination(_look(opener, endpoint, place), place.shown(), parents=True)
 
 
-def _inside(destination: Location, source: Location) -> Location:
+def inside(destination: Location, source: Location) -> Location:
     """Where one of several sources goes to."""
     name = os.path.basename(source.path.rstrip(b"/"))
     return replace(destination, path=os.path.join(destination.path, name))
@@ -255,14 +235,25 @@ def open_both(
     observer: Observer,
     into: bool,
     on_warning: Callable[[str], None],
+    entry: bool = False,
 ) -> Ends:
     """Open and scan both ends. ``into``: the source goes into the destination, which is a
-    directory, under its own name. ``on_warning``: takes what helpers have to say."""
+    directory, under its own name. ``on_warning``: takes what helpers have to say. ``entry``: the
+    source is no directory, and if it is a symlink, that itself is meant."""
     chosen = options.rules.chosen
-    require_apart(source, destination, into, chosen)
+    if not entry:
+        require_apart(source, destination, into, chosen)
     opener = _Opener(pool, options, observer, on_warning)
     observer.phase(Phase.CONNECT)
     sides = (source, destination)
+    if entry:
+        pool.start(sides)
+        first, second = opener.connect(sides)
+        observer.phase(Phase.SCAN)
+        path = source.path
+        if isinstance(source, Local):
+            path = os.path.join(os.getcwdb(), path)
+        return _open_file(opener, source, destination, first, second, path, into)
     early: dict[int, _Asked] = {}
     pool.start(sides)
     # Local scans run while the network is waited for.
@@ -307,7 +298,13 @@ def open_both(
             destination_endpoint = pool.endpoint(destination, 1)
         reply_of(asked_source.scanned, Scanned)
         return _open_file(
-            opener, source, destination, source_endpoint, destination_endpoint, source_opened, into
+            opener,
+            source,
+            destination,
+            source_endpoint,
+            destination_endpoint,
+            source_opened.path,
+            into,
         )
     if asked_destination is None:
         asked_destination = _ask_destination(
@@ -413,11 +410,11 @@ def _open_file(
     destination: Location,
     source_endpoint: RemoteEndpoint,
     destination_endpoint: RemoteEndpoint,
-    source_opened: Opened,
+    source_path: bytes,
     into: bool,
 ) -> Ends:
     """A single file: to a file, or into a directory that is there or is written with a slash."""
-    parent, name = os.path.split(source_opened.path)
+    parent, name = os.path.split(source_path)
     slash = destination.path.endswith(b"/")
     looked = _look(opener, destination_endpoint, destination)
     if looked.kind == RootKind.DIRECTORY or slash or into:

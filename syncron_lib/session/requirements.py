@@ -8,13 +8,13 @@ from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import FileList, RunOptions
 from syncron_lib.core.permission import Effect
-from syncron_lib.errors import Locked, RootError
+from syncron_lib.errors import Locked, RootError, SourceMissing
 from syncron_lib.protocol.messages import Opened, RootKind
 
 
 def require_source(opened: Opened, location: Location) -> None:
     if opened.kind == RootKind.MISSING:
-        raise RootError(
+        raise SourceMissing(
             f"The source {location.shown()} does not exist. Nothing was changed; check the path."
         )
     if opened.kind == RootKind.OTHER:

@@ -20,7 +20,7 @@ from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
 from syncron_lib.transport.settings import ConnectOptions
 
-__all__ = ["Observer", "root", "run", "run_many", "verify"]
+__all__ = ["Observer", "merged", "root", "run", "run_many", "verify"]
 
 
 def run(
@@ -64,14 +64,14 @@ def run_many(
                 reports.append(one.run())
             except SyncronError as error:
                 # What was brought over before it is done all the same.
-                error.report = _merged([*reports, one.report], destination)  # type: ignore[attr-defined]
+                error.report = merged([*reports, one.report], destination)  # type: ignore[attr-defined]
                 raise
 
     with_pool(connect, options, (parts[0].source, destination), work)
     if not reports:
         shown_sources = " ".join(part.source.shown() for part in parts)
         return Report(shown_sources, destination.shown(), dry_run=options.dry_run)
-    return _merged(reports, destination)
+    return merged(reports, destination)
 
 
 def _require_names(sources: Sequence[Location]) -> None:
@@ -126,7 +126,7 @@ def root(
     return with_pool(connect, options, (location,), work)
 
 
-def _merged(reports: Sequence[Report], destination: Location) -> Report:
+def merged(reports: Sequence[Report], destination: Location) -> Report:
     """One report for several sources; roots are those of a single one only."""
     if len(reports) == 1:
         return reports[0]

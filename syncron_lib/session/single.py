@@ -29,11 +29,12 @@ from syncron_lib.session.counting import is_in
 from syncron_lib.session.delta import DeltaChoice, choose, coarse, is_delta
 from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
-from syncron_lib.session.opening import Ends, as_seen, open_both, watch_hashing
+from syncron_lib.session.opening import Ends, as_seen, open_both
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.sealing import Sealed
 from syncron_lib.session.since import NearDirectories, known_directories
 from syncron_lib.session.transfer import Transfer
+from syncron_lib.session.watching import watch_hashing
 
 if TYPE_CHECKING:
     from syncron_lib.core.rules.chosen import Listed
@@ -52,6 +53,7 @@ class SingleRun:
         pool: Pool,
     ) -> None:
         source, into = part.source, part.into
+        self._part = part
         self._source = source
         self._destination = destination
         options = options._replace(rules=options.rules._replace(chosen=part.chosen))
@@ -120,6 +122,7 @@ class SingleRun:
             observer,
             self._into,
             self._warn,
+            self._part.entry,
         )
         report.destination = ends.destination_shown
         report.source_entries = ends.source_scanned.entries
@@ -282,7 +285,8 @@ class SingleRun:
             for failure in spare_backups(plan, ends.destination, backup.suffix):
                 self._fail(failure)
         # What is moved would leave no backup where it was; its content is copied there instead.
-        if plan.creates and plan.removes and not (self._options.verify or backup):
+        moves = self._options.moves and not (self._options.verify or backup)
+        if moves and plan.creates and plan.removes:
             self._find_moves(ends, sealed.profile, plan)
 
         def compare(endpoint: Endpoint, on_failure: Callable[[Failure], None]) -> Comparison:
@@ -364,14 +368,9 @@ class SingleRun:
     def _itemize(self, plan: Plan, ends: Ends) -> None:
         if not self._options.itemize:
             return
-        sending = isinstance(self._source, Local) and not isinstance(self._destination, Local)
-        for item in items.of_plan(
-            plan,
-            ends.source,
-            ends.destination,
-            "<" if sending else ">",
-            deletes_first=self._options.deletes_told_first,
-        ):
+        sends = isinstance(self._source, Local) and not isinstance(self._destination, Local)
+        sides = ends.source, ends.destination
+        for item in items.of_plan(plan, *sides, "<" if sends else ">", self._options):
             self._observer.item(item)
 
     def _transfer_of(self, ends: Ends, plan: Plan) -> Transfer:

@@ -158,8 +158,8 @@ def test_options_and_paths_may_be_mixed_and_a_double_dash_ends_the_options() -> 
 
 def test_whenever_deletes_are_asked_for_they_are() -> None:
     for word in ("before", "during", "delay", "after"):
-        assert settings(f"--delete-{word}") == Settings(delete=True)
-    assert settings("--del") == Settings(delete=True)
+        assert settings(f"--delete-{word}") == Settings(delete=True, deletes=word)
+    assert settings("--del") == Settings(delete=True, deletes="during")
     assert settings("--del", "--no-delete").delete is False
 
 

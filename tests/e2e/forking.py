@@ -58,6 +58,7 @@ class Forked:
         *words: str | Path,
         who: int = CLIENT,
         strace: Sequence[str | Path] = (),
+        cwd: Path | None = None,
     ) -> Ended:
         """Run to the end; ``strace``: with which options ``who`` is traced, if it is."""
         assert self._process.stdin is not None
@@ -69,6 +70,7 @@ class Forked:
             "helpers": sum(":" not in str(word) for word in words[-2:]),
             "out": str(out),
             "err": str(err),
+            "cwd": str(cwd or CHECKOUT),
         }
         began = time.monotonic()
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -78,7 +80,7 @@ class Forked:
             tracer = _traced(int(line[1]), strace)
             line = self._line()
         assert line[0] == b"ended", line
-        ended = Ended(int(line[1]), out.read_text(), err.read_text(), time.monotonic() - began)
+        ended = Ended(int(line[1]), *_texts(out, err), time.monotonic() - began)
         if tracer is not None:
             tracer.wait(timeout=10)
         assert "Traceback" not in ended.err, ended.err
@@ -91,6 +93,11 @@ class Forked:
 
     def _alive(self) -> list[int]:
         return [pid for pid in children(self._process.pid) if is_alive(pid)]
+
+
+def _texts(*files: Path) -> tuple[str, str]:
+    out, err = (file.read_text(errors="surrogateescape") for file in files)
+    return out, err
 
 
 def _traced(pid: int, options: Sequence[str | Path]) -> subprocess.Popen[bytes]:
@@ -129,6 +136,7 @@ def _run(request: dict[str, object], answers: int) -> None:
     import syncron
 
     os.environ.update(request["environ"])  # type: ignore[call-overload]
+    os.chdir(str(request["cwd"]))
     for name, fd in (("out", 1), ("err", 2)):
         os.dup2(os.open(str(request[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), fd)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -110,6 +110,15 @@ def test_groups_of_one_file_at_the_destination_are_parted(syncron: Command, tmp_
     assert_equal(source, destination)
 
 
+def test_a_new_first_name_of_a_file_that_is_there(syncron: Command, tmp_path: Path) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"a": {}, "b": {"file": noise(2000)}})
+    make(destination, {"b": {"file": noise(2000)}})
+    os.link(source / "b/file", source / "a/first")
+    assert syncron.ok("-H", str(source), str(destination))["match"] is True
+    assert_equal(source, destination)
+
+
 def test_what_is_in_place_and_durable_is_linked_too(syncron: Command, tmp_path: Path) -> None:
     source, destination = tmp_path / "src", tmp_path / "dst"
     make(source, {"d": {"a": noise(300_000)}})

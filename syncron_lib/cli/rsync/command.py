@@ -1,0 +1,209 @@
+"""``syncron --rsync``, or syncron by the name of rsync: a command line of rsync, carried out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from syncron_lib.cli.foreign import OptionRefused
+from syncron_lib.cli.format import DEFAULT, Run, prefix_of
+from syncron_lib.cli.main import Command
+from syncron_lib.cli.parser import Mode, help_text, parse, version_text
+from syncron_lib.cli.rsync.face import RsyncFace, Telling
+from syncron_lib.cli.rsync.unsupported import Unsupported
+from syncron_lib.cli.settings import Ownership, Settings
+from syncron_lib.cli.text import Manner, TextFace, progress_for
+from syncron_lib.core.location import Local, Location, Remote, parse_location
+from syncron_lib.core.report import Report
+from syncron_lib.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from syncron_lib.cli.face import Face
+
+_BY_DEFAULT = Settings(
+    links=False,
+    devices=False,
+    specials=False,
+    perms=False,
+    times=False,
+    owner=Ownership.NEVER,
+    group=Ownership.NEVER,
+    # What rsync does not ask about.
+    allow_empty_source=True,
+    progress=False,
+    moves=False,
+)
+"""What holds where nothing is said: rsync's defaults in syncron's options."""
+
+_SIGNALLED = 20
+"""rsync's exit status after a signal."""
+_DAEMON = re.compile(r"rsync://|[^/]*::", re.IGNORECASE)
+
+
+class RsyncCommand(Command):
+    """One command line of rsync."""
+
+    def run(self) -> int:
+        """Carry it out; the exit statuses are rsync's."""
+        status = super().run()
+        return _SIGNALLED if status > 128 and status != Exit.SSH else status
+
+    def _understood(self) -> int:
+        try:
+            invocation = parse(self._words, home=self._home)
+        except OptionRefused as refused:
+            raise Unsupported(refused.message) from refused
+        if invocation.mode is Mode.HELP:
+            self._output.write(help_text(whole=True))
+            return Exit.OK
+        if invocation.mode is Mode.VERSION:
+            # Programs look for the number in the words of rsync.
+            of = version_text().strip()
+            self._output.write(f"rsync  version 3.5.0  protocol version 32 as taken by {of}\n")
+            return Exit.OK
+        if invocation.mode is not Mode.COPY or invocation.root is not None:
+            raise UsageError(
+                "Called as rsync, syncron makes a copy; leave --rsync out for the rest."
+            )
+        settings = _as_rsync(invocation.settings, self._environ)
+        *sources, destination = _locations(invocation.operands)
+        return self._bring(settings, sources, destination)
+
+    def _bring(self, settings: Settings, sources: Sequence[Location], destination: Location) -> int:
+        face, text = self._faces(settings, sources, destination)
+        blank = Report(" ".join(each.shown() for each in sources), destination.shown())
+        blank.dry_run = bool(settings.dry_run)
+
+        def carry_out() -> int:
+            from syncron_lib.cli.rsync.sources import given, is_contents, is_made, make
+            from syncron_lib.session.each import run_each
+
+            options, connect = settings.run_options(), self._connect_options(settings, text)
+            options = options._replace(deletes_told_first=True)
+            found = given(sources, settings, options)
+            if isinstance(destination, Local) and is_made(found, destination):
+                if not (found and is_contents(found[0].source.path) and found[0].trees):
+                    make(destination, settings)
+                face.makes(destination)
+            if not found:
+                face.finished(blank)
+                return Exit.OK
+            report = run_each(
+                found, destination, connect, face, begin=face.source, skip=face.skipped
+            )
+            face.finished(report)
+            return report.exit_code
+
+        face.begin()
+        return self._shielded(face, blank, carry_out)
+
+    def _faces(
+        self, settings: Settings, sources: Sequence[Location], destination: Location
+    ) -> tuple[RsyncFace, TextFace]:
+        quiet, verbose = bool(settings.quiet), settings.verbose or 0
+        shows = bool(verbose or settings.itemize_changes or settings.names) and not quiet
+        shows = shows or (settings.out_format is not None and not quiet)
+        itemize = bool(settings.itemize_changes) or settings.out_format is not None
+        stats = bool(settings.stats) and not quiet
+        form = settings.out_format
+        if form is None and not settings.itemize_changes and settings.names is not False:
+            form = "%n%L"
+        manner = Manner(
+            itemize=shows and bool(settings.itemize_changes),
+            names=False,
+            form=form if shows else None,
+            summary=False,
+            stats=False,
+            human=1,
+            warnings=not quiet,
+            remarks=verbose > 1 and not quiet,
+            phases=False,
+            verify=False,
+            algorithm=False,
+        )
+        sends = not (
+            isinstance(destination, Local) and any(isinstance(each, Remote) for each in sources)
+        )
+        run = Run(sends, prefix_of([each.path for each in sources if isinstance(each, Local)]))
+        text = TextFace(
+            manner, progress_for(settings, self._error), self._output, self._error, run=run
+        )
+        face: Face = text
+        if settings.log_file is not None:
+            from syncron_lib.cli.logfile import LogFace
+
+            form = DEFAULT if settings.log_file_format is None else settings.log_file_format
+            face = LogFace(text, settings.log_file, form, run)
+        telling = Telling(
+            header=_header(settings, sends) if verbose and not quiet else "",
+            totals=bool(verbose or stats) and not quiet,
+            stats=stats,
+            made=bool(verbose or itemize) and not quiet,
+            skipped=not quiet,
+            mark="<" if isinstance(destination, Remote) else ">",
+            times=settings.times is not False,
+            quick=not (settings.checksum or settings.size_only),
+            checksum=bool(settings.checksum),
+            human=min(3, 1 + (settings.human_readable or 0)),
+        )
+        return RsyncFace(face, text.say, telling), text
+
+
+def _as_rsync(given: Settings, environ: Mapping[str, str]) -> Settings:
+    """What was given, over what rsync does by default."""
+    settings = given.over(_BY_DEFAULT)
+    # -o and -g are for those who can give files away, and no error for others.
+    if settings.owner is Ownership.ALWAYS:
+        settings = replace(settings, owner=Ownership.WHERE_ROOT)
+    if settings.group is Ownership.ALWAYS:
+        settings = replace(settings, group=Ownership.WHERE_ROOT)
+    if settings.backup and settings.backup_dir is None:
+        # Backups come into directories after these have got their times.
+        settings = replace(settings, omit_dir_times=True)
+    if settings.recursive is None:
+        settings = replace(settings, recursive=bool(settings.archive) and not settings.files_from)
+    if settings.rsh is None and environ.get("RSYNC_RSH"):
+        settings = replace(settings, rsh=environ["RSYNC_RSH"])
+    entered = settings.recursive or settings.dirs or settings.files_from is not None
+    if (settings.delete or settings.delete_excluded) and not entered:
+        raise UsageError("--delete does not work without --recursive (-r) or --dirs (-d).")
+    return settings
+
+
+def _locations(operands: Sequence[str]) -> list[Location]:
+    found: list[Location] = []
+    for operand in operands:
+        if _DAEMON.match(operand):
+            raise Unsupported(
+                f"{operand!r} names an rsync daemon, whose protocol syncron does not speak; give"
+                " HOST:PATH, to go over SSH."
+            )
+        # ":path" is on the machine of the one before.
+        if operand.startswith(":") and found and isinstance(found[0], Remote):
+            found.append(replace(found[0], path=os.fsencode(operand[1:])))
+            continue
+        location = parse_location(operand)
+        if isinstance(location, Remote) and operand is not operands[-1]:
+            _require_plain(location)
+        found.append(location)
+    return found
+
+
+def _require_plain(location: Remote) -> None:
+    if any(each in location.path for each in (b"*", b"?", b"[")):
+        raise Unsupported(
+            f"{location.shown()}: syncron does not expand wildcards on the other machine; name the"
+            " sources, or the directory with --include and --exclude."
+        )
+
+
+def _header(settings: Settings, sends: bool) -> str:
+    if not (settings.recursive or settings.dirs):
+        return ""
+    # rsync lists all beforehand where it has to know all before it begins.
+    if settings.prune_empty_dirs or settings.deletes in ("before", "after"):
+        return "building file list ... done" if sends else "receiving file list ... done"
+    return f"{'sending' if sends else 'receiving'} incremental file list"
