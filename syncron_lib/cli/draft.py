@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from syncron_lib.cli.option import Kind, Option
@@ -43,6 +44,10 @@ class Draft:
             self._values[option.target] = option.on if on else option.off
             if option.target == "cvs_exclude" and on:
                 self._values["cvs_patterns"] = self._cvs_patterns()
+
+    def preset(self, fields: Mapping[str, Any]) -> None:
+        """Something was given that stands for fields of `Settings`."""
+        self._values.update(fields)
 
     def count(self, option: Option, times: int) -> None:
         """A counting option was given ``times`` more often."""

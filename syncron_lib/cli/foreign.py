@@ -1,4 +1,5 @@
-"""rsync's options that syncron does not have: known by name, so that they can be refused by name.
+"""rsync's options that syncron does not have: known by name, so that they can be refused by name,
+or accepted where what they ask for always holds.
 
 Hands and crontabs know rsync; an option of it that is passed over in silence would be a promise
 not kept.
@@ -6,7 +7,9 @@ not kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from syncron_lib.errors import UsageError
 
@@ -32,40 +35,104 @@ class Foreign:
         return f"syncron does not have rsync's {called}{end}"
 
 
-_KEEPS_PARTS = "what an interrupted run has brought over is always kept; leave it out"
+def _auto(value: str) -> bool:
+    return value == "auto"
+
+
+def _relative(value: str) -> bool:
+    return bool(value) and not value.startswith("/")
+
+
+def _errors(value: str) -> bool:
+    return value in ("e", "errors", "c", "client")
+
+
+def _nothing(value: str) -> bool:
+    return value.lower() in ("none", "all0")
+
+
+def _any(_value: str) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What of rsync's asks for what always holds, or is another name. ``names``: of the options.
+    ``holds``: for which values it does; None where there is no value. ``sets``: fields of
+    `Settings`. ``advice``: said of other values."""
+
+    names: str
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    holds: Callable[[str], bool] | None = None
+    advice: str = ""
+
+
+HELD: tuple[Held, ...] = (
+    Held("--no-s --no-secluded-args --no-protect-args"),
+    Held("--no-old-args --no-motd --no-msgs2stderr --no-iconv"),
+    Held("--no-inc-recursive --no-i-r --blocking-io --no-blocking-io"),
+    Held("-y --fuzzy --no-y --no-fuzzy --no-delay-updates"),
+    Held("--skip-compress", holds=_any),
+    Held(
+        "--partial-dir",
+        holds=_relative,
+        advice="what an interrupted run has brought over is kept in .syncron in DST",
+    ),
+    Held("--no-8-bit-output --no-8 --no-atimes --no-U --no-crtimes --no-N --no-drop-D --no-super"),
+    Held("--no-insecure-links --no-munge-links --no-open-noatime --no-write-devices"),
+    Held("--no-D", {"devices": False, "specials": False}),
+    Held("--old-d", {"dirs": True}),
+    Held("--old-compress --new-compress", {"compress": "zlib"}),
+    Held("--no-i-d", {"implied_dirs": False}),
+    Held("--i-d", {"implied_dirs": True}),
+    Held("--no-v --no-verbose", {"verbose": 0}),
+    Held("--no-h --no-human-readable", {"human_readable": 0}),
+    Held("--no-timeout", {"timeout": 0.0}),
+    Held("--no-contimeout", {"contimeout": None}),
+    Held("--no-bwlimit", {"bwlimit": 0}),
+    Held("--no-max-size", {"max_size": None}),
+    Held("--no-min-size", {"min_size": None}),
+    Held("--checksum-choice --cc", holds=_auto, advice="files are compared by xxh3-128 or SHA-256"),
+    Held("--stderr", holds=_errors, advice="errors go to standard error, and nothing else"),
+    Held("--debug", holds=_nothing, advice="SYNCRON_DEBUG=1 in the environment shows more"),
+)
+"""Only for command lines that were written for rsync: there is no key for them in jobs."""
+
+_DAEMON = "rsync's daemon is not spoken with"
+_BATCH = "run syncron where both trees can be reached"
+_WHOLE = "the source is scanned whole before anything is changed"
 
 FOREIGN: tuple[Foreign, ...] = (
-    Foreign("--partial-dir", "", _KEEPS_PARTS),
-    Foreign("--no-inc-recursive", "", "leave it out"),
-    Foreign("--no-i-r", "", "leave it out"),
-    Foreign("--i-r", "", "leave it out"),
-    Foreign("--list-only", "", "use -n -i"),
-    Foreign("--inc-recursive", "", "leave it out"),
-    Foreign("--contimeout", "", "use --timeout"),
-    Foreign("--block-size", "B"),
+    Foreign("--temp-dir", "T", "files are made in .syncron in DST, and renamed from there"),
+    Foreign("--preallocate", "", "room is taken as files grow; leave it out"),
+    Foreign("--no-partial", "", "what an interrupted run has brought over is kept in .syncron"),
+    Foreign("--old-args", "", "no remote shell splits or expands names; name each SRC"),
+    Foreign("--inc-recursive", "", _WHOLE),
+    Foreign("--i-r", "", _WHOLE),
+    Foreign("--block-size", "B", "files are cut by their content; leave it out"),
+    Foreign("--crtimes", "N", "Linux lets nobody set when a file was made; leave it out"),
+    Foreign("--8-bit-output", "8", "names are shown as UTF-8, and what is none is escaped"),
+    Foreign("--trust-sender", "", "what comes is always checked; leave it out"),
+    Foreign("--max-alloc", "", "memory is bounded in any case; leave it out"),
+    Foreign("--compress-threads", "", "leave it out"),
+    Foreign("--checksum-seed", "", "leave it out"),
+    Foreign("--outbuf", "", "output is by line on a terminal, else in blocks; leave it out"),
+    Foreign("--iconv", "", "names are bytes, and go over as they are"),
+    Foreign("--protocol", "", "both ends find a version that they share; leave it out"),
+    Foreign("--copy-as", "", "run it as that user"),
+    Foreign("--write-batch", "", _BATCH),
+    Foreign("--only-write-batch", "", _BATCH),
+    Foreign("--read-batch", "", _BATCH),
+    Foreign("--daemon", "", _DAEMON),
+    Foreign("--password-file", "", _DAEMON),
+    Foreign("--early-input", "", _DAEMON),
+    Foreign("--sockopts", "", _DAEMON),
     Foreign("--keep-dirlinks", "K"),
     Foreign("--atimes", "U"),
-    Foreign("--crtimes", "N", "Linux lets nobody set when a file was made; leave it out"),
     Foreign("--copy-devices", "", "a device has no size to compare by; use dd"),
     Foreign("--write-devices", "", "a device is no part of a tree, and cannot be replaced; use dd"),
-    Foreign("--temp-dir", "T"),
-    Foreign("--fuzzy", "y"),
-    Foreign("--8-bit-output", "8"),
-    Foreign("--old-d", "", "use --dirs"),
-    Foreign("--ipv4", "4"),
-    Foreign("--ipv6", "6"),
-    *(
-        Foreign(f"--{name}")
-        for name in (
-            "debug stderr no-motd append append-verify"
-            " insecure-links confine-root"
-            " drop-D fake-super preallocate"
-            " checksum-choice"
-            " max-alloc compare-dest"
-            " compress-threads skip-compress"
-            " old-args trust-sender copy-as address sockopts blocking-io outbuf"
-            " password-file early-input stop-after stop-at"
-            " write-batch only-write-batch read-batch protocol iconv checksum-seed daemon"
-        ).split()
-    ),
+    Foreign("--insecure-links"),
+    Foreign("--confine-root"),
+    Foreign("--drop-D"),
+    Foreign("--fake-super"),
 )

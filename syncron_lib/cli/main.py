@@ -135,6 +135,8 @@ class Command:
             return self._list_snapshots(settings, parse_location(invocation.snapshots))
         if invocation.root is not None:
             return self._root(settings, parse_location(invocation.root))
+        if invocation.mode is Mode.LIST:
+            return self._list(settings, [parse_location(each) for each in invocation.operands])
         sources = [parse_location(each) for each in invocation.operands[:-1]]
         return self._copy(settings, sources, parse_location(invocation.operands[-1]), "")
 
@@ -163,6 +165,8 @@ class Command:
         job: str = "",
     ) -> int:
         """``label``: how output names the job; ``job``: its name, empty for ``SRC DST``."""
+        if settings.list_only:
+            return self._list(settings, sources)
         sides = *sources, destination
         shown = " ".join(each.shown() for each in sources)
         blank = Report(shown, destination.shown(), dry_run=bool(settings.dry_run))
@@ -225,6 +229,23 @@ class Command:
             return Exit.OK
 
         return self._shielded(face, Report(location.shown(), ""), carry_out)
+
+    def _list(self, settings: Settings, sources: Sequence[Location]) -> int:
+        face = self._face(settings, "")
+
+        def carry_out() -> int:
+            from syncron_lib.cli.listing import line
+            from syncron_lib.session.listonly import entries
+
+            parts = replace(settings, list_only=True).parts(sources)
+            options, connect = settings.run_options(), self._connect_options(settings, face)
+            failed = False
+            for entry in entries(parts, options, connect, face):
+                failed = failed or entry.problem != 0
+                self._output.write(line(entry, settings))
+            return Exit.PARTIAL if failed else Exit.OK
+
+        return self._shielded(face, Report("", ""), carry_out)
 
     def _root(self, settings: Settings, location: Location) -> int:
         face = self._face(settings, "")
@@ -311,6 +332,10 @@ class Command:
             rsh=settings.rsh,
             port=settings.port,
             identity=settings.identity,
+            family=settings.family,
+            address=settings.address,
+            contimeout=settings.contimeout,
+            rsync_path=settings.rsync_path,
             remote_python=settings.remote_python,
             remote_syncron=settings.remote_syncron,
             timeout=defaults.timeout,

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from syncron_lib import __version__
 from syncron_lib.cli.catalog import OPTIONS, VERIFY
 from syncron_lib.cli.draft import Draft
-from syncron_lib.cli.foreign import FOREIGN, Foreign, OptionRefused
+from syncron_lib.cli.foreign import FOREIGN, HELD, Foreign, Held, OptionRefused
 from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.settings import Settings
 from syncron_lib.errors import UsageError
@@ -20,6 +20,7 @@ from syncron_lib.errors import UsageError
 SYNOPSIS = """\
 syncron [OPTIONS] SRC... DST          make DST like SRC
        syncron [OPTIONS] --verify SRC DST    are they the same, by content?
+       syncron [OPTIONS] SRC                 what is in it, as a list
        syncron [OPTIONS] --root DIR          the Merkle root of a tree
        syncron [OPTIONS] --job NAME...       jobs from the configuration; or: --all-jobs
        syncron --rsync ARGUMENTS             a command line of rsync, as rsync takes it
@@ -52,6 +53,7 @@ class Mode(Enum):
     COPY = "copy"
     ROOT = "root"
     SNAPSHOTS = "list-snapshots"
+    LIST = "list"
     JOBS = "jobs"
     CHECK_CONFIG = "check-config"
     LIST_JOBS = "list-jobs"
@@ -186,6 +188,11 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         names = ("-V", name) if mode is Mode.VERSION else (name,)
         run.add_argument(*names, dest="mode", action="store_const", const=mode, help=text)
+    for held in HELD:
+        takes = None if held.holds is not None else 0
+        given = [each for each in held.names.split() if each not in parser._option_string_actions]
+        if given:
+            parser.add_argument(*given, action=_Hold, held=held, nargs=takes)
     _add_refusals(parser)
     return parser
 
@@ -265,9 +272,13 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         return Invocation(
             Mode.JOBS, settings, jobs=jobs, all_jobs=given.all_jobs, config=given.config
         )
+    if not paths:
+        raise UsageError("SRC and DST are needed, and no paths were given: see syncron --help.")
+    if (settings.list_only or len(paths) == 1) and not settings.verify:
+        sources = paths if len(paths) == 1 else paths[:-1]
+        return Invocation(Mode.LIST, settings, operands=sources, config=given.config)
     if len(paths) < 2:
-        said = "no paths were given" if not paths else f"only {paths[0]!r} was given"
-        raise UsageError(f"SRC and DST are needed, and {said}: see syncron --help.")
+        raise UsageError("--verify compares two trees: give one SRC and one DST.")
     if "" in paths:
         raise UsageError('A path is empty; "." is the current directory.')
     return Invocation(Mode.COPY, settings, operands=paths, config=given.config)
@@ -361,6 +372,28 @@ class _Set(argparse.Action):
                 draft.switch(self._option, not self._off)
         except ValueError as error:
             raise UsageError(f"{written}: {error}.") from error
+
+
+class _Hold(argparse.Action):
+    """What rsync's users type, and is so in any case."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        self._held: Held = more.pop("held")
+        super().__init__(option_strings, argparse.SUPPRESS, help=argparse.SUPPRESS, **more)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        held = self._held
+        if held.holds is not None and not held.holds(values):
+            raise OptionRefused(
+                f"syncron does not have rsync's {option_string}={values}: {held.advice}."
+            )
+        namespace.draft.preset(held.sets)
 
 
 class _Refuse(argparse.Action):

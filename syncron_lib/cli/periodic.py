@@ -23,6 +23,48 @@ def duration(text: str) -> float:
     return float(found["number"]) * _SECONDS[found["unit"] or "s"]
 
 
+def _minutes(text: str) -> float:
+    if not re.fullmatch("[0-9]{1,7}", text) or not int(text):
+        raise ValueError("expected a number of minutes such as 90")
+    return int(text) * 60.0
+
+
+_MOMENT = re.compile(
+    r"(?:(?:(?P<year>[0-9]{2}|[0-9]{4})[-/])?(?:(?P<month>[0-9]{1,2})[-/])?(?P<day>[0-9]{1,2}))?"
+    r"(?:(?:^|T)(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{1,2}))?)?"
+)
+
+
+def _until(text: str) -> float:
+    """Seconds from now to a moment, of which what is not said is the next that there is."""
+    import datetime
+
+    found = _MOMENT.fullmatch(text)
+    now = datetime.datetime.now().astimezone()
+    parts = {} if found is None else found.groupdict()
+    said = {name: int(value) for name, value in parts.items() if value}
+    year = said.get("year", now.year)
+    try:
+        if not set("-/T:") & set(text) or found is None:
+            raise ValueError
+        moment = now.replace(
+            year=year + 2000 if year < 100 else year,
+            month=said.get("month", now.month),
+            day=said.get("day", now.day),
+            hour=said.get("hour", 0),
+            minute=said.get("minute", 0),
+            second=0,
+            microsecond=0,
+        )
+    except ValueError:
+        raise ValueError("expected a time such as 23:30 or 2027-01-31T6:00") from None
+    if moment <= now and "day" not in said:
+        moment += datetime.timedelta(days=1)
+    if moment <= now:
+        raise ValueError("it is over already")
+    return (moment - now).total_seconds()
+
+
 def _retries(text: str) -> int:
     if not re.fullmatch("[0-9]{1,3}", text):
         raise ValueError("expected a number of tries such as 3")
@@ -102,6 +144,25 @@ PERIODIC: tuple[Option, ...] = (
         "end the run after so long, e.g. 2h; the next goes on",
         metavar="TIME",
         convert=duration,
+    ),
+    Option(
+        _PERIODIC,
+        "stop-after",
+        Kind.NUMBER,
+        "the same in minutes",
+        alias="time-limit",
+        metavar="MINS",
+        field="max_duration",
+        convert=_minutes,
+    ),
+    Option(
+        _PERIODIC,
+        "stop-at",
+        Kind.TEXT,
+        "the same at a time such as 23:30 or 2027-01-31T6:00",
+        metavar="TIME",
+        field="max_duration",
+        convert=_until,
     ),
     Option(
         _PERIODIC,

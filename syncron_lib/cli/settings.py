@@ -25,6 +25,7 @@ from syncron_lib.core.options import (
     RuleOptions,
     RunOptions,
     TransferRules,
+    Use,
 )
 from syncron_lib.core.parts import Part
 from syncron_lib.core.retention import Retention
@@ -92,6 +93,7 @@ class Settings:
     suffix: str | None = None
     link_dest: tuple[str, ...] = ()
     copy_dest: tuple[str, ...] = ()
+    compare_dest: tuple[str, ...] = ()
     patterns: tuple[bytes, ...] = ()
     cvs_exclude: bool | None = None
     cvs_patterns: tuple[bytes, ...] = ()
@@ -123,6 +125,8 @@ class Settings:
     compress: str | None = None
     whole_file: bool | None = None
     inplace: bool | None = None
+    append: bool | None = None
+    list_only: bool | None = None
     fsync: bool | None = None
     sparse: bool | None = None
     compress_level: int | None = None
@@ -132,6 +136,10 @@ class Settings:
     port: int | None = None
     identity: tuple[str, ...] = ()
     rsh: str | None = None
+    family: str | None = None
+    address: str | None = None
+    contimeout: float | None = None
+    rsync_path: str | None = None
     remote_python: str | None = None
     remote_syncron: str | None = None
     snapshot: bool | None = None
@@ -222,7 +230,7 @@ class Settings:
         if self.files_from is not None:
             return self._listed_parts(sources)
         whole = self.recurses
-        if not whole and not self.dirs:
+        if not whole and not (self.dirs or self.list_only):
             raise UsageError(
                 "--no-recursive leaves out what is in directories: say with --dirs that directories"
                 " alone are wanted."
@@ -238,8 +246,8 @@ class Settings:
     def recurses(self) -> bool:
         """Whether what is below directories comes with them: always, unless something says
         otherwise."""
-        if self.dirs or self.recursive is False:
-            return bool(self.recursive or self.archive)
+        if self.dirs or self.list_only or self.recursive is False:
+            return bool(self.archive if self.recursive is None else self.recursive)
         return True
 
     def _listed_parts(self, sources: Sequence[Location]) -> list[Part]:
@@ -281,6 +289,7 @@ class Settings:
             no_links=self.links is False,
             safe_links=bool(self.safe_links),
             no_devices=self.devices is False or self.super_user is False,
+            append=bool(self.append and not self.verify),
             no_specials=self.specials is False,
         )
         if self.hard_links and rules.leaves:
@@ -316,12 +325,19 @@ class Settings:
         directory = None if self.backup_dir is None else os.fsencode(self.backup_dir)
         return Backup(directory, os.fsencode(suffix))
 
-    def _alternates(self, option: str = "") -> Alternates | None:
-        """``option``: what asks for it, where that is neither of the two."""
-        if self.link_dest and self.copy_dest:
-            raise UsageError("--link-dest and --copy-dest exclude each other: give one of them.")
-        option = option or ("--link-dest" if self.link_dest else "--copy-dest")
-        given = self.link_dest or self.copy_dest
+    def _alternates(self, asking: str = "") -> Alternates | None:
+        """``asking``: what asks for it, where that is none of the three."""
+        named = (
+            ("--link-dest", self.link_dest),
+            ("--copy-dest", self.copy_dest),
+            ("--compare-dest", self.compare_dest),
+        )
+        several = [(option, directories) for option, directories in named if directories]
+        if len(several) > 1:
+            options = " and ".join(option for option, _ in several)
+            raise UsageError(f"{options} exclude each other: give one of them.")
+        option, given = several[0] if several else ("", ())
+        option = asking or option
         if len(given) > MAX_ALTERNATES:
             raise UsageError(f"{option} is given {len(given)} times; {MAX_ALTERNATES} are allowed.")
         if not given:
@@ -336,7 +352,8 @@ class Settings:
                 f"{option} is about whole trees, and options such as --update, --max-size and"
                 " --size-only choose what is brought over: give one of them."
             )
-        return Alternates(option, tuple(map(os.fsencode, given)), bool(self.copy_dest))
+        use = Use(several[0][0].removeprefix("--").removesuffix("-dest"))
+        return Alternates(option, tuple(map(os.fsencode, given)), use)
 
     def _removes_source(self) -> bool:
         if self.remove_source_files and self.size_only and not self.checksum:
@@ -378,6 +395,8 @@ class Settings:
         others = {
             "--link-dest": self.link_dest,
             "--copy-dest": self.copy_dest,
+            "--compare-dest": self.compare_dest,
+            "--append": self.append,
             "--backup": self._backup(),
             "--verify": self.verify,
             "--inplace": self.inplace,
@@ -438,8 +457,8 @@ class Settings:
             compress=self._compress(),
             compress_level=self.compress_level,
             bwlimit=self.bwlimit or 0,
-            whole_file=self.whole_file,
-            in_place=bool(self.inplace),
+            whole_file=False if self.append else self.whole_file,
+            in_place=bool(self.inplace or self.append),
             backup=self._backup(),
             alternates=self._alternates(),
             fsync=bool(self.fsync),

@@ -90,12 +90,6 @@ def not_empty(text: str) -> str:
     return text
 
 
-def program(text: str) -> str:
-    if " " in not_empty(text):
-        raise ValueError("expected a path without arguments; write a script, for example for sudo")
-    return text
-
-
 def suffix(text: str) -> str:
     if "/" in text or "\0" in text:
         raise ValueError("expected the end of a name, without a slash")

@@ -113,6 +113,8 @@ class TransferRules(NamedTuple):
     """Leave symlinks that point out of the tree."""
     above: int = 0
     """Directories above the root that are of the same tree, for links that go up."""
+    append: bool = False
+    """Leave the content of files that are no shorter at the destination."""
     no_devices: bool = False
     no_specials: bool = False
     """Leave device nodes; leave fifos and sockets."""
@@ -132,7 +134,7 @@ class TransferRules(NamedTuple):
     @property
     def leaves(self) -> bool:
         """Whether something of the source may be left."""
-        return self.divides_new or self.ignore_existing or self.update
+        return self.divides_new or self.ignore_existing or self.update or self.append
 
 
 class Backup(NamedTuple):
@@ -143,13 +145,22 @@ class Backup(NamedTuple):
     suffix: bytes = b"~"
 
 
+class Use(Enum):
+    """What is done about an entry that did not change from an alternate."""
+
+    LINK = "link"
+    COPY = "copy"
+    COMPARE = "compare"
+    """It is left out of the destination."""
+
+
 class Alternates(NamedTuple):
     """Directories in which what did not change is found, relative to the destination's root if
-    they are. ``copy``: it is copied from there; else it is hard-linked."""
+    they are."""
 
     option: str
     directories: tuple[bytes, ...]
-    copy: bool
+    use: Use
 
     def paths(self, name: Optional[bytes] = None) -> Sequence[bytes]:
         """The directories as a root takes them. ``name``: the root's in the directory that they

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from syncron_lib.core.compare import attributes_of, digest_of
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, shown, split
-from syncron_lib.core.options import Alternates
-from syncron_lib.core.plan import Basis, Change, Create, Make, Plan, Take
+from syncron_lib.core.options import Alternates, Use
+from syncron_lib.core.plan import Basis, Change, Create, Left, Make, Plan, Take
 from syncron_lib.core.report import Failure
 from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint, RawPack
@@ -92,14 +92,13 @@ def missing(chosen: Alternates, there: Sequence[bool]) -> Iterator[str]:
 class AlternateSearch:
     """Takes out of a plan what alternates have."""
 
-    def __init__(
-        self, source: Endpoint, destination: Endpoint, compare: Compare, copy: bool
-    ) -> None:
-        """``copy``: what is the same is copied, not linked."""
+    def __init__(self, source: Endpoint, destination: Endpoint, compare: Compare, use: Use) -> None:
+        """``use``: what becomes of what is the same."""
         self._source = source
         self._destination = destination
         self._compare = compare
-        self._copy = copy
+        self._copy = use is Use.COPY
+        self._leaves = use is Use.COMPARE
         self._second_best: dict[bytes, tuple[int, str]] = {}
         """The first alternate with the same content and other attributes, and which."""
         self._bases: dict[bytes, Basis] = {}
@@ -171,13 +170,16 @@ class AlternateSearch:
         if flags is not None and (path not in self._flags or path in there.adjusted):
             self._flags[path] = flags
         if stat.S_ISDIR(create.mode):
-            if flags is None and not there.differs_below(path):
+            if flags is None and not self._leaves and not there.differs_below(path):
                 plan.takes.append(_taken(create, number, self._copy, None))
                 return True
             plan.parents.append(Make(path, create.attributes, flags or _SAME, create.replaces))
             return False
         if flags is None and (stat.S_ISREG(create.mode) or not create.replaces):
-            plan.takes.append(_taken(create, number, self._copy, None))
+            if self._leaves:
+                plan.left[path] = Left(1, create.size)
+            else:
+                plan.takes.append(_taken(create, number, self._copy, None))
             return True
         if flags is not None and path in there.adjusted and stat.S_ISREG(create.mode):
             self._second_best.setdefault(path, (number, flags))
@@ -212,6 +214,8 @@ class AlternateSearch:
         def is_there(path: bytes) -> bool:
             return there.has(path) and path not in there.adjusted
 
+        if self._leaves:
+            return
         changes, plan.changes = plan.changes, []
         for change in changes:
             own = change.attributes

@@ -232,6 +232,9 @@ class Comparison:
             if relation is Relation.OTHER_KIND:
                 self._replace(path, mine, row, theirs, other, below_mine, below_theirs)
                 return
+            if self._chosen.append and self._is_no_shorter(relation, mine, row, theirs, other):
+                self._plan.left[path] = Left(1, mine.sizes[row])
+                return
             if self._chooses and self._decided(path, mine, row, theirs, other, source, destination):
                 return
             if relation is Relation.DIFFERENT:
@@ -259,6 +262,14 @@ class Comparison:
                     size = mine.sizes[row] if stat.S_ISREG(source.mode) else 0
                     target = self._targets.get(row)
                     self._adjust_if_needed(path, source, destination, size, target)
+
+    def _is_no_shorter(
+        self, relation: Relation, mine: Table, row: int, theirs: Table, other: int
+    ) -> bool:
+        """Whether two files may differ, and nothing can be appended to the destination's."""
+        files = stat.S_ISREG(mine.modes[row]) and stat.S_ISREG(theirs.modes[other])
+        differ = relation in (Relation.DIFFERENT, Relation.UNKNOWN)
+        return differ and files and theirs.sizes[other] >= mine.sizes[row]
 
     def _is_bare(self, path: bytes) -> bool:
         """Whether a directory's own attributes do not count."""

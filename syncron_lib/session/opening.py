@@ -158,12 +158,19 @@ class _Opener:
 
 
 def open_one(
-    pool: Pool, location: Location, options: RunOptions, observer: Observer
+    pool: Pool,
+    location: Location,
+    options: RunOptions,
+    observer: Observer,
+    only: bytes | None = None,
 ) -> tuple[RemoteEndpoint, Opened]:
-    """Open and scan a single root, to look at it."""
+    """Open and scan a single root, to look at it; with ``only``, at the file of that name."""
     opener = _Opener(pool, options, observer, observer.warning)
     endpoint = pool.endpoint(location, 0)
-    asked = opener.ask(endpoint, opener.request(location, Role.SOURCE))
+    path = None if only is None else os.path.dirname(location.path) or b"."
+    if path == b"." and not isinstance(location, Local):
+        path = b""
+    asked = opener.ask(endpoint, opener.request(location, Role.SOURCE, only, path=path))
     opened = reply_of(asked.opened, Opened)
     require_source(opened, location)
     require_free(opened, location)

@@ -325,7 +325,7 @@ class SingleRun:
             return found
 
         numbers = [number for number, there in enumerate(ends.alternates) if there]
-        search = AlternateSearch(ends.source, ends.destination, compared, chosen.copy)
+        search = AlternateSearch(ends.source, ends.destination, compared, chosen.use)
         search.apply_to(plan, numbers, self._options.itemize)
 
     def _protection(self, ends: Ends) -> Protection | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from syncron_lib.core import retention
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join
-from syncron_lib.core.options import Alternates, RunOptions
+from syncron_lib.core.options import Alternates, RunOptions, Use
 from syncron_lib.core.parts import Part
 from syncron_lib.core.report import Report
 from syncron_lib.core.retention import INCOMPLETE, Retention
@@ -55,7 +55,7 @@ def run_snapshot(
         names = [item.name for item in there.items]
         chosen = options._replace(delete=True)
         if names:
-            last = Alternates("--snapshot", (b"../" + names[-1],), False)
+            last = Alternates("--snapshot", (b"../" + names[-1],), Use.LINK)
             chosen = chosen._replace(alternates=last)
         elif there.kind == RootKind.MISSING:
             chosen = chosen._replace(mkpath=True)

@@ -77,7 +77,7 @@ def connect(
     Raises `SshFailed`, `HelperNotStarted`, `UncleanShell`, `TimedOut` or `ConnectionLost`; nothing
     is left running.
     """
-    recipe = Recipe(options.remote_python, options.remote_syncron, ship)
+    recipe = Recipe(options.remote_python, options.remote_syncron, options.rsync_path, ship)
     build = functools.lru_cache(archive.build if packed is None else lambda: packed)
     try:
         return _attempt(remote, options, recipe, build, on_asked)
@@ -102,7 +102,13 @@ def _attempt(
     stream: RemoteStream
     if options.rsh is not None:
         arguments = rsh_arguments(
-            options.rsh, remote, command(), port=port, identity=options.identity
+            options.rsh,
+            remote,
+            command(),
+            port=port,
+            identity=options.identity,
+            family=options.family,
+            address=options.address,
         )
         stream = ProcessStream(arguments, options.notice)
     else:

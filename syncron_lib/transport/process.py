@@ -28,7 +28,14 @@ _STEP = 0.1
 
 
 def rsh_arguments(
-    rsh: str, remote: Remote, command: str, *, port: int | None, identity: Sequence[str]
+    rsh: str,
+    remote: Remote,
+    command: str,
+    *,
+    port: int | None,
+    identity: Sequence[str],
+    family: str | None = None,
+    address: str | None = None,
 ) -> list[str]:
     """The argument vector, in the order in which rsync gives it to a remote shell."""
     try:
@@ -37,6 +44,17 @@ def rsh_arguments(
         raise UsageError(f"-e {shown_text(rsh)}: {error}.") from error
     if not arguments:
         raise UsageError("-e needs a command, such as -e ssh.")
+    for option, letter, value in (
+        ("--address", "b", address),
+        ("-4 and -6", {"inet": "4", "inet6": "6"}.get(family or "", ""), family),
+    ):
+        if value and os.path.basename(arguments[0]) != "ssh":
+            raise UsageError(
+                f"{option}: what -e {shown_text(arguments[0])} makes of it is not known; say it in"
+                " that command."
+            )
+        if value:
+            arguments += [f"-{letter}"] + [value] * (letter == "b")
     for file in identity:
         arguments += ["-i", file]
     if remote.user is not None:

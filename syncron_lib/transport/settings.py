@@ -28,6 +28,14 @@ class ConnectOptions:
     identity: tuple[str, ...] = ()
     ssh_config: str | None = None
     """Read this file only, and neither ``~/.ssh/config`` nor the system's."""
+    family: str | None = None
+    """``inet`` or ``inet6``; None: as ``ssh_config`` says."""
+    address: str | None = None
+    """Of this machine, to connect from."""
+    contimeout: float | None = None
+    """Seconds for each step of connecting, if it is not ``timeout``."""
+    rsync_path: str | None = None
+    """A command for the remote shell in which the last word stands for the helper's program."""
     remote_python: str | None = None
     remote_syncron: str | None = None
     timeout: float = 60.0
@@ -43,7 +51,7 @@ class ConnectOptions:
     @property
     def step_timeout(self) -> float:
         """Seconds for each step of connecting that waits for the other machine; never endless."""
-        return self.timeout if self.timeout > 0 else _STEP_TIMEOUT
+        return self.contimeout or self.timeout or _STEP_TIMEOUT
 
     def config_files(self) -> ConfigFiles:
         """The ``ssh_config`` files these options mean."""

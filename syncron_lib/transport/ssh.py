@@ -140,14 +140,14 @@ def _connect(
         carrier = base
         processes.append(process)
     else:
-        timeout = config.connect_timeout or options.step_timeout
+        timeout = options.contimeout or config.connect_timeout or options.step_timeout
         carrier = base = dial(
             config.hostname,
             the_port,
             timeout=timeout,
             silence=options.timeout,
-            family=config.address_family,
-            bind_address=config.bind_address,
+            family=options.family or config.address_family,
+            bind_address=options.address or config.bind_address,
         )
     transport = _make_transport(carrier)
     link = Link(transport, label, base, processes, below)

@@ -29,6 +29,8 @@ class Recipe:
 
     remote_python: str | None = None
     remote_syncron: str | None = None
+    rsync_path: str | None = None
+    """As of `ConnectOptions`."""
     ship: bool = False
     """Do not look for an installed syncron."""
 
@@ -41,9 +43,11 @@ def command_line(recipe: Recipe, marker: str, build: Callable[[], archive.Archiv
     no quote, backslash before a quote, newline or exclamation mark, which sh, csh and fish
     read differently.
     """
+    before, program = _divided(recipe.rsync_path)
     parts = [f"{VARIABLE}={marker}; export {VARIABLE}; M=syncron-{marker}; set -f"]
-    if recipe.remote_syncron is not None:
-        parts.append(f"echo $M trying; exec {_sh_word(recipe.remote_syncron)} --serve")
+    installed = recipe.remote_syncron or program
+    if installed is not None:
+        parts.append(f"echo $M trying; exec {_sh_word(installed)} --serve")
     else:
         if not recipe.ship and recipe.remote_python is None:
             parts.append(
@@ -51,7 +55,18 @@ def command_line(recipe: Recipe, marker: str, build: Callable[[], archive.Archiv
                 "if command -v $S >/dev/null 2>&1; then echo $M trying; exec $S --serve; fi; done"
             )
         parts.append(_with_python(recipe.remote_python, marker, build()))
-    return f"exec /bin/sh -c '{'; '.join(parts)}'"
+    return f"{before or 'exec '}/bin/sh -c '{'; '.join(parts)}'"
+
+
+def _divided(command: str | None) -> tuple[str, str | None]:
+    """What stands before the program in a command for a shell, and the program; None for rsync,
+    in whose place the helper is looked for as ever."""
+    if command is None:
+        return "", None
+    words = command.rstrip()
+    before = words[: len(words) - len(words.split()[-1])] if words else ""
+    program = words[len(before) :]
+    return before, None if program.rpartition("/")[2] in ("", "rsync") else program
 
 
 def _with_python(named: str | None, marker: str, packed: archive.Archive) -> str:

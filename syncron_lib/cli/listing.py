@@ -1,0 +1,40 @@
+"""Lines of ``--list-only``, as rsync writes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+
+from syncron_lib.cli.format import human_number
+from syncron_lib.cli.settings import Settings
+from syncron_lib.core.names import shown
+from syncron_lib.session.listonly import Entry
+
+
+def line(entry: Entry, settings: Settings) -> str:
+    """One entry, with the end of its line."""
+    name = shown(entry.path or b".")
+    if settings.json:
+        said = {
+            "message_type": "entry",
+            "path": name,
+            "mode": entry.mode,
+            "size": entry.size,
+            "mtime_ns": entry.mtime_ns,
+            "target": None if entry.target is None else shown(entry.target),
+        }
+        if entry.problem:
+            said["problem"] = os.strerror(entry.problem)
+        return json.dumps(said) + "\n"
+    if entry.problem and not entry.mode:
+        return f"{name}: cannot be read: {os.strerror(entry.problem)}\n"
+    level = settings.human_readable
+    size = human_number(entry.size, 1 if level is None else level + (level > 0))
+    width = 11 if level == 0 else 14
+    moment = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(entry.mtime_ns // 1_000_000_000))
+    target = ""
+    if entry.target is not None and settings.links is not False:
+        target = f" -> {shown(entry.target)}"
+    return f"{stat.filemode(entry.mode)} {size:>{width}} {moment} {name}{target}\n"
