@@ -159,6 +159,15 @@ OPTIONS: tuple[Option, ...] = (
         "remove from SRC the files that DST has in the end",
     ),
     Option(_SAFETY, "force", Kind.SWITCH, "let a file replace a directory that is not empty"),
+    Option(_SAFETY, "two-way", Kind.SWITCH, "both ways: changes of any tree to all others"),
+    Option(
+        _SAFETY,
+        "conflicts",
+        Kind.TEXT,
+        "keep-both, prefer-first, prefer-second, newer, or skip",
+        metavar="HOW",
+        convert=values.conflicts,
+    ),
     Option(
         _SAFETY,
         "moves",

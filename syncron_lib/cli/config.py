@@ -7,6 +7,7 @@ beyond the type it has.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job: what to make like what, and how. Local paths are absolute."""
+    """One job: what to make like what, and how. Local paths are absolute. Of replicas the last one
+    stands for the destination, and ``settings`` say that it is a run in both directions."""
 
     name: str
     sources: tuple[Location, ...]
@@ -128,6 +130,7 @@ class _Reader:
         draft = Draft(base=self._base, home=self._home)
         sources: tuple[Location, ...] | None = None
         destination: Location | None = None
+        replicas: list[Location] = []
         for key, at, value in self._pairs(node, where):
             path = f"{where}.{key}"
             if key in ("source", "sources"):
@@ -139,8 +142,19 @@ class _Reader:
                     raise self._error(value, path, "expected at least one path")
             elif key == "destination":
                 destination = self._location(*self._text(value, path), path)
+            elif key == "replicas":
+                replicas = [self._location(*each, path) for each in self._texts(value, path)]
+                if len(replicas) < 2:
+                    raise self._error(value, path, "expected at least two paths")
             else:
-                self._option(draft, key, value, where, ("source", "sources", "destination"))
+                beside = ("source", "sources", "destination", "replicas")
+                self._option(draft, key, value, where, beside)
+        if replicas:
+            if sources is not None or destination is not None:
+                what = 'give "replicas", or "source" and "destination", not both'
+                raise self._error(node, f"{where}.replicas", what)
+            settings = dataclasses.replace(draft.settings(), two_way=True)
+            return Job(name, tuple(replicas[:-1]), replicas[-1], settings, self._file)
         if sources is None or destination is None:
             missing = "source" if sources is None else "destination"
             raise self._error(node, where, f'"{missing}" is missing')

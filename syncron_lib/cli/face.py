@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from syncron_lib.core.report import Failure, Item, Phase, Report
+from syncron_lib.core.report import Clash, Failure, Item, Phase, Report
 from syncron_lib.errors import SyncronError
 
 
 class Face(Protocol):
-    """Shows one run. The first six are the session's observer; any thread may call."""
+    """Shows one run. The first seven are the session's observer; any thread may call."""
 
     def phase(self, phase: Phase) -> None:
         """A phase begins."""
@@ -19,6 +19,9 @@ class Face(Protocol):
 
     def item(self, item: Item) -> None:
         """One change, in the order of the plan; in a dry run too."""
+
+    def clash(self, clash: Clash) -> None:
+        """Something that two replicas had changed, each in its way."""
 
     def failure(self, failure: Failure) -> None:
         """One file that was not done."""
@@ -65,6 +68,10 @@ class PassingFace:
     def item(self, item: Item) -> None:
         """Passed on."""
         self._face.item(item)
+
+    def clash(self, clash: Clash) -> None:
+        """Passed on."""
+        self._face.clash(clash)
 
     def failure(self, failure: Failure) -> None:
         """Passed on."""

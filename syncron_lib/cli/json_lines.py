@@ -16,7 +16,7 @@ from typing import Any
 from syncron_lib.cli.output import Output, one_line
 from syncron_lib.cli.progress import Clock
 from syncron_lib.core.names import shown
-from syncron_lib.core.report import Failure, Item, Phase, Report
+from syncron_lib.core.report import Clash, Failure, Item, Phase, Report
 from syncron_lib.errors import SyncronError
 
 SCHEMA = 1
@@ -69,6 +69,23 @@ class JsonFace:
             message.update(named("target", item.target))
         if item.old is not None:
             message.update(named("old", item.old))
+        if item.at is not None:
+            message["at"] = ("first", "second")[item.at]
+        self._write(message)
+
+    def clash(self, clash: Clash) -> None:
+        """One conflict object."""
+        first, second = (None if value is None else value.hex() for value in clash.digests)
+        message: dict[str, Any] = {
+            "message_type": "conflict",
+            **named("path", clash.path),
+            "what": clash.what,
+            "first_digest": first,
+            "second_digest": second,
+            "winner": None if clash.winner is None else ("first", "second")[clash.winner],
+        }
+        if clash.kept is not None:
+            message.update(named("kept", clash.kept))
         self._write(message)
 
     def failure(self, failure: Failure) -> None:

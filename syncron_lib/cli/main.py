@@ -185,6 +185,10 @@ class Command:
 
             parts = settings.parts(sources)
             options, connect = settings.run_options(), self._connect_options(settings, witness)
+            if settings.two_way:
+                from syncron_lib.session.twoway.run import synchronise
+
+                return synchronise(sides, options, connect, witness)
             if settings.verify and len(parts) > 1:
                 raise UsageError("--verify compares two trees: give one SRC and one DST.")
             if settings.verify:

@@ -18,6 +18,7 @@ from syncron_lib.core.options import (
     DIRECTLY_IN,
     Alternates,
     Backup,
+    Conflicts,
     DeleteCap,
     FileList,
     Keep,
@@ -84,6 +85,8 @@ class Settings:
     moves: bool | None = None
     ignore_errors: bool | None = None
     remove_source_files: bool | None = None
+    two_way: bool | None = None
+    conflicts: Conflicts | None = None
     max_delete: DeleteCap | None = None
     allow_empty_source: bool | None = None
     allow_unmounted: bool | None = None
@@ -413,6 +416,12 @@ class Settings:
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for
         options that do not go together."""
+        if self.two_way:
+            from syncron_lib.cli.twoway import require_alone
+
+            require_alone(self)
+        elif self.conflicts is not None:
+            raise UsageError("--conflicts says who keeps a name in a run with --two-way.")
         ids = self._ids()
         self._require_told()
         self._require_snapshot_alone()
@@ -450,6 +459,7 @@ class Settings:
             dry_run=bool(self.dry_run),
             verify=bool(self.verify),
             mkpath=bool(self.mkpath),
+            conflicts=self.conflicts or Conflicts.KEEP_BOTH,
             max_delete=self.max_delete,
             allow_empty_source=bool(self.allow_empty_source),
             allow_unmounted=bool(self.allow_unmounted),

@@ -11,6 +11,7 @@ from syncron_lib.cli.output import Output, one_line
 from syncron_lib.cli.progress import BarProgress, Clock, LineProgress, NoProgress, Progress
 from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.wording import (
+    clash_line,
     duration,
     failure_line,
     item_line,
@@ -18,7 +19,7 @@ from syncron_lib.cli.wording import (
     summary,
     verbose_line,
 )
-from syncron_lib.core.report import Cause, Failure, Item, Phase, Report
+from syncron_lib.core.report import Cause, Clash, Failure, Item, Phase, Report
 from syncron_lib.errors import Exit, SyncronError
 
 
@@ -125,6 +126,10 @@ class TextFace:
             self.say(item_line(item))
         elif self._manner.names:
             self.say(verbose_line(item))
+
+    def clash(self, clash: Clash) -> None:
+        """Always shown: a person may have to look."""
+        self._complain(clash_line(clash))
 
     def failure(self, failure: Failure) -> None:
         """Always shown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from syncron_lib.core.options import DeleteCap
+from syncron_lib.core.options import Conflicts, DeleteCap
 
 
 def seconds(text: str) -> float:
@@ -26,6 +26,14 @@ def delete_cap(text: str) -> DeleteCap:
     if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?%", text) and float(text[:-1]) <= 100:
         return DeleteCap(percent=float(text[:-1]))
     raise ValueError("expected a number of deletes such as 100, or a share such as 10%")
+
+
+def conflicts(text: str) -> Conflicts:
+    try:
+        return Conflicts(text)
+    except ValueError:
+        words = ", ".join(each.value for each in Conflicts)
+        raise ValueError(f"expected one of {words}") from None
 
 
 def compression(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syncron_lib.cli.format import human_number
 from syncron_lib.core.names import shown
-from syncron_lib.core.report import Action, Failure, Item, Report
+from syncron_lib.core.report import Action, Clash, Failure, Item, Report
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
@@ -39,8 +39,15 @@ def entries(count: int) -> str:
 
 
 def item_line(item: Item) -> str:
-    """One itemized change as rsync's ``%i %n%L`` shows it."""
-    return f"{item.flags} {item_name(item)}"
+    """One itemized change as rsync's ``%i %n%L`` shows it; of a run in both directions, with the
+    direction."""
+    return f"{direction(item)}{item.flags} {item_name(item)}"
+
+
+def direction(item: Item) -> str:
+    """Where a change of a run in both directions happens: ``<-`` at the first, ``->`` at the
+    second."""
+    return "" if item.at is None else ("<- ", "-> ")[item.at]
 
 
 def item_name(item: Item) -> str:
@@ -63,12 +70,28 @@ _PREFIXES = {Action.DELETE: "deleting ", Action.MOVE: "moving "}
 
 def verbose_line(item: Item) -> str:
     """One change under ``-v``: the name, and a word before it where it goes away."""
-    return _PREFIXES.get(item.action, "") + item_name(item)
+    return direction(item) + _PREFIXES.get(item.action, "") + item_name(item)
 
 
 def failure_line(failure: Failure) -> str:
     """One file that was not done."""
     return f"{shown(failure.path) or '.'}: {failure.what} ({failure.side})"
+
+
+def clash_line(clash: Clash) -> str:
+    """One conflict, and what became of it."""
+    path = shown(clash.path)
+    kept = f"; the other version is {shown(clash.kept)}" if clash.kept is not None else ""
+    whose = "" if clash.winner is None else ("the first side's", "the second side's")[clash.winner]
+    said = {
+        "content": f"changed on both sides: {whose} keeps the name{kept}",
+        "kind": f"a directory on one side only: {whose} keeps the name{kept}",
+        "deleted": f"deleted on one side and changed on the other: {whose} is kept",
+        "revived": "deleted on one side, and kept for what is new in it",
+        "permissions": "its permissions were changed on both sides: the larger number holds",
+        "skipped": "changed on both sides, and left as it is",
+    }
+    return f"{path}: {said[clash.what]}"
 
 
 def summary(report: Report, *, verify: bool) -> str:

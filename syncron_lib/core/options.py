@@ -171,6 +171,17 @@ class Alternates(NamedTuple):
         return [each.rstrip(b"/") + b"/" + name for each in above]
 
 
+class Conflicts(Enum):
+    """Who keeps the name of what was changed on both sides; the other version gets another name,
+    but where it is skipped."""
+
+    KEEP_BOTH = "keep-both"
+    PREFER_FIRST = "prefer-first"
+    PREFER_SECOND = "prefer-second"
+    NEWER = "newer"
+    SKIP = "skip"
+
+
 class RunOptions(NamedTuple):
     """One run's options, named as on the command line."""
 
@@ -220,5 +231,7 @@ class RunOptions(NamedTuple):
     """Have holes where the destination's new files have zeros."""
     lock_wait: float = 0.0
     """Seconds to wait for a root that another run holds."""
+    conflicts: Conflicts = Conflicts.KEEP_BOTH
+    """Of runs in both directions."""
     timeout: float = 60.0
     """Seconds without a sign of life from the other side before the run is given up."""

@@ -199,7 +199,7 @@ class Plan:
         """Entries that will be gone, those that make way included; what is moved is not."""
         replaced = sum(create.replaces for create in self.creates)
         replaced += sum(link.replaces for link in self.links)
-        replaced += sum(make.replaces for make in self.parents)
+        replaced += sum(make.replaces for make in (*self.makes, *self.parents))
         replaced += sum(each.replaces for each in self.takes)
         return replaced + sum(remove.entries for remove in self.removes)
 
@@ -240,5 +240,5 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         steps = self.creates or self.changes or self.adjusts or self.removes or self.moves
-        others = self.links or self.extends or self.parents or self.takes or self.missing
-        return not (self.makes_root or steps or others)
+        others = self.links or self.extends or self.makes or self.parents or self.takes
+        return not (self.makes_root or steps or others or self.missing)

@@ -66,6 +66,22 @@ class Item(NamedTuple):
     old: Optional[bytes] = None
     attributes: Optional[Attributes] = None
     """The source's; None for what is deleted."""
+    at: Optional[int] = None
+    """Of a run in both directions, the side that it happens at: 0 for the first, 1 for the
+    second."""
+
+
+class Clash(NamedTuple):
+    """Something that two replicas had changed, each in its way. ``what``: see
+    `core.twoway.reconcile.What`. ``digests``: of the two versions, None where there was none, or a
+    directory. ``winner``: whose version has the path now, 0 or 1, None for neither. ``kept``: where
+    the other version is."""
+
+    path: bytes
+    what: str
+    digests: tuple[Optional[bytes], Optional[bytes]]
+    winner: Optional[int]
+    kept: Optional[bytes]
 
 
 @dataclass

@@ -18,9 +18,10 @@ from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.beside import Beside
 from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.parts import bounded
+from syncron_lib.endpoint.replicas import Replicas, require_allowed
 from syncron_lib.endpoint.sending import Sending
 from syncron_lib.endpoint.writing import Writing
-from syncron_lib.errors import FileFatal, Locked, PeerViolation, RootError, SyncronError
+from syncron_lib.errors import FileFatal, Locked, PeerViolation, SyncronError
 from syncron_lib.fs import ignorefiles
 from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.directories import Directories
@@ -69,6 +70,7 @@ class LocalEndpoint:
         beside = Beside(lambda: self.root, self.writes, self.noted)
         self._sending = Sending(self)
         self._alternates = Alternates(self, reach, environment)
+        self._replicas = Replicas(self, tell)
         self._handlers: dict[Any, Callable[[Any], Any]] = {
             messages.Open: self._open,
             messages.Scan: self._scan,
@@ -103,6 +105,7 @@ class LocalEndpoint:
             messages.Extend: beside.extend,
             messages.Adjust: self._adjust,
             messages.Delete: self._delete,
+            **self._replicas.handlers(),
             messages.LeaveOut: self._leave_out,
             messages.Imply: beside.imply,
             messages.MakeImplied: beside.make_implied,
@@ -128,8 +131,6 @@ class LocalEndpoint:
         self._extras: list[bytes] = []
         self._warned = 0
         self._failures = 0
-
-    # --- the endpoint's interface ---------------------------------------------------------------
 
     def submit(self, request: Message | RawPack) -> Future[Any]:
         """Carry out ``request`` now."""
@@ -176,6 +177,7 @@ class LocalEndpoint:
         if self._old_files is not None:
             self._old_files.close()
         self._alternates.close()
+        self._replicas.close()
         if self._root is not None:
             self._root.close()
         self._reset()
@@ -222,23 +224,21 @@ class LocalEndpoint:
         opened = messages.Opened(place.path, kind, place.parent_missing, False, may=int(reach.may))
         if not usable:
             return opened
-        if request.writing and not reach.may:
-            raise RootError(
-                f"{shown(request.path)} may only be read: this account is restricted by"
-                " --read-only. Nothing was changed."
-            )
+        require_allowed(request, reach)
         rules = RuleOptions(tuple(request.patterns), request.gitignore, request.one_file_system)
         if request.chosen is not None:
             from syncron_lib.fs import filelist
 
             rules = rules._replace(chosen=filelist.read(FileList(*request.chosen), reach))
-        reading = request.role == Role.SOURCE
+        reading, replica = request.role != Role.DESTINATION, request.role == Role.REPLICA
         lens = None
         if request.view is not None:
             from syncron_lib.fs.lens import lens_of
 
             lens = lens_of(request.view, reading, reach, self._umask)
-        choice = Choice(request.only, request.alias, rules, request.trust_state, reading, lens)
+        choice = Choice(
+            request.only, request.alias, rules, request.trust_state, reading, lens
+        )._replace(replica=replica)
         root = Root(place, choice, self._environment, reach)
         try:
             # A single file is read from under nobody's lock: it may stand beside what is written.
@@ -271,7 +271,7 @@ class LocalEndpoint:
         if self._root is None:
             return messages.Scanned(0, 0, 0, digest.UNKNOWN, (), ())
         self._root.processes, self._root.prunes = request.processes, request.prune
-        given = None if self._role == Role.SOURCE else self._root.remembered_source_files()
+        given = None if self._role != Role.DESTINATION else self._root.remembered_source_files()
         scanned = self._scanned(given)
         return ids.with_acls(scanned, self._root.extended()) if request.acls else scanned
 
@@ -286,7 +286,7 @@ class LocalEndpoint:
         root.scan(given, lambda entries, size: self._progress(True, entries, size))
         self._warn()
         self._phase = Phase.SCANNED
-        reading = self._role == Role.SOURCE
+        reading = self._role != Role.DESTINATION
         return messages.Scanned(
             root.tree.root.entries,
             root.tree.root.size,

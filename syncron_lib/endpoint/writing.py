@@ -36,6 +36,7 @@ from syncron_lib.protocol.messages import Arrived, Expected, Linking, Problem, S
 if TYPE_CHECKING:  # few runs keep backups
     from syncron_lib.endpoint.keeping import Kept
     from syncron_lib.fs.alternates import Linker
+    from syncron_lib.fs.relocation import Relocation
 
 
 class Writing:
@@ -133,6 +134,8 @@ class Writing:
         again = []
         for item in request.directories:
             try:
+                if self._receiver.may_replace(item.path):
+                    self._make_way(relocation, item.path)
                 relocation.make(item.path, Attributes(*item[1:]))
             except OSError as error:
                 problems.append(Problem(item.path, f"cannot be made: {error.strerror}", False))
@@ -165,6 +168,30 @@ class Writing:
         for path in paths:
             self._ledger.directory_attributes.pop(path, None)
         return messages.Stored(0, 0, bounded(problems), (), ())
+
+    def _make_way(self, relocation: Relocation, path: bytes) -> None:
+        """Remove what is no directory where one is to be. Raises OSError."""
+        parent, name = split(path)
+        fd = self._directories.open_writable(parent)
+        self._receiver.publisher.make_way(path, fd, name, True)
+        relocation.gave_way(path)
+
+    def preserve(self, request: messages.Preserve) -> messages.Stored:
+        """Copy what is about to lose its name; what could not be is said again."""
+        from syncron_lib.fs.relocation import Relocation
+
+        relocation = Relocation(self._directories, self._ledger, self._keep)
+        problems = []
+        again = []
+        for old, new in request.items:
+            try:
+                relocation.copy(old, new, self._stagings.beside(split(old)[0]))
+            except OSError as error:
+                what = f"cannot be kept as {shown(new)}: {error.strerror}"
+                problems.append(Problem(old, what, False))
+                again.append(new)
+        relocation.apply()
+        return messages.Stored(len(request.items) - len(again), 0, bounded(problems), (), again)
 
     def link(self, items: Sequence[Linking]) -> messages.Stored:
         """Make hard links; what cannot be one is to be sent."""
@@ -218,8 +245,7 @@ class Writing:
         """What is known of an entry about to get other attributes. Raises OSError where it is not
         as it was scanned, or as this run wrote it."""
         parent, name = split(path)
-        size = st.st_size if stat.S_ISREG(st.st_mode) else 0
-        mtime = stats.in_range(st.st_mtime_ns)
+        size, mtime = _size_and_time(st)
         written = self._ledger.written(parent, name)
         if written is not None and (written.size, written.mtime_ns) == (size, mtime):
             return written
@@ -274,18 +300,23 @@ class Writing:
             raise OSError(errno.ENOENT, "it is not there")
         scanned = found.stats
 
+        written = ledger.written(parent, name)
+
         def approve(current: os.stat_result) -> None:
-            if not ledger.is_as_scanned(scanned, stats.row(name, current)):
+            if written is None:
+                if not ledger.is_as_scanned(scanned, stats.row(name, current)):
+                    raise OSError(errno.EEXIST, "it was changed at the destination during the run")
+                ledger.adjust(current)
+            elif (written.size, written.mtime_ns) != _size_and_time(current):
                 raise OSError(errno.EEXIST, "it was changed at the destination during the run")
-            ledger.adjust(current)
 
         wanted = Attributes(item.mode, item.mtime_ns, item.uid, item.gid)
         attributes.change(self._directories.open(parent), name, wanted, keep, now, approve)
-        row = found.row * digest.SIZE
-        value = bytes(found.node.digests[row : row + digest.SIZE])
-        size = found.stats[2] if stat.S_ISREG(item.mode) else 0
-        mtime = item.mtime_ns if keep.sets_time(item.mode) else found.stats[3]
-        ledger.wrote(parent, name, Written(size, mtime, value))
+        if written is None:
+            size = found.stats[2] if stat.S_ISREG(item.mode) else 0
+            written = Written(size, found.stats[3], found.digest)
+        mtime = item.mtime_ns if keep.sets_time(item.mode) else written.mtime_ns
+        ledger.wrote(parent, name, written._replace(mtime_ns=mtime))
 
     def delete(self, paths: Sequence[bytes]) -> messages.Stored:
         """Remove entries with all below."""
@@ -414,6 +445,12 @@ class Writing:
         if self._backup is not None:
             self._backup.close()
         os.umask(self._umask)
+
+
+def _size_and_time(st: os.stat_result) -> tuple[int, int]:
+    """As the ledger has them."""
+    size = st.st_size if stat.S_ISREG(st.st_mode) else 0
+    return size, stats.in_range(st.st_mtime_ns)
 
 
 def _unset(path: bytes, error: OSError) -> Problem:

@@ -10,22 +10,34 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import PRIVATE, join, split
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.fs import stats
-from syncron_lib.fs.attributes import Applied
+from syncron_lib.fs.attributes import Applied, make_special
+from syncron_lib.fs.copying import copy_content
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
-from syncron_lib.fs.hashing import Finder
+from syncron_lib.fs.hashing import OPEN_FILE, Finder
 from syncron_lib.fs.ledger import Ledger
 from syncron_lib.fs.publish import link_new
+from syncron_lib.fs.staging import CREATE_FILE, Staging
 from syncron_lib.fs.stats import StatRow, is_settled_as_written
 from syncron_lib.fs.tree import Node, is_directory
 
 _FILE, _DIRECTORY = stat.S_IFREG, stat.S_IFDIR
+
+
+class _Added(NamedTuple):
+    """A new row, its digest, and the target of a symlink."""
+
+    row: StatRow
+    value: bytes
+    target: bytes = b""
 
 
 class Relocation:
@@ -37,9 +49,8 @@ class Relocation:
         self._keep = keep
         self._finder = Finder(ledger.tree)
         self._taken: dict[Node, set[bytes]] = {}
-        self._added: dict[Node, list[tuple[StatRow, bytes]]] = {}
-        """By directory (which may itself move): names that are there no more, and new rows with
-        their digests."""
+        self._added: dict[Node, list[_Added]] = {}
+        """By directory (which may itself move): names that are there no more, and new rows."""
 
     def make(self, path: bytes, attributes: Attributes) -> None:
         """Make a directory, which gets its attributes at the end. Raises OSError."""
@@ -82,17 +93,81 @@ class Relocation:
             value = digest.UNKNOWN
         self._add(new, row, value)
 
+    def gave_way(self, path: bytes) -> None:
+        """What was scanned at ``path`` is there no more."""
+        found = self._finder.find(path)
+        if found is not None:
+            self._taken.setdefault(found.node, set()).add(split(path)[1])
+
+    def copy(self, old: bytes, new: bytes, staging: Staging) -> None:
+        """Make a copy of the file, or what else is no directory, at ``old``, with the path
+        ``new``, whole before it has that name. Raises OSError where either is not as it was
+        scanned."""
+        found = self._finder.find(old)
+        if found is None or is_directory(found.stats[1]):
+            raise _changed()
+        self._require_free(new)
+        new_parent, new_name = split(new)
+        with _held(self._directories.open_writable(split(old)[0])) as source:
+            with _held(self._directories.open_writable(new_parent)) as target:
+                _require_nothing(target, new_name)
+                where = staging.fd, staging.name_for_small()
+                try:
+                    if stat.S_ISREG(found.stats[1]):
+                        self._copy_file(found.stats, source, where)
+                    else:
+                        self._copy_special(found.stats, source, where)
+                    link_new(*where, target, new_name)
+                finally:
+                    staging.remove(where[1])
+                st = os.stat(new_name, dir_fd=target, follow_symlinks=False)
+                link = os.readlink(new_name, dir_fd=target) if stat.S_ISLNK(st.st_mode) else b""
+        self._add(new, stats.row(new_name, st), found.digest, link)
+
+    def _copy_file(self, scanned: StatRow, source: int, where: tuple[int, bytes]) -> None:
+        old = os.open(scanned[0], OPEN_FILE, dir_fd=source)
+        try:
+            new = os.open(where[1], CREATE_FILE, 0o600, dir_fd=where[0])
+            try:
+                copy_content(old, new, scanned[2])
+                self._require_as_scanned(scanned, source)
+                os.fchmod(new, stat.S_IMODE(scanned[1]))
+                os.utime(new, ns=(scanned[3], scanned[3]))
+                if os.fstat(new).st_size != scanned[2]:
+                    raise _changed()
+            finally:
+                os.close(new)
+        finally:
+            os.close(old)
+
+    def _copy_special(self, scanned: StatRow, source: int, where: tuple[int, bytes]) -> None:
+        name, mode, size, mtime = scanned[:4]
+        is_link = mode & TYPE_MASK == stat.S_IFLNK
+        target = os.readlink(name, dir_fd=source) if is_link else b""
+        own = Attributes(mode, mtime, scanned[6], scanned[7])
+        make_special(*where, own, size, target, self._keep, time.time_ns())
+        self._require_as_scanned(scanned, source)
+
+    def _require_as_scanned(self, scanned: StatRow, directory: int) -> None:
+        st = os.stat(scanned[0], dir_fd=directory, follow_symlinks=False)
+        if not self._ledger.is_as_scanned(scanned, stats.row(scanned[0], st)):
+            raise _changed()
+
     def _require_free(self, path: bytes) -> None:
         """See that the tree has no entry at ``path``, and the directory that it is to be in."""
         parent, name = split(path)
-        if name in (b"", PRIVATE) or self._finder.find(path) is not None:
+        found = self._finder.find(path)
+        if name in (b"", PRIVATE) or (
+            found is not None and name not in self._taken.get(found.node, ())
+        ):
             raise FileExistsError(errno.EEXIST, "it is there already")
         if parent not in self._ledger.tree.nodes:
             raise FileNotFoundError(errno.ENOENT, "its directory is not there")
 
-    def _add(self, path: bytes, row: StatRow, value: bytes) -> None:
+    def _add(self, path: bytes, row: StatRow, value: bytes, target: bytes = b"") -> None:
         parent = split(path)[0]
-        self._added.setdefault(self._ledger.tree.nodes[parent], []).append((row, value))
+        added = self._added.setdefault(self._ledger.tree.nodes[parent], [])
+        added.append(_Added(row, value, target))
         self._ledger.touched(parent)
 
     def _rename_file(
@@ -169,29 +244,29 @@ class Relocation:
         self._taken.clear()
         self._added.clear()
 
-    def _rewrite(
-        self, node: Node, taken: set[bytes], added: Sequence[tuple[StatRow, bytes]]
-    ) -> None:
+    def _rewrite(self, node: Node, taken: set[bytes], added: Sequence[_Added]) -> None:
         digests = bytes(node.digests)
         unsettled = node.unsettled or ()
-        rows: list[tuple[StatRow, bytes, bool]] = [
-            (row, digests[index * digest.SIZE : (index + 1) * digest.SIZE], index in unsettled)
-            for index, row in enumerate(zip(*node.columns()))
-            if row[0] not in taken
-        ]
-        for row, value in added:
-            settled = is_directory(row[1]) or is_settled_as_written(row[3], row[4])
-            rows.append((row, value, not settled))
+        links = iter(node.target_list())
+        rows: list[tuple[StatRow, bytes, bool, bytes]] = []
+        for index, row in enumerate(zip(*node.columns())):
+            target = next(links) if row[1] & TYPE_MASK == stat.S_IFLNK else b""
+            if row[0] not in taken:
+                value = digests[index * digest.SIZE : (index + 1) * digest.SIZE]
+                rows.append((row, value, index in unsettled, target))
+        for new, value, target in added:
+            settled = is_directory(new[1]) or is_settled_as_written(new[3], new[4])
+            rows.append((new, value, not settled, target))
         rows.sort()
-        # Only files and directories come and go: symlinks keep their order, and their targets.
-        node.stats = stats.pack([row for row, _, _ in rows])
-        node.digests = b"".join([value for _, value, _ in rows])
+        node.stats = stats.pack([row for row, _, _, _ in rows])
+        node.digests = b"".join([value for _, value, _, _ in rows])
+        node.targets = b"\0".join([target for _, _, _, target in rows if target])
         node.unsettled = {index for index, row in enumerate(rows) if row[2]} or None
         node.own_entries = len(rows)
-        node.own_size = sum(row[2] for row, _, _ in rows if row[1] & TYPE_MASK == _FILE)
+        node.own_size = sum(row[2] for row, _, _, _ in rows if row[1] & TYPE_MASK == _FILE)
         node.merkle = digest.UNKNOWN
         node.stored = False
-        self._number_children(node, (row for row, _, _ in rows))
+        self._number_children(node, (row for row, _, _, _ in rows))
 
     def _number_children(self, node: Node, rows: Iterable[StatRow]) -> None:
         for index, row in enumerate(rows):

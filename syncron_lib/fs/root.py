@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
-from syncron_lib.core.names import PRIVATE, shown
+from syncron_lib.core.names import shown
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.permission import Effect
 from syncron_lib.core.rules import MERGED, RuleSet, Side
@@ -24,6 +24,7 @@ from syncron_lib.fs.hashing import FileHasher
 from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
 from syncron_lib.fs.reach import ANYWHERE, Place, Reach
 from syncron_lib.fs.scan import OnProgress, Subject
+from syncron_lib.fs.staging import is_staging
 from syncron_lib.fs.state import NewerState, NoRoom, State, file_stem, state_directory
 from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.fs.walk import Walk, processors
@@ -45,6 +46,8 @@ class Choice(NamedTuple):
     """The root is a source."""
     lens: Optional[Lens] = None
     """How its entries are shown, where that is not as they are."""
+    replica: bool = False
+    """It is one of several that are kept the same, and both read and written."""
 
 
 class Unsaved(NamedTuple):
@@ -77,7 +80,7 @@ class Root:
         """Directories whose own attributes do not count."""
         self.prunes = False
         """Directories without anything but directories in them are no part of the tree."""
-        self._stem = b""
+        self.stem = b""
         """Path, without ending, of what is kept of this root; empty where nothing can be."""
         self.state = self._open_state(environment)
         side = Side.SENDER if choice.reading else Side.BOTH
@@ -109,10 +112,12 @@ class Root:
             scope = choice.only or (b"/" if choice.rules.chosen is not None else b"")
             if choice.reading and choice.lens is not None and choice.lens.key:
                 scope = b"/" + choice.lens.key + scope
-            self._stem = os.path.join(directory, file_stem(self.path, scope))
+            if choice.replica:  # whose digests are by one algorithm for ever
+                scope = b"//"
+            self.stem = os.path.join(directory, file_stem(self.path, scope))
             # A run over a single file is quicker without: one file is hashed, no tree is.
             if choice.only is None:
-                state = State(self._stem + b".db")
+                state = State(self.stem + b".db")
         except NewerState:
             raise
         except StateUnusable as error:
@@ -138,7 +143,7 @@ class Root:
     def lock(self, holder: str, alone: bool, wait: float, on_wait: Callable[[], None]) -> None:
         """Take the lock; see `fs.lock`. A missing root is locked once it is made."""
         if self.directories is not None:
-            note = self._stem + b".holder" if self._stem else os.fsencode(os.devnull)
+            note = self.stem + b".holder" if self.stem else os.fsencode(os.devnull)
             lock.acquire(self.directories.root_fd, self.path, note, holder, alone, wait, on_wait)
 
     def identities(self) -> tuple[bytes, list[bytes]]:
@@ -263,15 +268,7 @@ class Root:
     @property
     def staging(self) -> bool:
         """Whether an interrupted run may have left something here."""
-        if self.directories is None:
-            return False
-        try:
-            os.stat(PRIVATE, dir_fd=self.directories.root_fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return True
+        return self.directories is not None and is_staging(self.directories.root_fd)
 
     def remembered_source_files(self) -> Sequence[IgnoreFile]:
         """The ignore files that the source had at the last run into this root."""
@@ -396,7 +393,7 @@ class Root:
                     raise
                 self._save(state, gone, values, durable)
         except (sqlite3.Error, StateUnusable) as error:
-            where = shown(os.path.dirname(self._stem)) or "the state directory"
+            where = shown(os.path.dirname(self.stem)) or "the state directory"
             return Unsaved(
                 f"The state of {shown(self.path)} could not be saved ({str(error).rstrip('.')});"
                 f" see that {where} has room. The files are right, and the next run will read more"

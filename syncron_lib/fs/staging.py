@@ -17,6 +17,8 @@ from syncron_lib.core.names import PRIVATE, is_valid_path, shown
 from syncron_lib.errors import FileFatal
 from syncron_lib.fs.directories import OPEN_DIRECTORY
 
+STATE_FILE = b"state.db"
+"""What a replica keeps of itself (`fs.replica.store`), beside what is staged: it stays."""
 _INDEX = b"index"
 _STAGED = re.compile(rb"n[0-9]{1,9}")
 """What the index may name: it is data, which somebody else may have written."""
@@ -114,7 +116,7 @@ class Staging:
             # Nothing of it is used. Who put it here may hold it open, and write to it when it has
             # its name, or have another name for it, which would get its attributes too.
             _remove_below(self.fd)
-            if os.listdir(self.fd):
+            if staged(self.fd):
                 raise _of_another_user()
             records = {name: each for name, each in records.items() if each[0] == b"mount"}
         self._count = 1 + max((int(name[1:]) for name in taken), default=0)
@@ -227,9 +229,31 @@ def _is_file(directory_fd: int, name: bytes) -> Optional[os.stat_result]:
     return st if stat.S_ISREG(st.st_mode) else None
 
 
+def is_staging(root_fd: int) -> bool:
+    """Whether an interrupted run may have left something in a root."""
+    try:
+        fd = os.open(PRIVATE, OPEN_DIRECTORY, dir_fd=root_fd)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return bool(staged(fd))
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def staged(fd: int) -> list[str]:
+    """What is in a staging directory, but for what a replica keeps there."""
+    kept = os.fsdecode(STATE_FILE)
+    return [entry for entry in os.listdir(fd) if not entry.startswith(kept)]
+
+
 def _remove_below(fd: int) -> None:
     """Empty a staging directory. Staged directories hold no directories."""
-    for entry in os.listdir(fd):
+    for entry in staged(fd):
         with contextlib.suppress(OSError):
             try:
                 os.unlink(entry, dir_fd=fd)

@@ -57,6 +57,23 @@ from syncron_lib.protocol.listing import Imply as Imply
 from syncron_lib.protocol.listing import List as List
 from syncron_lib.protocol.listing import Listing as Listing
 from syncron_lib.protocol.listing import MakeImplied as MakeImplied
+from syncron_lib.protocol.moved import Delete as Delete
+from syncron_lib.protocol.moved import Move as Move
+from syncron_lib.protocol.moved import Moved as Moved
+from syncron_lib.protocol.replicas import GetKnowledge as GetKnowledge
+from syncron_lib.protocol.replicas import GetRecords as GetRecords
+from syncron_lib.protocol.replicas import Intend as Intend
+from syncron_lib.protocol.replicas import Introduce as Introduce
+from syncron_lib.protocol.replicas import Introduced as Introduced
+from syncron_lib.protocol.replicas import KnowledgePart as KnowledgePart
+from syncron_lib.protocol.replicas import Observe as Observe
+from syncron_lib.protocol.replicas import Observed as Observed
+from syncron_lib.protocol.replicas import Preserve as Preserve
+from syncron_lib.protocol.replicas import RecordsPart as RecordsPart
+from syncron_lib.protocol.replicas import Settle as Settle
+from syncron_lib.protocol.replicas import Settled as Settled
+from syncron_lib.protocol.replicas import Tick as Tick
+from syncron_lib.protocol.replicas import Ticked as Ticked
 from syncron_lib.protocol.snapshots import DropSnapshots as DropSnapshots
 from syncron_lib.protocol.snapshots import GetSnapshots as GetSnapshots
 from syncron_lib.protocol.snapshots import KeepSnapshot as KeepSnapshot
@@ -68,10 +85,11 @@ VERSION = 1
 
 
 class Role(IntEnum):
-    """What a root is to the run. Only a destination is ever written to."""
+    """What a root is to the run. A source is never written to. A replica is both."""
 
     SOURCE = 0
     DESTINATION = 1
+    REPLICA = 2
 
 
 class RootKind(IntEnum):
@@ -431,27 +449,6 @@ class Stored(NamedTuple):
     problems: Sequence[Problem]
     passed_on: Sequence[Problem]
     again: Sequence[bytes] = ()
-
-
-class Moved(NamedTuple):
-    """An entry of the destination that gets another path."""
-
-    old: bytes
-    new: bytes
-
-
-class Move(NamedTuple):
-    """Make directories, parents first, then move files and directories, each by one rename.
-    Reply: `Stored`, with the new paths that nothing could be moved to in ``again``."""
-
-    directories: Sequence[SetAttributes]
-    items: Sequence[Moved]
-
-
-class Delete(NamedTuple):
-    """Remove entries with all below, deepest first, as they were scanned. Reply: `Stored`."""
-
-    paths: Sequence[bytes]
 
 
 class LeaveOut(NamedTuple):

@@ -33,7 +33,7 @@ class Turn(NamedTuple):
     unopened: bool = False
 
 
-_SOURCE, _DESTINATION = Role.SOURCE, Role.DESTINATION
+_SOURCE, _DESTINATION, _REPLICA = Role.SOURCE, Role.DESTINATION, Role.REPLICA
 
 TURNS: dict[Any, Turn] = {
     messages.Open: Turn(Phase.CLOSED, Phase.CLOSED, None),
@@ -72,6 +72,14 @@ TURNS: dict[Any, Turn] = {
     messages.Delete: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Imply: Turn(Phase.SEALED, Phase.WRITING, None),
     messages.MakeImplied: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.Introduce: Turn(Phase.OPEN, Phase.SEALED, _REPLICA, unopened=True),
+    messages.Observe: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
+    messages.GetKnowledge: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
+    messages.GetRecords: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
+    messages.Tick: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
+    messages.Intend: Turn(Phase.SEALED, Phase.WRITING, _REPLICA),
+    messages.Preserve: Turn(Phase.WRITING, Phase.WRITING, _REPLICA),
+    messages.Settle: Turn(Phase.SEALED, Phase.WRITING, _REPLICA),
     messages.LeaveOut: Turn(Phase.SEALED, Phase.WRITING, None),
     messages.RemoveSource: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.Finish: Turn(Phase.SEALED, Phase.WRITING, None),
@@ -82,6 +90,23 @@ TURNS: dict[Any, Turn] = {
 }
 """Every request, and `STORE` for the raw one."""
 
+NO_REPLICAS = frozenset(
+    (
+        messages.UseIgnoreFiles,
+        messages.MapIds,
+        messages.UseAlternates,
+        messages.ListAlternate,
+        messages.HashAlternate,
+        messages.TakeBasis,
+        messages.TakeEntries,
+        messages.Backup,
+        messages.Imply,
+        messages.MakeImplied,
+        messages.RemoveSource,
+    )
+)
+"""What a replica does not take: that is between a source and a destination."""
+
 
 def may_come(kind: Any, phase: Phase, role: Role | None) -> bool:
     """Whether a request of ``kind`` is in order now."""
@@ -90,6 +115,14 @@ def may_come(kind: Any, phase: Phase, role: Role | None) -> bool:
         return False
     if turn.unopened and phase is Phase.CLOSED:
         return True
-    if not turn.earliest <= phase <= turn.latest:
+    latest = turn.latest
+    if role is Role.REPLICA:
+        if kind in NO_REPLICAS:
+            return False
+        if turn.role is Role.SOURCE:
+            latest = Phase.WRITING  # it sends what it has, and what it has been given
+        elif turn.role is Role.DESTINATION:
+            role = turn.role
+    if not turn.earliest <= phase <= latest:
         return False
-    return turn.role is None or turn.role == role
+    return turn.role in (None, role) or (turn.role is Role.SOURCE and role is Role.REPLICA)

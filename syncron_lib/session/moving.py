@@ -17,7 +17,7 @@ from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Directory, Moved, SetAttributes
+from syncron_lib.protocol.messages import Directory, Expected, Moved, SetAttributes
 from syncron_lib.session.asking import batches, replies
 from syncron_lib.session.listings import below_by_row, listings
 
@@ -232,6 +232,10 @@ def carry_out(
     """Make the plan's directories and move what is to be moved; the number of entries moved.
     What could not be moved is created and removed by the plan from then on."""
     failed: set[bytes] = set()
+    replacing = [Expected(make.path, True, True) for make in plan.makes if make.replaces]
+    expected = batches(replacing, _ITEMS_A_REQUEST, lambda item: len(item.path))
+    for _ in replies(destination, map(messages.Expect, expected), messages.Done):
+        pass
     for stored in replies(destination, _requests(plan), messages.Stored):
         on_stored(stored)
         failed.update(stored.again)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from syncron_lib.core.report import Failure, Item, Phase
+from syncron_lib.core.report import Clash, Failure, Item, Phase
 
 
 class Observer(Protocol):
@@ -19,6 +19,9 @@ class Observer(Protocol):
 
     def item(self, item: Item) -> None:
         """One change, done or (dry run) to be done, in plan order."""
+
+    def clash(self, clash: Clash) -> None:
+        """Something that was changed on both sides of a run in both directions."""
 
     def failure(self, failure: Failure) -> None:
         """One file that was not done."""

@@ -89,6 +89,7 @@ class Transfer:
         durable: bool = False,
         sparse: bool = False,
         backup: messages.Backup | None = None,
+        begun: Sequence[Arrived] | None = None,
     ) -> None:
         """Carry ``plan`` out, but for the end (`finish`), which awaits what this does not.
 
@@ -96,25 +97,27 @@ class Transfer:
         destination may not be, unless ``plan.instead`` depends on them. ``staging``: the
         destination may have leftovers. ``source_is_far``: an exchange with the source takes long.
         ``durable``: it is to last through a power cut. ``sparse``: zeros are to be holes.
-        ``backup``: what is replaced or deleted is kept so.
+        ``backup``: what is replaced or deleted is kept so. ``begun``: what the destination has said
+        that it has left, where it has been told to begin before.
         """
         if backup is not None:
             self._storing.send(backup, messages.Done)
-        arrived: list[Arrived] = []
-        self._storing.send(
-            messages.Begin(users, groups, self._deltas.in_place, durable, sparse),
-            messages.Leftovers,
-            lambda leftovers: arrived.extend(leftovers.arrived),
-        )
-        if staging:
-            self._storing.settle()
+        arrived: list[Arrived] = [] if begun is None else [*begun]
+        if begun is None:
+            self._storing.send(
+                messages.Begin(users, groups, self._deltas.in_place, durable, sparse),
+                messages.Leftovers,
+                lambda leftovers: arrived.extend(leftovers.arrived),
+            )
+            if staging:
+                self._storing.settle()
         self._imply(plan)
         if plan.missing or (plan.implied and plan.makes_root):
             from syncron_lib.session.implied import makings
 
             for making in makings(plan):
                 self._storing.send(making, messages.Stored, self._note)
-        if plan.moves:
+        if plan.moves or plan.makes:
             self._move(plan)
         if plan.parents or plan.takes:
             self._take_from_alternates(plan)

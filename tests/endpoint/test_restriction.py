@@ -18,6 +18,9 @@ import pytest
 from syncron_lib.core.chunks import Step, StepKind
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.permission import EVERYTHING, MODES, Effect
+from syncron_lib.core.twoway.identity import Ticks
+from syncron_lib.core.twoway.intents import Intents, pack_intents
+from syncron_lib.core.twoway.knowledge import Untouched, fresh
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.endpoint.remote import RemoteEndpoint
@@ -111,6 +114,7 @@ def _pack(path: bytes = b"", name: bytes = b"new", data: bytes = b"n", mode: int
 
 OWN = (1_000_000_000, os.geteuid(), os.getegid())
 _EXTENDED = b"\6\0\0\0user.x\1\0\0\0v"
+NO_INTENTS = Intents({}, fresh(), Ticks({}), Untouched())
 EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Open: lambda root: opening(root, Role.SOURCE),
     messages.Scan: lambda _: messages.Scan(),
@@ -150,6 +154,14 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Delete: lambda _: messages.Delete([b"file"]),
     messages.Imply: lambda _: messages.Imply([b"d"]),
     messages.MakeImplied: lambda _: messages.MakeImplied([b"new"]),
+    messages.Introduce: lambda _: messages.Introduce(),
+    messages.Observe: lambda _: messages.Observe(0, False, False, False),
+    messages.GetKnowledge: lambda _: messages.GetKnowledge(0),
+    messages.GetRecords: lambda _: messages.GetRecords([], 0),
+    messages.Tick: lambda _: messages.Tick(),
+    messages.Intend: lambda _: messages.Intend(pack_intents(NO_INTENTS), False),
+    messages.Preserve: lambda _: messages.Preserve([Moved(b"file", b"kept")]),
+    messages.Settle: lambda _: messages.Settle([]),
     messages.LeaveOut: lambda _: messages.LeaveOut([b"file"]),
     messages.RemoveSource: lambda _: messages.RemoveSource(),
     messages.Finish: lambda _: messages.Finish((), True),
@@ -168,7 +180,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
 def _bring_to(endpoint: LocalEndpoint, root: Path, turn: order.Turn, writing: bool) -> None:
     """Send what comes before, by the table of order; a source's role where either will do."""
     role = Role.SOURCE if turn.role is None else turn.role
-    before: list[Any] = [opening(root, role, writing=writing and role is Role.DESTINATION)]
+    before: list[Any] = [opening(root, role, writing=writing and role is not Role.SOURCE)]
     before += [messages.Scan(), SEAL._replace(extended=1), messages.Begin((), ())]
     for request in before[: int(turn.earliest)]:
         ask(endpoint, request)
@@ -184,6 +196,10 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
         make(root / "2020-01-01T000000Z", {"old": b"old"})
         make(root / "incomplete", {"new": b"new"})
     before = seen(root)
+    if turn.role is Role.REPLICA and may != EVERYTHING:
+        with restricted(root, mode) as endpoint, pytest.raises(RootError):
+            ask(endpoint, opening(root, Role.REPLICA, writing=True))
+        return
     with restricted(root, mode) as endpoint:
         # Where all is read-only, some come out of turn, since nothing can begin.
         refused = bool(wire.NEEDS[kind] & ~may) or (not may and turn.earliest is Phase.WRITING)
@@ -193,6 +209,8 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
                 ask(endpoint, EXAMPLES[messages.Select](root))
             if kind is STORE:
                 ask(endpoint, EXAMPLES[messages.Expect](root))
+            if kind is messages.Settle:
+                ask(endpoint, messages.Intend(pack_intents(NO_INTENTS), False))
         else:
             begin(endpoint, root, Role.DESTINATION, writing=False)
         try:
@@ -225,6 +243,7 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
             messages.Move,
             messages.TakeEntries,
             messages.MakeImplied,
+            messages.Preserve,
             messages.RemoveSource,
             messages.KeepSnapshot,
             messages.DropSnapshots,

@@ -132,7 +132,7 @@ _OPEN = GOLDEN["Open"]
 @pytest.mark.parametrize(
     "message",
     [
-        _OPEN._replace(role=2),
+        _OPEN._replace(role=3),
         _OPEN._replace(path=b"/a\0b"),
         _OPEN._replace(only=b".."),
         _OPEN._replace(alias=b"a/b"),
@@ -206,7 +206,8 @@ def test_only_a_destination_is_written_to():
             may = order.may_come(rule.kind, phase, messages.Role.SOURCE)
             # A source finishes too, to save what it learned, but has nothing to write then.
             assert not may or rule.kind is messages.Finish
-        assert turn.role is messages.Role.DESTINATION or rule.kind is messages.Finish
+        written = messages.Role.DESTINATION, messages.Role.REPLICA
+        assert turn.role in written or rule.kind is messages.Finish
     assert order.TURNS[STORE].role is messages.Role.DESTINATION
 
 
@@ -221,8 +222,17 @@ def test_nothing_but_opening_comes_before_opening(role):
         messages.GetChanges,
         messages.UseAlternates,
         *messages.ABOUT_SNAPSHOTS,
+        messages.Introduce,
         messages.Close,
     }
+
+
+def test_a_replica_takes_nothing_that_is_between_a_source_and_a_destination():
+    for kind in order.NO_REPLICAS:
+        turn = order.TURNS[kind]
+        for phase in range(turn.earliest, turn.latest + 1):
+            may = order.may_come(kind, order.Phase(phase), messages.Role.REPLICA)
+            assert not may, kind
 
 
 def test_what_is_no_request_never_comes():

@@ -15,7 +15,7 @@ import pytest
 from syncron_lib.core.location import Local
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.parts import Part
-from syncron_lib.core.report import Failure, Item, Phase, Report
+from syncron_lib.core.report import Clash, Failure, Item, Phase, Report
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import Exit, Interrupted, RootError
 from syncron_lib.session.pool import Pool
@@ -42,6 +42,9 @@ class Watcher:
         self._on_progress(phase, done)
 
     def item(self, item: Item) -> None:
+        pass
+
+    def clash(self, clash: Clash) -> None:
         pass
 
     def failure(self, failure: Failure) -> None:

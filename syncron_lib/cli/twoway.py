@@ -1,0 +1,65 @@
+"""What goes together with ``--two-way``: options of runs in one direction are refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from syncron_lib.cli.settings import Ownership, Settings
+from syncron_lib.errors import UsageError
+
+_GOES = frozenset(
+    (
+        *("two_way", "conflicts", "dry_run", "max_delete", "allow_empty_source", "allow_unmounted"),
+        *("archive", "links", "perms", "times", "devices", "specials", "owner", "group"),
+        *("patterns", "gitignore", "one_file_system", "checksum", "whole_file", "fsync", "sparse"),
+        *("compress", "compress_level", "bwlimit", "timeout", "lock_wait", "port", "identity"),
+        *("rsh", "remote_python", "remote_syncron", "before", "after", "on_error", "retries"),
+        *("retry_wait", "max_duration", "nice", "ionice", "syslog", "textfile", "ping"),
+        *("verbose", "quiet", "itemize_changes", "names", "human_readable", "out_format"),
+        *("log_file", "log_file_format", "stats", "progress", "json"),
+    )
+)
+"""Fields of `Settings` that say the same for both directions. What is not here is refused."""
+_OWN = "owners are each replica's own"
+_WHY = {
+    "delete": "what was deleted on one side is deleted on the other anyway",
+    "delete_excluded": "what is left out is never deleted",
+    "force": "what makes way for what is decided by what each side knows",
+    "ignore_errors": "what cannot be read is left alone on both sides",
+    "verify": "it compares two trees; leave out --two-way",
+    "mkpath": "a replica must be there: one that is not mounted would be taken for a new one",
+    "usermap": _OWN,
+    "groupmap": _OWN,
+    "chown": _OWN,
+    "numeric_ids": _OWN,
+    "hard_links": "which names are names of one file is each replica's own",
+    "xattrs": "extended attributes are each replica's own",
+    "acls": "access control lists are each replica's own",
+    "omit_dir_times": "times of directories are each replica's own anyway",
+    "omit_link_times": "times of symlinks are each replica's own anyway",
+}
+_DIRECTED = "it is about a run in one direction"
+_KEPT = ("links", "perms", "times", "devices", "specials")
+
+
+def require_alone(settings: Settings) -> None:
+    """Raise UsageError for what does not go together with a run in both directions."""
+    for field in fields(Settings):
+        name = field.name
+        if name not in _GOES and getattr(settings, name) not in (None, False, (), field.default):
+            raise _refusal(f"--{name.replace('_', '-')}", _WHY.get(name, _DIRECTED))
+    for name in _KEPT:
+        if getattr(settings, name) is False:
+            raise _refusal(f"--no-{name}", "that is always kept the same")
+    for name in ("owner", "group"):
+        if getattr(settings, name) is Ownership.ALWAYS:
+            raise _refusal(f"--{name}", _OWN)
+    for pattern in settings.patterns:
+        modifiers = pattern.partition(b" ")[0][1:]
+        if modifiers.strip(b"/!pCnwe+-"):
+            rule = pattern.decode("utf-8", "replace")
+            raise _refusal(f"the rule {rule!r}", "a rule of one side only is about one direction")
+
+
+def _refusal(what: str, why: str) -> UsageError:
+    return UsageError(f"--two-way and {what} do not go together: {why}.")

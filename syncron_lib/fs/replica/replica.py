@@ -1,0 +1,377 @@
+"""A root as one of several replicas: recognised, brought up to date, told what it has learned.
+
+The order of things, on each side of a run: `Replica` looks at what is kept and says who it is;
+`observe` finishes what an unfinished run began, and notes what people changed; `intend` keeps what
+the run is about to do before any of it is done; `settle` looks at what has come of it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Optional
+
+from syncron_lib.core import digest
+from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.names import join, shown, split
+from syncron_lib.core.table import PROBLEM, TYPE_MASK, Malformed, Reader
+from syncron_lib.core.twoway.identity import (
+    Renewal,
+    Standing,
+    Ticks,
+    pack_ticks,
+    read_ticks,
+    with_tick,
+)
+from syncron_lib.core.twoway.intents import Intents, read_intents
+from syncron_lib.core.twoway.knowledge import (
+    fresh,
+    learned,
+    learned_of,
+    pack_knowledge,
+    read_knowledge,
+)
+from syncron_lib.core.twoway.observe import observe, settle
+from syncron_lib.core.twoway.records import Record, seen
+from syncron_lib.errors import GuardRefused, PeerViolation
+from syncron_lib.fs.replica import witness
+from syncron_lib.fs.replica.book import Book, Page
+from syncron_lib.fs.replica.store import Damaged, Store
+from syncron_lib.fs.tree import Node, Tree
+
+_NONCE = 8
+_NOWHERE: Mapping[bytes, Attributes] = {}
+
+
+class Observation(NamedTuple):
+    """``records``: digest of all records. ``unseen``: topmost paths that are there and were not
+    looked at. ``changed``: entries that were found to be others."""
+
+    records: bytes
+    unseen: list[bytes]
+    changed: int
+
+
+class Replica:
+    """The replica in one root."""
+
+    def __init__(self, root_fd: int, path: bytes, stem: bytes) -> None:
+        """``stem``: where this machine keeps what it knows of the root, without ending."""
+        self._path = path
+        self._witness_path = stem + b".replica"
+        self._root_fd = root_fd
+        self.notices: list[str] = []
+        self._store = Store(root_fd, shown(path))
+        try:
+            self._load()
+        except Damaged:
+            self._forget_damaged()
+        self._book = Book(self._store)
+        self._intents: Optional[Intents] = None
+
+    def _load(self) -> None:
+        self.counter, self.ticks = 0, Ticks({})
+        self.knowledge = fresh()
+        self._looked = False
+        found = witness.read(self._witness_path)
+        if not self._store.exists:
+            lost = self._store.is_aside or witness.there(self._witness_path)
+            self.standing = Standing.LOST if lost else Standing.NEW
+            self.identity = os.urandom(16)
+            return
+        values = self._store.values()
+        try:
+            self.identity, counter = values["replica"], values["counter"]
+            self.counter = int(counter)
+            reader = Reader(values["knowledge"])
+            self.knowledge = read_knowledge(reader)
+            reader.finish()
+            reader = Reader(values["ticks"])
+            self.ticks = read_ticks(reader)
+            reader.finish()
+        except (KeyError, ValueError):
+            raise Damaged from None
+        if len(self.identity) != 16:
+            raise Damaged
+        self._looked = True
+        self.standing = Standing.KNOWN if found == self._witness() else Standing.RESTORED
+        if self.standing is Standing.RESTORED:
+            self._renew()
+            self.notices.append(
+                f"{shown(self._path)} is not where or as it was at its last run: it is taken for a"
+                " copy, or for one that was restored. Nothing will be deleted because of that."
+            )
+
+    def _forget_damaged(self) -> None:
+        self._store.set_aside()
+        self.counter, self.ticks, self.knowledge = 0, Ticks({}), fresh()
+        self._looked, self.standing, self.identity = False, Standing.LOST, os.urandom(16)
+
+    def _witness(self) -> witness.Witness:
+        nonce = self.ticks.nonce(self.identity, self.counter) or b""
+        return witness.Witness(self.identity, self.counter, nonce, self._store.identity())
+
+    def _renew(self) -> None:
+        self.identity, self.counter = os.urandom(16), 0
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def require_tree(self, entries: int, allow_empty: bool, allow_unmounted: bool) -> None:
+        """Refuse a root that is empty and was not: nothing is noted of it."""
+        if entries:
+            return
+        if self.standing is Standing.LOST and not allow_unmounted:
+            raise GuardRefused(
+                f"{shown(self._path)} was one of several replicas and is empty now, without what it"
+                " remembered: its disk is probably not mounted. Nothing was changed; mount it, or"
+                " say --allow-unmounted."
+            )
+        page = None if self.standing is Standing.LOST else self._page(b"")
+        if page is not None and page.records and not allow_empty:
+            raise GuardRefused(
+                f"{shown(self._path)} is empty, and was not at its last run. Nothing was changed;"
+                " see what became of it, or say --allow-empty-source to delete everything on the"
+                " other side too."
+            )
+
+    def _page(self, path: bytes) -> Optional[Page]:
+        try:
+            return self._book.page(path)
+        except Damaged:
+            self._lose()
+            return None
+
+    def _lose(self) -> None:
+        """Begin anew because what is kept is damaged."""
+        self._forget_damaged()
+        self._book = Book(self._store)
+
+    def observe(self, tree: Tree, renewal: Renewal, dry: bool) -> Observation:
+        """Bring the records up to what a scan has found, whose digests are all known. ``dry``:
+        remember nothing of it."""
+        if renewal is Renewal.IDENTITY:
+            self._renew()
+        elif renewal is Renewal.EVERYTHING:
+            self._lose()
+        try:
+            return self._observe(tree, dry)
+        except Damaged:
+            self._lose()
+            return self._observe(tree, dry)
+
+    def _observe(self, tree: Tree, dry: bool) -> Observation:
+        if self.standing is Standing.LOST:
+            self.notices.append(
+                f"What {shown(self._path)} remembered as a replica is lost. Nothing will be deleted"
+                " in this run; what was deleted elsewhere may come back."
+            )
+        recovered = self._recover(tree)
+        unseen = list(_unseen(tree))
+        changed = self._compare(tree, frozenset(unseen))
+        if changed:
+            self._count()
+        if changed or recovered or not self._looked:
+            self._book.settle(tree)
+            self._looked = True
+            if not dry:
+                self._save(drop_intents=True)
+        elif not dry and self.standing is not Standing.KNOWN:
+            self._save()
+        return Observation(self._book.root(), unseen, changed)
+
+    def _compare(self, tree: Tree, unseen: frozenset[bytes]) -> int:
+        """Note what is not as the records say; how many entries."""
+        event = self.identity, self.counter + 1
+        changed = 0
+        waiting = [b""]
+        while waiting:
+            path = waiting.pop()
+            node = tree.nodes[path]
+            page = self._book.page(path)
+            if page is not None and digest.UNKNOWN != page.merkle == node.merkle:
+                continue
+            page = page or self._book.begin(path)
+            left_out = {split(each)[1] for each in _left_out(node)}
+            entries = dict(_entries(node, event))
+            observed = observe(page.records, entries, left_out, page.shown, event, not self._looked)
+            shows = {name: own for name, own in page.shown.items() if name in observed.records}
+            exact = observed.records.keys() == entries.keys() and None not in entries.values()
+            changed += observed.changed + observed.gone
+            self._book.write(path, observed.records, shows, exact)
+            for name, record in observed.records.items():
+                inner = join(path, name)
+                if record.is_directory and inner in tree.nodes and inner not in unseen:
+                    waiting.append(inner)
+        return changed
+
+    # --- knowledge and records ------------------------------------------------------------------
+
+    def records(self, path: bytes) -> bytes:
+        """The packed records of one directory."""
+        page = self._book.page(path)
+        if page is None:
+            raise PeerViolation(f"The client asked for records of {shown(path)}, which has none.")
+        return page.packed
+
+    def digest(self) -> bytes:
+        """The digest of all records."""
+        return self._book.root()
+
+    def tick(self) -> int:
+        """Count one event more, on the disk before anybody hears of it."""
+        self._count()
+        self._save()
+        return self.counter
+
+    def _count(self) -> None:
+        self.counter += 1
+        self.ticks = with_tick(self.ticks, self.identity, self.counter, os.urandom(_NONCE))
+        self.knowledge = self.knowledge.ticked(self.identity, self.counter)
+
+    # --- a run ----------------------------------------------------------------------------------
+
+    def intend(self, data: bytes) -> None:
+        """Keep what this run is about to do. Raises `Malformed`."""
+        self._intents = read_intents(data)
+        self._store.save({}, (), {}, [data])
+
+    @property
+    def intends(self) -> bool:
+        """Whether anything was to be done."""
+        return self._intents is not None and bool(self._intents.wanted)
+
+    def settle(self, tree: Tree, more_untouched: Sequence[bytes]) -> list[bytes]:
+        """See what has come of what was intended; the paths of which it has not. Nothing has come
+        of what is ``more_untouched``, whatever it looks like."""
+        intents = self._intents
+        if intents is None:
+            raise PeerViolation("The client ended a run that it had not begun.")
+        left = frozenset(more_untouched)
+        wanted = {path: each for path, each in intents.wanted.items() if path not in left}
+        done, failed = self._settle(tree, wanted)
+        if intents.whole:
+            untouched = intents.untouched.with_paths((*failed, *more_untouched))
+            self.knowledge = learned(self.knowledge, intents.knowledge, untouched)
+        else:
+            self.knowledge = learned_of(self.knowledge, intents.knowledge, done)
+        self.ticks = self.ticks.joined(intents.ticks)
+        self._book.settle(tree, lambda path, page: _is_exact(tree.nodes.get(path), page))
+        self._save(drop_intents=True)
+        self._intents = None
+        return failed
+
+    def _recover(self, tree: Tree) -> bool:
+        """Take over what an unfinished run has done; whether there was one."""
+        kept = self._store.intents()
+        if not kept:
+            return False
+        for data in kept:
+            try:
+                intents = read_intents(data)
+            except Malformed:
+                raise Damaged from None
+            done, _ = self._settle(tree, intents.wanted)
+            self.knowledge = learned_of(self.knowledge, intents.knowledge, done)
+            self.ticks = self.ticks.joined(intents.ticks)
+        return True
+
+    def _settle(
+        self, tree: Tree, wanted: Mapping[bytes, Optional[Record]]
+    ) -> tuple[list[bytes], list[bytes]]:
+        by_directory: dict[bytes, dict[bytes, Optional[Record]]] = {}
+        for path, record in wanted.items():
+            parent, name = split(path)
+            by_directory.setdefault(parent, {})[name] = record
+        done: list[bytes] = []
+        failed: list[bytes] = []
+        event = bytes(16), 1
+        # From the root: a directory that has come has a page then, and one that has gone has none.
+        for directory in sorted(by_directory, key=lambda path: path.replace(b"/", b"\0")):
+            page, node = self._book.page(directory), tree.nodes.get(directory)
+            names = by_directory[directory]
+            if page is None or node is None or node.problem:
+                gone = page is None and node is None
+                for name, record in names.items():
+                    there = done if gone and record is None else failed
+                    there.append(join(directory, name))
+                continue
+            settled = settle(page.records, names, dict(_entries(node, event)), page.shown)
+            self._book.write(directory, settled.records, settled.shown, exact=False)
+            done.extend(join(directory, name) for name in settled.done)
+            failed.extend(join(directory, name) for name in settled.failed)
+        return done, failed
+
+    def _save(self, drop_intents: bool = False) -> None:
+        rows, gone = self._book.changes()
+        values = {
+            "replica": self.identity,
+            "counter": b"%d" % self.counter,
+            "knowledge": pack_knowledge(self.knowledge),
+            "ticks": pack_ticks(self.ticks),
+        }
+        self._store.save(rows, gone, values, [] if drop_intents else None)
+        self._book.saved()
+        witness.write(self._witness_path, self._witness())
+        self.standing = Standing.KNOWN
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._store.close()
+
+
+def _entries(node: Node, event: tuple[bytes, int]) -> Iterator[tuple[bytes, Optional[Record]]]:
+    """What a scan has found in a directory, by name; None for what it could not look at."""
+    if not node.stats:
+        return
+    columns = node.columns()
+    digests = bytes(node.digests)
+    targets = iter(node.target_list())
+    made = frozenset((event,))
+    start = 0
+    for name, mode, size, mtime in zip(columns.names, columns.modes, columns.sizes, columns.mtimes):
+        kind = mode & TYPE_MASK
+        target = next(targets) if kind == stat.S_IFLNK else None
+        value = digests[start : start + digest.SIZE]
+        start += digest.SIZE
+        if mode == PROBLEM or (kind == stat.S_IFREG and value == digest.UNKNOWN):
+            yield name, None
+        else:
+            yield name, seen(mode, size, mtime, value, target, made)
+
+
+def _left_out(node: Node) -> list[bytes]:
+    """Paths in a directory that the rules leave out, and that are there."""
+    names = node.excluded.split(b"\0") if node.excluded else []
+    return [join(node.path, name.rstrip(b"/")) for name in names]
+
+
+def _unseen(tree: Tree) -> Iterator[bytes]:
+    """Topmost paths that are there and were not looked at."""
+    for path, node in tree.nodes.items():
+        if node.problem:
+            yield path
+            continue
+        yield from _left_out(node)
+        if node.merkle == digest.UNKNOWN:
+            for name, entry in _entries(node, (b"", 1)):
+                if entry is None:
+                    yield join(path, name)
+
+
+def _is_exact(node: Optional[Node], page: Page) -> bool:
+    """Whether the records of a directory are what is there, or what the disk shows for them."""
+    if node is None or node.problem or node.merkle == digest.UNKNOWN:
+        return False
+    entries = dict(_entries(node, (b"", 1)))
+    if entries.keys() != page.records.keys():
+        return False
+    for name, record in page.records.items():
+        entry = entries[name]
+        if entry is None or not entry.same_content(record):
+            return False
+        if (entry.mode, entry.mtime) != (record.mode, record.mtime):
+            own = page.shown.get(name)
+            if own is None or (own.mode, own.mtime_ns) != (entry.mode, entry.mtime):
+                return False
+    return True

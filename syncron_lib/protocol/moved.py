@@ -1,0 +1,29 @@
+"""Messages about entries that get another path, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from syncron_lib.protocol.keeping import SetAttributes
+
+
+class Moved(NamedTuple):
+    """An entry at ``old`` that gets the path ``new``."""
+
+    old: bytes
+    new: bytes
+
+
+class Move(NamedTuple):
+    """Make directories, parents first, then move files and directories, each by one rename.
+    Reply: `Stored`, with the new paths that nothing could be moved to in ``again``."""
+
+    directories: Sequence[SetAttributes]
+    items: Sequence[Moved]
+
+
+class Delete(NamedTuple):
+    """Remove entries with all below, deepest first, as they were scanned. Reply: `Stored`."""
+
+    paths: Sequence[bytes]

@@ -1,0 +1,216 @@
+"""One side of a run in both directions: its endpoint, and what it tells of its replica."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncron_lib.core.location import Local, Location
+from syncron_lib.core.names import join, shown
+from syncron_lib.core.options import RunOptions
+from syncron_lib.core.table import Malformed, Reader
+from syncron_lib.core.twoway.dots import unpack_vector
+from syncron_lib.core.twoway.identity import Known, Ticks, read_ticks
+from syncron_lib.core.twoway.knowledge import (
+    Knowledge,
+    fresh,
+    read_knowledge,
+    read_untouched,
+)
+from syncron_lib.core.twoway.records import Record, unpack_records
+from syncron_lib.endpoint.remote import RemoteEndpoint
+from syncron_lib.errors import Locked, PeerViolation, RootError
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.messages import Opened, Role, RootKind
+from syncron_lib.session.asking import ignore_files, reply_of
+from syncron_lib.session.holder import holder
+from syncron_lib.session.twoway.plans import ALGORITHM, PROFILE
+
+_PATHS_A_REQUEST = 2000
+_MOST_KNOWN = 1 << 30
+"""Bytes of knowledge or of one directory's records that a peer may send."""
+_DEEPEST = 10_000
+
+
+@dataclass
+class End:
+    """One replica of a run."""
+
+    location: Location
+    endpoint: RemoteEndpoint
+    asked: Sequence[Future[Any]] = ()
+    knowledge: Knowledge = field(default_factory=fresh)
+    ticks: Ticks = Ticks({})
+    unseen: frozenset[bytes] = frozenset()
+    observed: messages.Observed = messages.Observed(bytes(16), 0, bytes(16), 0)
+    entries: int = 0
+    size: int = 0
+    staging: bool = False
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return self.location.shown()
+
+    def ask(self, options: RunOptions, processes: int) -> None:
+        """Open, scan and seal the root and hear who it is, in one flight."""
+        path = self.location.path
+        if isinstance(self.location, Local):
+            path = os.path.join(os.getcwdb(), path)
+        rules = options.rules
+        self.asked = [
+            self.endpoint.submit(request)
+            for request in (
+                messages.Open(
+                    path,
+                    Role.REPLICA,
+                    None,
+                    None,
+                    rules.patterns,
+                    rules.gitignore,
+                    rules.one_file_system,
+                    True,
+                    not options.dry_run,
+                    False,
+                    int(options.lock_wait * 1000),
+                    holder(),
+                ),
+                messages.Scan(processes),
+                messages.Seal(
+                    ALGORITHM,
+                    PROFILE.permissions,
+                    PROFILE.times,
+                    PROFILE.owner,
+                    PROFILE.group,
+                    (),
+                    (),
+                    complete=True,
+                    omit_dir_times=PROFILE.omit_dir_times,
+                    omit_link_times=PROFILE.omit_link_times,
+                ),
+                messages.Introduce(),
+            )
+        ]
+
+    def require(self, opened: Opened) -> None:
+        """Raise where the root is none that can be synchronised."""
+        if opened.kind == RootKind.MISSING:
+            raise RootError(
+                f"{self.shown} does not exist. Nothing was changed; if it is to be a new replica,"
+                " make an empty directory, and if it is one, see where it is."
+            )
+        if opened.kind != RootKind.DIRECTORY:
+            raise RootError(f"{self.shown} is no directory. Nothing was changed; name directories.")
+        if opened.held:
+            whose = "" if isinstance(self.location, Local) else f"{self.location.account()}: "
+            raise Locked(whose + shown(opened.held.encode("utf-8", "replace")))
+        self.staging = opened.staging
+
+    def scanned(self) -> messages.Scanned:
+        """Await the scan."""
+        scanned = reply_of(self.asked[1], messages.Scanned)
+        self.entries, self.size = scanned.entries, scanned.size
+        return scanned
+
+    def sealed(self) -> messages.Sealed:
+        """Await the digests of all files."""
+        return reply_of(self.asked[2], messages.Sealed)
+
+    def introduced(self) -> Known:
+        """Await who it is."""
+        said = reply_of(self.asked[3], messages.Introduced)
+        reader = Reader(said.known)
+        with _understood():
+            latest, ticks = unpack_vector(reader), read_ticks(reader)
+            reader.finish()
+        return Known(said.replica, said.counter, latest, ticks)
+
+    def ignore_files(self) -> dict[bytes, bytes]:
+        """The ignore files that its scan has found, by path."""
+        found = {}
+        for part in ignore_files(self.endpoint):
+            for file in part.files:
+                name = file.name[1:] if file.name.startswith(b":") else file.name
+                if name not in (b".git", b"mounts") and not name.startswith(b"../"):
+                    found[join(file.directory, name)] = file.content
+        return found
+
+    def hear(self) -> None:
+        """Ask for its knowledge."""
+        data = bytearray()
+        more = True
+        while more:
+            part = reply_of(
+                self.endpoint.submit(messages.GetKnowledge(len(data))), messages.KnowledgePart
+            )
+            data += part.data
+            more = part.more
+            if len(data) > _MOST_KNOWN or (more and not part.data):
+                raise PeerViolation(f"{self.shown} told of knowledge without an end.")
+        reader = Reader(bytes(data))
+        with _understood():
+            self.knowledge, self.ticks = read_knowledge(reader), read_ticks(reader)
+            self.unseen = read_untouched(reader).trees
+            reader.finish()
+
+    def records(
+        self, paths: Sequence[bytes]
+    ) -> Iterator[tuple[dict[bytes, Record], dict[bytes, bytes]]]:
+        """The records of these directories, each with the digests of those below."""
+        position = 0
+        begun = bytearray()
+        while position < len(paths):
+            asked = paths[position : position + _PATHS_A_REQUEST]
+            request = messages.GetRecords(asked, len(begun))
+            part = reply_of(self.endpoint.submit(request), messages.RecordsPart)
+            if not part.directories or len(part.directories) > len(asked):
+                raise PeerViolation(f"{self.shown} answered with other records than asked for.")
+            for index, packed in enumerate(part.directories):
+                begun += packed
+                if part.more and index == len(part.directories) - 1:
+                    if not packed or len(begun) > _MOST_KNOWN:
+                        raise PeerViolation(f"{self.shown} told of records without an end.")
+                    break
+                with _understood():
+                    yield unpack_records(bytes(begun))
+                begun = bytearray()
+                position += 1
+
+    def close(self) -> None:
+        """Let go of the root."""
+        reply_of(self.endpoint.submit(messages.Close()), messages.Done)
+
+
+class _understood:
+    """What a peer has packed is what it must be."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, _trace: object) -> None:
+        if isinstance(error, (Malformed, ValueError)):
+            raise PeerViolation(f"The other side's records are malformed: {error}.") from None
+
+
+def differing(first: End, second: End) -> tuple[dict[bytes, Record], dict[bytes, Record]]:
+    """The records of both sides, of all directories whose records are not the same."""
+    found: tuple[dict[bytes, Record], dict[bytes, Record]] = {}, {}
+    frontier: tuple[list[bytes], list[bytes]] = [b""], [b""]
+    for _ in range(_DEEPEST):
+        if not (frontier[0] or frontier[1]):
+            return found
+        below: list[dict[bytes, bytes]] = []
+        for end, paths, records in zip((first, second), frontier, found):
+            inner: dict[bytes, bytes] = {}
+            for path, (rows, digests) in zip(paths, end.records(paths)):
+                records.update((join(path, name), record) for name, record in rows.items())
+                inner.update((join(path, name), value) for name, value in digests.items())
+            below.append(inner)
+        frontier = (
+            [path for path, value in below[0].items() if below[1].get(path) != value],
+            [path for path, value in below[1].items() if below[0].get(path) != value],
+        )
+    raise PeerViolation("The other side has directories in each other without an end.")

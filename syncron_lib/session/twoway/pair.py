@@ -1,0 +1,451 @@
+"""One run between two replicas, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from syncron_lib.core.location import Local
+from syncron_lib.core.options import Conflicts, RunOptions
+from syncron_lib.core.plan import Plan
+from syncron_lib.core.report import Action, Cause, Clash, Failure, Item, Phase, Report
+from syncron_lib.core.twoway.identity import Renewal, renewals
+from syncron_lib.core.twoway.intents import Intents, pack_intents
+from syncron_lib.core.twoway.knowledge import Untouched, learned, topmost
+from syncron_lib.core.twoway.reconcile import (
+    Choice,
+    Conflict,
+    Outcome,
+    Policy,
+    Replica,
+    Side,
+    What,
+    reconcile,
+    tree_order,
+)
+from syncron_lib.core.twoway.records import Record
+from syncron_lib.errors import DeleteCapRefused, Exit, PeerViolation, RootError
+from syncron_lib.protocol import messages
+from syncron_lib.protocol.messages import Arrived, Moved
+from syncron_lib.session import items
+from syncron_lib.session.asking import batches, reply_of
+from syncron_lib.session.compression import Compression, choose_way
+from syncron_lib.session.delta import choose
+from syncron_lib.session.observer import Observer
+from syncron_lib.session.transfer import Transfer
+from syncron_lib.session.twoway.ends import End, differing
+from syncron_lib.session.twoway.plans import plan_for
+
+_PART = 4 << 20
+"""Bytes of intents in one request."""
+_PRESERVED_A_REQUEST = 500
+
+Differing = tuple[dict[bytes, Record], dict[bytes, Record]]
+
+
+class PairRun:
+    """Brings what changed on either of two replicas to the other one."""
+
+    def __init__(
+        self,
+        first: End,
+        second: End,
+        options: RunOptions,
+        policy: Policy,
+        observer: Observer,
+        report: Report,
+    ) -> None:
+        """``report``: what the run did is added to it."""
+        self._ends = first, second
+        self._options = options
+        self._policy = policy
+        self._observer = observer
+        self._report = report
+        self._only: frozenset[bytes] | None = None
+        """Ignore files that are settled first, and nothing else; None: everything."""
+        self._failed: set[bytes] = set()
+        self.written = False
+        """Whether anything was done to a tree."""
+
+    def run(self) -> None:
+        """Open both, and make them the same."""
+        self._open()
+        before = self._unsettled_ignore_files()
+        if before:
+            self._only = before
+            self._synchronise()
+            self._close()
+            self._only = None
+            self._open()
+        self._synchronise()
+        self._close()
+
+    # --- opening --------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        local = [isinstance(end.location, Local) for end in self._ends]
+        self._observer.phase(Phase.SCAN)
+        for end in self._ends:
+            end.endpoint.on_warning = self._warn
+            end.endpoint.on_progress = self._on_progress
+            end.ask(self._options, 1 if all(local) else 2)
+        one, other = (reply_of(end.asked[0], messages.Opened) for end in self._ends)
+        if one.identity == other.identity != bytes(16):
+            raise RootError(
+                f"{self._ends[0].shown} and {self._ends[1].shown} are the same directory."
+                " Nothing was changed."
+            )
+        for outer, inner in ((one, other), (other, one)):
+            if outer.identity != bytes(16) and outer.identity in inner.above:
+                raise RootError(
+                    f"Of {self._ends[0].shown} and {self._ends[1].shown} one lies in the other."
+                    " Nothing was changed; name directories beside each other."
+                )
+        for end, opened in zip(self._ends, (one, other)):
+            end.require(opened)
+
+    def _on_progress(self, progress: messages.Progress) -> None:
+        if progress.scanning:
+            self._observer.progress(Phase.SCAN, progress.done, None, progress.size)
+        else:
+            self._observer.progress(Phase.HASH, progress.size, None, progress.size)
+
+    def _warn(self, text: str) -> None:
+        self._report.warnings.append(text)
+        self._observer.warning(text)
+
+    def _unsettled_ignore_files(self) -> frozenset[bytes]:
+        """Ignore files that the two do not have alike."""
+        digests = [end.scanned().ignore_digest for end in self._ends]
+        if digests[0] == digests[1]:
+            return frozenset()
+        mine, theirs = (end.ignore_files() for end in self._ends)
+        return frozenset(path for path in {*mine, *theirs} if mine.get(path) != theirs.get(path))
+
+    # --- one run over what was opened -----------------------------------------------------------
+
+    def _synchronise(self) -> None:
+        first, second = self._ends
+        self._observe()
+        report = self._report
+        report.source_root = first.observed.records.hex()
+        report.destination_root = second.observed.records.hex()
+        for end in self._ends:
+            end.hear()
+        if first.observed.records == second.observed.records:
+            self._learn()
+            report.match = True
+            return
+        self._observer.phase(Phase.COMPARE)
+        has = differing(first, second)
+        outcome = self._reconciled(has)
+        plans = [self._plan(side, outcome, has) for side in Side]
+        for side, plan in zip(Side, plans):
+            self._guard(self._ends[side.value], plan)
+        self._tell(outcome, plans)
+        if self._options.dry_run:
+            self._count(plans, set())
+            return
+        self._carry_out(outcome, has)
+        equal = first.observed.records == second.observed.records
+        report.source_root = first.observed.records.hex()
+        report.destination_root = second.observed.records.hex()
+        left = self._failed or outcome.untouched.paths or outcome.untouched.trees
+        report.match = equal if equal or not left else None
+        if not equal and not left and self._only is None:
+            self._warn(
+                "The replicas are not equal after the run, though every step of it succeeded: one"
+                " of them was changed meanwhile. Run it again."
+            )
+            report.exit_code = Exit.PARTIAL
+
+    def _observe(self) -> None:
+        for end in self._ends:
+            end.scanned()
+        for end in self._ends:
+            sealed = end.sealed()
+            self._report.bytes_hashed += sealed.hashed
+            for problem in sealed.problems:
+                self._fail(Failure(problem.path, end.shown, problem.what, Cause.ERROR))
+        known = [end.introduced() for end in self._ends]
+        both = renewals(*known)
+        if Renewal.EVERYTHING in both:
+            self._warn(
+                f"{self._ends[0].shown} and {self._ends[1].shown} have met two copies of one"
+                " replica, which count under one name: what the second knows is left aside, and"
+                " nothing is deleted because of it."
+            )
+        options = self._options
+        allowed = options.dry_run, options.allow_empty_source, options.allow_unmounted
+        waiting = [
+            end.endpoint.submit(messages.Observe(renewal, *allowed))
+            for end, renewal in zip(self._ends, both)
+        ]
+        for end, future in zip(self._ends, waiting):
+            end.observed = reply_of(future, messages.Observed)
+        self._report.source_entries = max(end.entries for end in self._ends)
+        self._report.bytes_scanned = max(end.size for end in self._ends)
+
+    def _untouched(self) -> Untouched:
+        """What neither side has looked at."""
+        first, second = self._ends
+        return Untouched(frozenset(), topmost(first.unseen | second.unseen))
+
+    def _learn(self) -> None:
+        """Nothing is to be done, and perhaps something to be known."""
+        if self._options.dry_run or self._only is not None:
+            return
+        first, second = self._ends
+        untouched = self._untouched()
+        for mine, theirs in ((first, second), (second, first)):
+            if learned(mine.knowledge, theirs.knowledge, untouched) != mine.knowledge:
+                self._intend(mine, theirs, {}, untouched)
+                reply_of(mine.endpoint.submit(messages.Settle(())), messages.Settled)
+
+    def _reconciled(self, has: Differing) -> Outcome:
+        mine, theirs = (
+            Replica(records, end.knowledge, end.unseen) for end, records in zip(self._ends, has)
+        )
+        observed = self._ends[0].observed
+        event = observed.replica, observed.counter + 1
+        outcome = reconcile(mine, theirs, event, self._policy)
+        if self._only is not None:
+            _restrict(outcome, self._only, has)
+        return outcome
+
+    def _plan(self, side: Side, outcome: Outcome, has: Differing) -> Plan:
+        return plan_for(side, outcome, has[side.value], has[side.other.value])
+
+    def _guard(self, end: End, plan: Plan) -> None:
+        cap = self._options.max_delete
+        if cap is None:
+            return
+        allowed = cap.entries
+        if allowed is None:
+            allowed = int(end.entries * (cap.percent or 0.0) / 100)
+        if plan.deleted > allowed:
+            raise DeleteCapRefused(
+                f"The plan deletes {plan.deleted} of {end.entries} entries in {end.shown}, and"
+                f" --max-delete allows {allowed}. Nothing was changed; look with --dry-run, or"
+                " allow more."
+            )
+
+    # --- telling --------------------------------------------------------------------------------
+
+    def _fail(self, failure: Failure) -> None:
+        self._failed.add(failure.path)
+        self._report.failures.append(failure)
+        self._observer.failure(failure)
+
+    def _tell(self, outcome: Outcome, plans: Sequence[Plan]) -> None:
+        for conflict in sorted(outcome.conflicts, key=lambda each: tree_order(each.path)):
+            self._observer.clash(_clash(conflict))
+            self._report.conflicts += 1
+            by_policy = conflict.what is What.CONTENT and self._options.conflicts not in (
+                Conflicts.KEEP_BOTH,
+                Conflicts.SKIP,
+            )
+            left = conflict.what in (What.CONTENT, What.KIND, What.SKIPPED) and not by_policy
+            if left and self._report.exit_code == Exit.OK:
+                self._report.exit_code = Exit.CONFLICTS
+        if not self._options.itemize:
+            return
+        for side, plan in zip(Side, plans):
+            source = self._ends[side.other.value].endpoint
+            for path, copy in outcome.copies.items():
+                record = outcome.final.get(path)
+                if copy.side is side and record is not None:
+                    own = record.attributes
+                    flags = "cf+++++++++" if record.is_file else "cL+++++++++"
+                    item = Item(Action.CREATE, flags, path, False, record.size, record.target)
+                    self._observer.item(item._replace(attributes=own, at=side.value))
+            ends = source, self._ends[side.value].endpoint
+            for item in items.of_plan(plan, *ends, "<>"[side.value], self._options):
+                self._observer.item(item._replace(at=side.value))
+
+    def _count(self, plans: Sequence[Plan], failed: set[bytes]) -> None:
+        report = self._report
+        for plan in plans:
+            report.created += plan.created
+            report.changed += sum(1 for change in plan.changes if change.path not in failed)
+            changed = {change.path for change in plan.changes}
+            adjusted = {adjust.path for adjust in plan.adjusts} - failed - changed
+            report.metadata += len(adjusted)
+            report.deleted += plan.deleted
+        touched = report.created + report.changed + report.metadata
+        report.unchanged = max(0, report.source_entries - touched)
+
+    # --- carrying out ---------------------------------------------------------------------------
+
+    def _carry_out(self, outcome: Outcome, has: Differing) -> None:
+        first, second = self._ends
+        if outcome.minted:
+            ticked = reply_of(first.endpoint.submit(messages.Tick()), messages.Ticked)
+            if ticked.counter != first.observed.counter + 1:
+                raise PeerViolation(f"{first.shown} counted another event than was expected.")
+            # What it knows now is what the other side will be told.
+            first.knowledge = first.knowledge.ticked(first.observed.replica, ticked.counter)
+        self._observer.phase(Phase.TRANSFER)
+        begun = {side: self._begin(side, outcome, has) for side in Side}
+        for side in Side:
+            self._preserve(side, outcome)
+        # Kept before anything is done: after a kill it says what was done. And after all that loses
+        # its name is safe: else a side could hold the other's version for settled that is not.
+        self._intend(first, second, outcome.final, outcome.untouched)
+        plans = []
+        for side in Side:
+            plan = self._plan(side, outcome, has)
+            plans.append(plan)
+            end = self._ends[side.value]
+            arrived = begun[side]
+            if arrived is not None:
+                self._transfer(side, plan, arrived)
+            failed = self._settle(end, outcome)
+            if side is Side.FIRST:
+                # What it has not got by the event of this run, the other must not hear of.
+                outcome.leave(path for path in failed if path in outcome.minted)
+                self._intend(second, first, outcome.final, outcome.untouched)
+        self._count(plans, self._failed)
+
+    def _intend(
+        self, end: End, other: End, final: dict[bytes, Record | None], untouched: Untouched
+    ) -> None:
+        whole = self._only is None
+        intents = Intents(final, other.knowledge, other.ticks, untouched, whole)
+        data = pack_intents(intents)
+        for start in range(0, len(data), _PART):
+            part = data[start : start + _PART]
+            request = messages.Intend(part, start + _PART < len(data))
+            reply_of(end.endpoint.submit(request), messages.Done)
+
+    def _begin(self, side: Side, outcome: Outcome, has: Differing) -> Sequence[Arrived] | None:
+        """Let a side begin to write, if there is anything to be written; what it has left of an
+        interrupted run."""
+        end = self._ends[side.value]
+        copies = any(copy.side is side for copy in outcome.copies.values())
+        if not copies and not end.staging and self._plan(side, outcome, has).is_empty:
+            return None
+        self.written = True
+        options = self._options
+        request = messages.Begin((), (), False, options.fsync, options.sparse)
+        return reply_of(end.endpoint.submit(request), messages.Leftovers).arrived
+
+    def _preserve(self, side: Side, outcome: Outcome) -> None:
+        """Keep what is about to lose its name; what cannot be kept does not lose it."""
+        end = self._ends[side.value]
+        wanted = [
+            Moved(copy.path, path) for path, copy in outcome.copies.items() if copy.side is side
+        ]
+        lost: list[bytes] = []
+        for some in batches(wanted, _PRESERVED_A_REQUEST, lambda item: len(item.old) * 2):
+            stored = reply_of(end.endpoint.submit(messages.Preserve(some)), messages.Stored)
+            for problem in stored.problems:
+                self._fail(Failure(problem.path, end.shown, problem.what, Cause.ERROR))
+            lost += stored.again
+        # Its directory may stay only as long as what is in it: that comes out by itself.
+        outcome.leave([*lost, *(outcome.copies[path].path for path in lost)])
+
+    def _transfer(self, side: Side, plan: Plan, arrived: Sequence[Arrived]) -> None:
+        destination, source = self._ends[side.value], self._ends[side.other.value]
+        before = len(self._report.failures)
+        transfer = self._transfer_between(source, destination, plan.size)
+        if not plan.is_empty or arrived:
+            transfer.run(plan, (), (), lambda: None, staging=destination.staging, begun=arrived)
+            transfer.settle()
+        self._report.bytes_transferred += transfer.content - transfer.matched
+        self._report.bytes_matched += transfer.matched
+        self._report.bytes_hashed += transfer.content
+        complete = len(self._report.failures) == before
+        finished = reply_of(
+            destination.endpoint.submit(messages.Finish((), complete)), messages.Finished
+        )
+        for problem in finished.problems:
+            self._fail(Failure(problem.path, destination.shown, problem.what, Cause.ERROR))
+
+    def _transfer_between(self, source: End, destination: End, total: int) -> Transfer:
+        options, observer = self._options, self._observer
+        both_here = isinstance(source.location, Local) and isinstance(destination.location, Local)
+        hellos = source.endpoint.hello, destination.endpoint.hello
+        abilities = hellos[0].compressions, hellos[1].compressions
+        compression = choose_way(options, *abilities, both_here)
+        whole = both_here if options.whole_file is None else options.whole_file
+
+        def on_failure(failure: Failure) -> None:
+            place = source if failure.side == "source" else destination
+            self._fail(failure._replace(side=place.shown))
+
+        def on_progress(done: int) -> None:
+            observer.progress(Phase.TRANSFER, done, total, done)
+
+        return Transfer(
+            source.endpoint,
+            destination.endpoint,
+            on_failure,
+            on_progress,
+            Compression(compression),
+            choose(*hellos, not whole, False),
+            reuse=destination.entries > 0,
+        )
+
+    def _settle(self, end: End, outcome: Outcome) -> Sequence[bytes]:
+        """See what has come of it at one side; what has not."""
+        more = sorted(outcome.untouched.paths)
+        request = messages.Settle(more)
+        settled = reply_of(end.endpoint.submit(request), messages.Settled)
+        end.observed = end.observed._replace(records=settled.records)
+        for path in settled.failed:
+            if path not in self._failed and path in outcome.final:
+                what = "is not as it was to be: it was changed meanwhile, or could not be made so"
+                self._fail(Failure(path, end.shown, what, Cause.ERROR))
+        return settled.failed
+
+    def _close(self) -> None:
+        for end in self._ends:
+            end.close()
+            self._report.unsaved.extend(end.endpoint.unsaved)
+            end.endpoint.unsaved = []
+
+
+def _clash(conflict: Conflict) -> Clash:
+    def value(record: Record | None) -> bytes | None:
+        return None if record is None or record.is_directory else record.fp
+
+    digests = value(conflict.first), value(conflict.second)
+    winner = None if conflict.winner is None else conflict.winner.value
+    return Clash(conflict.path, conflict.what.value, digests, winner, conflict.kept)
+
+
+def _restrict(outcome: Outcome, only: frozenset[bytes], has: Differing) -> None:
+    """Leave of an outcome what is about these paths, and can be done without anything else."""
+
+    def parent_is_on_both(path: bytes) -> bool:
+        parent = path.rpartition(b"/")[0]
+        return not parent or all(
+            records[parent].is_directory if parent in records else False for records in has
+        )
+
+    kept = {path for path in only if path in outcome.final and parent_is_on_both(path)}
+    kept |= {path for path, copy in outcome.copies.items() if copy.path in kept}
+    outcome.final = {path: record for path, record in outcome.final.items() if path in kept}
+    outcome.copies = {path: copy for path, copy in outcome.copies.items() if path in kept}
+    outcome.minted &= kept
+    outcome.conflicts = [each for each in outcome.conflicts if each.path in kept]
+
+
+def policy_of(conflicts: Conflicts) -> Policy:
+    """Who keeps a name, as the user wants it."""
+    if conflicts is Conflicts.NEWER:
+        return _newer
+    always = {
+        Conflicts.KEEP_BOTH: Choice.BY_ORDER,
+        Conflicts.PREFER_FIRST: Choice.FIRST,
+        Conflicts.PREFER_SECOND: Choice.SECOND,
+        Conflicts.SKIP: Choice.SKIP,
+    }[conflicts]
+    return lambda *_: always
+
+
+def _newer(_path: bytes, first: Record, second: Record) -> Choice:
+    """The only rule that looks at a clock."""
+    if first.mtime == second.mtime:
+        return Choice.BY_ORDER
+    return Choice.FIRST if first.mtime > second.mtime else Choice.SECOND

@@ -1,0 +1,85 @@
+"""Two replicas made the same, or several, in as few runs between two as it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from syncron_lib.core.location import Location
+from syncron_lib.core.options import RunOptions
+from syncron_lib.core.report import Cause, Report
+from syncron_lib.errors import Exit, SyncronError
+from syncron_lib.session.conduct import with_pool
+from syncron_lib.session.observer import Observer
+from syncron_lib.session.pool import Pool
+from syncron_lib.session.twoway.ends import End
+from syncron_lib.session.twoway.pair import PairRun, policy_of
+from syncron_lib.session.twoway.plans import ALGORITHM
+from syncron_lib.transport.settings import ConnectOptions
+
+
+def synchronise(
+    locations: Sequence[Location],
+    options: RunOptions,
+    connect: ConnectOptions,
+    observer: Observer,
+) -> Report:
+    """Bring what changed on any of the replicas to all others. Raises `SyncronError` for what ends
+    the run, with the report so far as its ``report``."""
+    report = Report(
+        locations[0].shown(),
+        " ".join(location.shown() for location in locations[1:]),
+        dry_run=options.dry_run,
+    )
+    report.algorithm = ALGORITHM
+    began = time.monotonic()
+
+    def work(pool: Pool) -> None:
+        try:
+            _synchronise(pool, locations, options, observer, report)
+        except SyncronError as error:
+            error.report = report  # type: ignore[attr-defined]
+            raise
+        finally:
+            report.duration = time.monotonic() - began
+            report.bytes_sent, report.bytes_received = pool.bytes_on_the_wire()
+
+    with_pool(connect, options, locations, work)
+    _decide_exit(report)
+    return report
+
+
+def _synchronise(
+    pool: Pool,
+    locations: Sequence[Location],
+    options: RunOptions,
+    observer: Observer,
+    report: Report,
+) -> None:
+    """The first replica meets each of the others: so it has everything in the end, and those that
+    it met before that meet it once more."""
+
+    def met(number: int) -> bool:
+        one, other = (
+            End(locations[side], pool.endpoint(locations[side], side)) for side in (0, number)
+        )
+        run = PairRun(one, other, options, policy_of(options.conflicts), observer, report)
+        run.run()
+        return run.written
+
+    last = len(locations) - 1
+    wrote = [met(number) for number in range(1, last + 1)]
+    if options.dry_run:
+        return
+    for number in range(1, last):
+        if any(wrote[number:]):
+            met(number)
+
+
+def _decide_exit(report: Report) -> None:
+    if report.unsaved:
+        report.exit_code = Exit.FILE_FATAL
+    elif any(failure.cause is Cause.ERROR for failure in report.failures):
+        report.exit_code = Exit.PARTIAL
+    elif report.failures and report.exit_code == Exit.OK:
+        report.exit_code = Exit.VANISHED
