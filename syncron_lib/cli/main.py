@@ -234,6 +234,10 @@ class Command:
 
         return self._shielded(face, Report(location.shown(), ""), carry_out)
 
+    def _listed(self, settings: Settings, sources: Sequence[Location]) -> list[Part]:
+        """What is to be listed."""
+        return settings.parts(sources)
+
     def _list(self, settings: Settings, sources: Sequence[Location]) -> int:
         face = self._face(settings, "")
 
@@ -241,7 +245,7 @@ class Command:
             from syncron_lib.cli.listing import line
             from syncron_lib.session.listonly import entries
 
-            parts = replace(settings, list_only=True).parts(sources)
+            parts = self._listed(replace(settings, list_only=True), sources)
             options, connect = settings.run_options(), self._connect_options(settings, face)
             failed = False
             for entry in entries(parts, options, connect, face):

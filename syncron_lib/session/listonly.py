@@ -64,12 +64,14 @@ def _of_part(pool: Pool, part: Part, options: RunOptions, observer: Observer) ->
     )
     for problem in reply_of(endpoint.submit(request), messages.Sealed).problems:
         observer.failure(failure_of(problem, "source"))
-    found = list(_walked(endpoint, only is not None))
+    # The root belongs to a list only if it is on it.
+    without = only is not None or (chosen is not None and b"." not in chosen.paths.split(b"\0"))
+    found = list(_walked(endpoint, without))
     reply_of(endpoint.submit(messages.Close()), messages.Done)
     return found
 
 
-def _walked(endpoint: Endpoint, single: bool) -> Iterator[Entry]:
+def _walked(endpoint: Endpoint, without_root: bool) -> Iterator[Entry]:
     directories: dict[bytes, Directory] = {}
     frontier = [b""]
     while frontier:
@@ -87,7 +89,7 @@ def _walked(endpoint: Endpoint, single: bool) -> Iterator[Entry]:
     while stack:
         path = stack.pop()
         directory = directories[path]
-        if not single:
+        if path or not without_root:
             own = directory.mode, 0, directory.mtime_ns, None, directory.problem
             yield Entry(path, *own)
         below: list[bytes] = []

@@ -56,6 +56,19 @@ def test_a_list_of_what_is_far_away(syncron: Command, hosts: Sshd, tmp_path: Pat
     assert syncron(f"target:{tmp_path}/none").code == 3
 
 
+@pytest.mark.parametrize("words", ["a", "a/", "-r a", "-ra a/", "-R a/b", "-rR a", "-d a/"])
+def test_lists_called_as_rsync(syncron: Command, tmp_path: Path, words: str) -> None:
+    make(tmp_path, {"a": {"f": b"123", "b": {"h": b"1"}}, "big": b"x" * 1_234_567})
+    command = [*words.split(), *["--list-only"] * ("-" in words)]
+    command += ["nowhere"] * (len(words.split()) > 2)
+    done = subprocess.run(
+        ["rsync", *command], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    ended = syncron("--rsync", *command, cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert _comparable(ended.out) == _comparable(done.stdout)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_appending_as_rsync(forked: Forked, tmp_path: Path, seed: int) -> None:
     choice = random.Random(seed)

@@ -17,11 +17,13 @@ from syncron_lib.cli.rsync.unsupported import Unsupported
 from syncron_lib.cli.settings import Ownership, Settings
 from syncron_lib.cli.text import Manner, TextFace, progress_for
 from syncron_lib.core.location import Local, Location, Remote, parse_location
+from syncron_lib.core.options import FileList
 from syncron_lib.core.report import Report
 from syncron_lib.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from syncron_lib.cli.face import Face
+    from syncron_lib.core.parts import Part
 
 _BY_DEFAULT = Settings(
     links=False,
@@ -64,6 +66,9 @@ class RsyncCommand(Command):
             of = version_text().strip()
             self._output.write(f"rsync  version 3.5.0  protocol version 32 as taken by {of}\n")
             return Exit.OK
+        if invocation.mode is Mode.LIST:
+            settings = _as_rsync(invocation.settings, self._environ)
+            return self._list(settings, _locations(invocation.operands))
         if invocation.mode is not Mode.COPY or invocation.root is not None:
             raise UsageError(
                 "Called as rsync, syncron makes a copy; leave --rsync out for the rest."
@@ -71,6 +76,23 @@ class RsyncCommand(Command):
         settings = _as_rsync(invocation.settings, self._environ)
         *sources, destination = _locations(invocation.operands)
         return self._bring(settings, sources, destination)
+
+    def _listed(self, settings: Settings, sources: Sequence[Location]) -> list[Part]:
+        """As rsync has it: a directory without a slash behind it is listed under its name."""
+        if settings.relative or settings.files_from is not None:
+            return settings.parts(sources)
+        from syncron_lib.cli.rsync.sources import is_contents
+        from syncron_lib.core.parts import Part
+
+        found = []
+        for source in sources:
+            above, name = os.path.split(source.path)
+            if is_contents(source.path):
+                found.extend(settings.parts([source]))
+            else:
+                root = replace(source, path=above or (b"." if isinstance(source, Local) else b""))
+                found.append(Part(root, FileList(name, settings.recurses)))
+        return found
 
     def _bring(self, settings: Settings, sources: Sequence[Location], destination: Location) -> int:
         face, text = self._faces(settings, sources, destination)
