@@ -17,7 +17,7 @@ bin = $(venv)/bin
 ssh_packages = sshd=openssh-server ssh=openssh-client rsync=rsync
 test_packages = $(ssh_packages) strace=strace git=git mandoc=mandoc ip=iproute2 tcsh=tcsh \
     fish=fish systemd-analyze=systemd cron=cron zsh=zsh \
-    rsnapshot=rsnapshot
+    rsnapshot=rsnapshot unison=unison
 check_packages = mandoc=mandoc
 
 .DEFAULT_GOAL := help

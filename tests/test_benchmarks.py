@@ -44,6 +44,22 @@ def telling_rows() -> list[Row]:
     return found
 
 
+def test_both_ways_are_measured_against_unison() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.two_way", "--scale", "0.002", "--runs", "1"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" | ")[0] for line in done.stdout.splitlines()[2:]] == [
+        "| first synchronisation",
+        "| nothing to do",
+        "| 100 changes on each side",
+    ]
+
+
 def test_rows_of_every_kind_run_and_are_checked(tmp_path: Path) -> None:
     rows = telling_rows()
     names = [row.name for row in rows]
