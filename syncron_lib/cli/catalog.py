@@ -103,6 +103,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         _WHAT, "super", Kind.SWITCH, "have the receiver do what only root may", field="super_user"
     ),
+    Option(_WHAT, "atimes", Kind.SWITCH, "times of access; implies --open-noatime", "U"),
     Option(_WHAT, "open-noatime", Kind.SWITCH, "leave the times of access of what is read"),
     Option(_WHAT, "numeric-ids", Kind.SWITCH, "keep numbers of users and groups, not names"),
     Option(

@@ -58,6 +58,7 @@ class Settings:
     safe_links: bool | None = None
     executability: bool | None = None
     super_user: bool | None = None
+    atimes: bool | None = None
     open_noatime: bool | None = None
     remote_option: tuple[str, ...] = ()
     devices: bool | None = None
@@ -312,7 +313,9 @@ class Settings:
         ):
             if wanted:
                 follow |= flag
-        return View(",".join(self.chmod), int(follow), no_atime=bool(self.open_noatime))
+        return View(
+            ",".join(self.chmod), int(follow), no_atime=bool(self.open_noatime or self.atimes)
+        )
 
     def _backup(self) -> Backup | None:
         """A directory alone asks for backups, as with rsync."""
@@ -345,10 +348,10 @@ class Settings:
             raise UsageError(f"{option} is given {len(given)} times; {MAX_ALTERNATES} are allowed.")
         if not given:
             return None
-        if self.hard_links or self.acls or self.xattrs:
+        if self.hard_links or self.acls or self.xattrs or self.atimes:
             raise UsageError(
-                f"{option} does not go together with --hard-links, --acls and --xattrs, which it"
-                " does not compare: give one of them."
+                f"{option} does not go together with --hard-links, --acls, --xattrs and --atimes,"
+                " which it does not compare: give one of them."
             )
         if self._transfer_rules() != TransferRules():
             raise UsageError(
@@ -373,7 +376,7 @@ class Settings:
 
     def _require_told(self) -> None:
         """Links and extended attributes are told of without the rest."""
-        if not (self.hard_links or self.acls or self.xattrs):
+        if not (self.hard_links or self.acls or self.xattrs or self.atimes):
             return
         for option, text in (
             ("--out-format", self.out_format),
@@ -436,6 +439,7 @@ class Settings:
                 omit_link_times=bool(self.omit_link_times),
                 xattrs=bool(self.xattrs),
                 acls=bool(self.acls),
+                atimes=bool(self.atimes),
                 executability=bool(self.executability),
                 super_user=self.super_user,
             ),

@@ -11,8 +11,8 @@ from syncron_lib.core.fates import Fates
 from syncron_lib.core.links import walk_order
 from syncron_lib.core.plan import Extend, Plan
 
-_ACL, _XATTR = 8, 9
-"""Where in an entry's flags an ACL and other attributes that differ are told."""
+_ATIME, _ACL, _XATTR = 7, 8, 9
+"""Where in an entry's flags another time of access, ACL, and other attributes are told."""
 
 
 class Marked(NamedTuple):
@@ -59,6 +59,8 @@ def extend(
         told = list(letter(mode) + "." * 9)
         if wanted.acls != has.acls:
             told[_ACL] = "a"
+        if wanted.atime != has.atime:
+            told[_ATIME] = "u"
         if wanted.others != has.others:
             told[_XATTR] = "x"
         if path in made or not fates.stays(path) or (plan.makes_root and not path):

@@ -17,6 +17,9 @@ from syncron_lib.core.links import up, walk_order
 from syncron_lib.core.table import Malformed, Reader, pack_blob, pack_names
 
 ACL_NAMES = frozenset((b"system.posix_acl_access", b"system.posix_acl_default"))
+ATIME = b"atime"
+"""A time of access in a set, as `pack_time` makes it: an attribute's name has a dot in it."""
+_TIME = struct.Struct("<q")
 _NAME_MAX, _VALUE_MAX, _SET_MAX = 255, 65536, 1 << 20
 """Linux's limits of a name and of a value; and what we take of one entry: more than any of its
 file systems keeps but XFS, which tools that use it for more than a few attributes are not known
@@ -37,21 +40,29 @@ class Kinds(IntFlag):
     ALL = 2
     """Those of all namespaces but ``system``."""
     ACLS = 4
+    ATIMES = 8
+    """Times of access, of all but directories and symlinks."""
 
     def keeps(self, name: bytes) -> bool:
         """Whether the attribute ``name`` is kept."""
         if name in ACL_NAMES:
             return Kinds.ACLS in self
+        if name == ATIME:
+            return Kinds.ATIMES in self
+        if name.startswith(b"user.rsync.%"):  # what rsync notes there of the copy itself
+            return False
         if Kinds.ALL in self:
             return not name.startswith(b"system.")
         return Kinds.USER in self and name.startswith(b"user.")
 
 
 class Mark(NamedTuple):
-    """Digests of a set's ACLs and of its other attributes; zeros for none."""
+    """Digests of a set's ACLs, of its time of access and of its other attributes; zeros for
+    none."""
 
     acls: bytes
     others: bytes
+    atime: bytes = digest.UNKNOWN
 
 
 PLAIN = Mark(digest.UNKNOWN, digest.UNKNOWN)
@@ -60,9 +71,21 @@ PLAIN = Mark(digest.UNKNOWN, digest.UNKNOWN)
 
 def mark_of(algorithm: digest.Algorithm, attributes: Set) -> Mark:
     """The mark of a set."""
-    acls = {name: value for name, value in attributes.items() if name in ACL_NAMES}
-    others = {name: value for name, value in attributes.items() if name not in ACL_NAMES}
-    return Mark(*(_digest(algorithm, each) for each in (acls, others)))
+    parts: tuple[dict[bytes, bytes], ...] = ({}, {}, {})
+    for name, value in attributes.items():
+        part = 0 if name in ACL_NAMES else 2 if name == ATIME else 1
+        parts[part][name] = value
+    return Mark(*(_digest(algorithm, each) for each in parts))
+
+
+def pack_time(time_ns: int) -> bytes:
+    """A time as it stands in a set."""
+    return _TIME.pack(time_ns)
+
+
+def unpack_time(value: bytes) -> int:
+    """The inverse."""
+    return int(_TIME.unpack(value)[0])
 
 
 def _digest(algorithm: digest.Algorithm, attributes: Set) -> bytes:
@@ -101,6 +124,8 @@ def unpack_set(data: bytes, kinds: Kinds) -> dict[bytes, bytes]:
             raise Malformed("an extended attribute that is not kept")
         if len(value) > _VALUE_MAX:
             raise Malformed("an extended attribute that no system can hold")
+        if name == ATIME and len(value) != _TIME.size:
+            raise Malformed("a time that is none")
         found[name] = value
         last = name
     return found

@@ -83,6 +83,7 @@ class Keep(NamedTuple):
     xattrs: bool = False
     """Extended attributes: as root all but the system's, else the user's."""
     acls: bool = False
+    atimes: bool = False
     omit_dir_times: bool = False
     omit_link_times: bool = False
     """Times, but not those of directories, or of symlinks."""

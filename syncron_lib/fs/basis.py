@@ -91,7 +91,8 @@ class OldFiles:
             self._offsets = _none()
         try:
             parent, name = split(path)
-            fd = open_scanned(self._directories.open(parent), name, found.stats)
+            opener = self._directories.opener
+            fd = open_scanned(self._directories.open(parent), name, found.stats, opener)
         except (Changed, OSError):
             return
         average = average_for(self._size)

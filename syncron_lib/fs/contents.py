@@ -173,15 +173,23 @@ class Contents:
             directory = self.staged[1]
         else:
             directory = self._directories.open(path)
-        return _opened(directory, name, size)
+        return self._opened(directory, name, size)
 
     def _open_scanned(self, path: bytes) -> int:
         found = self._finder.find(path)
         parent, name = split(path)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "it is not there")
-        fd = _opened(self._directories.open(parent), name, found.stats[2])
+        fd = self._opened(self._directories.open(parent), name, found.stats[2])
         if not self._ledger.is_as_scanned(found.stats, stats.row(name, os.fstat(fd))):
+            os.close(fd)
+            raise FileNotFoundError(errno.ENOENT, "it was changed")
+        return fd
+
+    def _opened(self, directory: int, name: bytes, size: int) -> int:
+        fd: int = self._directories.opener(name, OPEN_FILE, dir_fd=directory)
+        st = os.fstat(fd)
+        if not stat.S_ISREG(st.st_mode) or st.st_size != size:
             os.close(fd)
             raise FileNotFoundError(errno.ENOENT, "it was changed")
         return fd
@@ -199,12 +207,3 @@ class Contents:
         hasher = self._algorithm.new()
         read_into(hasher, target)
         return hasher.digest()[: digest.SIZE]
-
-
-def _opened(directory: int, name: bytes, size: int) -> int:
-    fd = os.open(name, OPEN_FILE, dir_fd=directory)
-    st = os.fstat(fd)
-    if not stat.S_ISREG(st.st_mode) or st.st_size != size:
-        os.close(fd)
-        raise FileNotFoundError(errno.ENOENT, "it was changed")
-    return fd

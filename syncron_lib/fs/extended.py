@@ -16,20 +16,24 @@ from typing import NamedTuple, Optional, Union
 from syncron_lib.core import digest
 from syncron_lib.core.extended import (
     ACL_NAMES,
+    ATIME,
     Kinds,
     Mark,
     Set,
     ids_of,
     mark_of,
     pack_set,
+    pack_time,
     renumbered,
     unpack_set,
+    unpack_time,
 )
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import join, split
 from syncron_lib.core.table import PROBLEM, Malformed
 from syncron_lib.errors import PeerViolation, RootError
 from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.stats import in_range
 from syncron_lib.fs.tree import Tree
 
 _NONE = frozenset((errno.ENOTSUP, errno.ENOENT, errno.ENODATA, errno.ELOOP, errno.EACCES))
@@ -124,15 +128,36 @@ class Reading:
         """The marks of all entries that have anything to be kept."""
         if self._marks_for != profile:
             self._marks_for = profile
+            if Kinds.ATIMES in Kinds(profile.extended):
+                self._read_atimes()
             kept = {path: _kept(has.attributes, profile) for path, has in self.entries.items()}
             self._marks = {path: mark_of(_ALGORITHM, each) for path, each in kept.items() if each}
         return self._marks
 
+    def _read_atimes(self) -> None:
+        """Note the times of access of all that has one that counts."""
+        for node in self._tree.nodes.values():
+            columns = node.columns()
+            for name, mode, size in zip(columns.names, columns.modes, columns.sizes):
+                if mode == PROBLEM or stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
+                    continue
+                path = join(node.path, name)
+                with contextlib.suppress(OSError):
+                    real = self._real_name(path)
+                    st = self._directories.stat(node.path, real, mode)
+                    has = self.entries.get(path) or Has(mode, size if stat.S_ISREG(mode) else 0, {})
+                    times = {ATIME: pack_time(in_range(st.st_atime_ns))}
+                    self.entries[path] = has._replace(attributes={**has.attributes, **times})
+
     def set_of(self, path: bytes, profile: Profile) -> bytes:
         """What is to be kept of the entry at ``path``, as it is now; empty where there is none."""
         try:
-            with self._at(path, self.entries[path].mode) as (where, follow):
-                return pack_set(_kept(_values(where, _names(where, follow), follow), profile))
+            entry = self.entries[path]
+            with self._at(path, entry.mode) as (where, follow):
+                values = _values(where, _names(where, follow), follow)
+            if ATIME in entry.attributes:  # as it was before it was read
+                values[ATIME] = entry.attributes[ATIME]
+            return pack_set(_kept(values, profile))
         except OSError:
             return b""
 
@@ -194,6 +219,8 @@ def held(directory_fd: int, name: bytes) -> Iterator[bytes]:
 def give(where: Union[int, bytes], wanted: Set, kinds: Kinds) -> None:
     """Have what is open at ``where``, or is `held`, have ``wanted`` and nothing else of ``kinds``.
     Raises OSError."""
+    atime = wanted.get(ATIME)
+    wanted = {name: value for name, value in wanted.items() if name != ATIME}
     has = _values(where, [name for name in _names(where, True) if kinds.keeps(name)], True)
     with _writable(where, any(name.startswith(b"user.") for name in (*has, *wanted))):
         for name in has.keys() - wanted.keys():
@@ -201,6 +228,8 @@ def give(where: Union[int, bytes], wanted: Set, kinds: Kinds) -> None:
         for name, value in wanted.items():
             if has.get(name) != value:
                 os.setxattr(where, name, value)
+    if atime is not None:
+        os.utime(where, ns=(unpack_time(atime), os.stat(where).st_mtime_ns))
 
 
 def carry(old: Union[int, bytes], new: Union[int, bytes], kinds: Kinds) -> None:

@@ -191,7 +191,7 @@ ROLE = _Number("B", 2)
 ROOT_KIND = _Number("B", 3)
 ERRNO = _Number("I", table.MAX_ERRNO)
 EFFECTS = _Number("B", int(EVERYTHING))
-KINDS = _Number("B", 7)
+KINDS = _Number("B", 15)
 FOLLOW = _Number("B", 7)
 MUNGE = _Number("B", 3)
 """A `core.extended.Kinds`, which most runs do not need."""

@@ -13,7 +13,8 @@ class GetMarks(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """An entry that has: digests of its ACLs and of the others, zeros for none. ``mode`` and
+    """An entry that has: digests of its ACLs, of the others and of its time of access,
+    zeros for none. ``mode`` and
     ``size``: the entry's."""
 
     path: bytes
@@ -21,6 +22,7 @@ class Marked(NamedTuple):
     size: int
     acls: bytes
     others: bytes
+    atime: bytes = bytes(16)
 
 
 class Marks(NamedTuple):

@@ -293,7 +293,7 @@ RULES: tuple[Rule, ...] = (
     _rule(0x26, GetLinks, _C, U32, needs=_NONE),
     _rule(0x27, Links, _H, ListOf(Record(Linked, U32, U32, U64, PATH)), BOOL),
     _rule(0x28, GetMarks, _C, U32, needs=_NONE),
-    _rule(0x29, Marks, _H, ListOf(Record(Marked, PATH, U32, U64, DIGEST, DIGEST)), BOOL),
+    _rule(0x29, Marks, _H, ListOf(Record(Marked, PATH, U32, U64, DIGEST, DIGEST, DIGEST)), BOOL),
     _rule(0x2A, GetSets, _C, ListOf(PATH), needs=_NONE),
     _rule(0x2B, Sets, _H, ListOf(BLOB)),
     _rule(0x30, Begin, _C, _PAIRS, _PAIRS, BOOL, BOOL, BOOL, writes=True, needs=_ADD),

@@ -41,8 +41,8 @@ def _marks(endpoint: Endpoint, asked: Future[Any], entries: int) -> dict[bytes, 
     marks: dict[bytes, Marked] = {}
     while True:
         reply = reply_of(asked, messages.Marks)
-        for path, mode, size, acls, others in reply.marks:
-            mark = Mark(acls, others)
+        for path, mode, size, *digests in reply.marks:
+            mark = Mark(*digests)
             if path in marks or len(marks) > entries or mark == PLAIN:
                 raise PeerViolation(f"The other side told of {shown(path)} what cannot be.")
             marks[path] = Marked(mode, size, mark)

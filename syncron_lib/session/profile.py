@@ -19,6 +19,8 @@ def profile_of(options: RunOptions, receiver_uid: int, source_uid: int) -> Profi
         kinds = Kinds.ALL if is_root and source_uid == 0 else Kinds.USER
     if keep.acls:
         kinds |= Kinds.ACLS
+    if keep.atimes:
+        kinds |= Kinds.ATIMES
     return Profile(
         keep.permissions,
         keep.times,

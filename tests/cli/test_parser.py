@@ -226,7 +226,7 @@ def test_modes() -> None:
         (["-f", "-", "a", "b"], "has no pattern"),
         (["-f", ". ", "a", "b"], "names no file"),
         (["-f", ". /nowhere", "a", "b"], "cannot read /nowhere"),
-        (["-avU", "--delete", "a", "b"], "rsync's -U (--atimes)"),
+        (["-avK", "--delete", "a", "b"], "rsync's -K (--keep-dirlinks)"),
         (["--max-alloc=100", "a", "b"], "rsync's --max-alloc"),
         (["--info=help", "a", "b"], "none of name, progress, stats"),
         (["--info=name,backup2", "a", "b"], "'backup2' is none of"),
