@@ -119,3 +119,15 @@ def test_a_rule_that_cannot_be_told_below_a_name_is_refused() -> None:
     for rule in (b"- /s**c/x", b"-! src/x"):
         with pytest.raises(UsageError, match="write a slash behind the source"):
             below([rule], b"src")
+
+
+def test_progress_is_a_line_of_rsyncs_and_names_files(syncron: Run, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/file").write_bytes(bytes(200_000))
+    whole = syncron("--rsync", "-a", "--info=progress2", f"{tmp_path}/src/", f"{tmp_path}/one")
+    assert re.fullmatch(
+        r"\n? +200,000 100% +[0-9.]+[kMG]B/s +0:00:0[0-9]\n", whole.stdout.replace("\r", "\n")
+    )
+    each = syncron("--rsync", "-a", "--progress", f"{tmp_path}/src/", f"{tmp_path}/two")
+    assert each.stdout.startswith("sending incremental file list\n")
+    assert "\nfile\n" in each.stdout

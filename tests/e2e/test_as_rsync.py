@@ -15,7 +15,7 @@ from tests.e2e import differential
 from tests.e2e.forking import Forked
 
 CASES = int(os.environ.get("SYNCRON_CASES") or (6000 if DEEP else 300))
-GROUP = 20
+GROUP = 10
 _GROUPS = part(range(0, CASES, GROUP))
 
 

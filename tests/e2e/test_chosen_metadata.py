@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Command
+from tests.e2e.conftest import Command, Way
 from tests.e2e.everything import Changing, groups, kept, rsync
 from tests.e2e.forking import Forked
-from tests.trees import make
+from tests.trees import File, directory, make
 
 SEEDS = range(200 if os.environ.get("SYNCRON_DEEP") else 12)
 LEAVING = (
@@ -105,3 +105,41 @@ def test_names_of_a_file_are_not_listed(syncron: Command, tmp_path: Path) -> Non
     assert ended.code == 1
     assert "--hard-links is about all names of a file" in ended.err
     assert not (tmp_path / "dst").exists()
+
+
+def test_without_permissions_what_is_new_has_its_usual_mode(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    closed = directory({"file": File(b"1", mode=0o666)}, mode=0o550)
+    make(source, directory({"closed": closed, "file": b"2"}, mode=0o775))
+    os.setxattr(source / "closed", "user.note", b"1")
+    words = ("--no-perms", "-X", *way.words(source, destination))
+    syncron.ok(*words)
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in destination.rglob("*")}
+    assert modes["closed"] == 0o550
+    assert (destination / "closed/file").stat().st_mode & 0o777 == 0o644
+    assert destination.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_new_directory_for_a_single_file_is_open_to_others(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    make(tmp_path / "src", {"file": b"1"})
+    syncron.ok(*way.words(tmp_path / "src/file", f"{tmp_path}/dst/"))
+    assert (tmp_path / "dst").stat().st_mode & 0o777 == 0o755
+
+
+def test_what_is_new_in_a_setgid_directory_has_its_group(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"here": {"new": b"1", "sub": {"below": b"2"}}})
+    make(destination, {"here": {}})
+    group = max(os.getgroups(), default=os.getegid()) if os.geteuid() else 1000
+    os.chown(destination / "here", -1, group)
+    os.chmod(destination / "here", 0o2755)
+    syncron.ok("--no-perms", "--no-group", *way.words(source, destination))
+    for name in ("new", "sub", "sub/below"):
+        assert (destination / "here" / name).stat().st_gid == group
+    assert (destination / "here/sub").stat().st_mode & 0o7777 == 0o2755

@@ -12,10 +12,11 @@ from syncron_lib.cli.foreign import OptionRefused
 from syncron_lib.cli.format import DEFAULT, Run, prefix_of
 from syncron_lib.cli.main import Command
 from syncron_lib.cli.parser import Mode, help_text, parse, version_text
+from syncron_lib.cli.progress import NoProgress, Progress
 from syncron_lib.cli.rsync.face import RsyncFace, Telling
 from syncron_lib.cli.rsync.unsupported import Unsupported
 from syncron_lib.cli.settings import Ownership, Settings
-from syncron_lib.cli.text import Manner, TextFace, progress_for
+from syncron_lib.cli.text import Manner, TextFace
 from syncron_lib.core.location import Local, Location, Remote, parse_location
 from syncron_lib.core.options import FileList
 from syncron_lib.core.report import Report
@@ -74,6 +75,9 @@ class RsyncCommand(Command):
                 "Called as rsync, syncron makes a copy; leave --rsync out for the rest."
             )
         settings = _as_rsync(invocation.settings, self._environ)
+        # --progress names each file; --info=progress2 is about the whole run.
+        if settings.progress and not any("progress2" in word for word in self._words):
+            settings = replace(settings, names=settings.names is not False)
         *sources, destination = _locations(invocation.operands)
         return self._bring(settings, sources, destination)
 
@@ -126,7 +130,8 @@ class RsyncCommand(Command):
         self, settings: Settings, sources: Sequence[Location], destination: Location
     ) -> tuple[RsyncFace, TextFace]:
         quiet, verbose = bool(settings.quiet), settings.verbose or 0
-        shows = bool(verbose or settings.itemize_changes or settings.names) and not quiet
+        names = bool(settings.names)
+        shows = bool(verbose or settings.itemize_changes or names) and not quiet
         shows = shows or (settings.out_format is not None and not quiet)
         itemize = bool(settings.itemize_changes) or settings.out_format is not None
         stats = bool(settings.stats) and not quiet
@@ -150,9 +155,12 @@ class RsyncCommand(Command):
             isinstance(destination, Local) and any(isinstance(each, Remote) for each in sources)
         )
         run = Run(sends, prefix_of([each.path for each in sources if isinstance(each, Local)]))
-        text = TextFace(
-            manner, progress_for(settings, self._error), self._output, self._error, run=run
-        )
+        progress: Progress = NoProgress()
+        if settings.progress and not quiet:
+            from syncron_lib.cli.rsync.progress import RsyncProgress
+
+            progress = RsyncProgress(self._output)
+        text = TextFace(manner, progress, self._output, self._error, run=run)
         face: Face = text
         if settings.log_file is not None:
             from syncron_lib.cli.logfile import LogFace
@@ -160,7 +168,7 @@ class RsyncCommand(Command):
             form = DEFAULT if settings.log_file_format is None else settings.log_file_format
             face = LogFace(text, settings.log_file, form, run)
         telling = Telling(
-            header=_header(settings, sends) if verbose and not quiet else "",
+            header=_header(settings, sends) if (verbose or names) and not quiet else "",
             totals=bool(verbose or stats) and not quiet,
             stats=stats,
             made=bool(verbose or itemize) and not quiet,
