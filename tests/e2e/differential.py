@@ -419,7 +419,7 @@ def case(seed: int) -> Case:
     # those that backups stay in.
     if luck(0.35) and not (made.has("-n") and made.has("delete")):
         words.extend(each.replace("_", " ") for each in choice.choice(_RULES).split())
-    if luck(0.12):
+    if luck(0.12) and not links:
         # A file of another time is brought over by rsync whatever is in it, and leaves a backup.
         give("-b", "b")
         give("-c", "c")
@@ -431,10 +431,23 @@ def case(seed: int) -> Case:
         give("-S")
     if luck(0.1):
         give(choice.choice(("-W", "--no-whole-file", "-W" if made.has("b") else "--inplace")))
-    if luck(0.1) and "r" in flags:
+    if luck(0.12) and not links and not no_links and not leaves:
+        give(choice.choice(("-L", "-k", "--copy-unsafe-links", "--munge-links")))
+    follows = made.has("-L", "-k", "--copy-unsafe-links")
+    if luck(0.1) and "r" in flags and not follows:
         give("-m", "m")
     if luck(0.1):
         give("--numeric-ids")
+    if luck(0.15) and not links and "p" in flags:
+        give(choice.choice(("--chmod=Dg-w,Fo=", "--chmod=F640", "--chmod=u+x,go-w")))
+    if luck(0.1) and "p" not in flags:
+        give("-E")
+    chooses = leaves or made.has("X", "H", "I", "--size-only", "b", "m") or no_links
+    # A destination that is made is told by rsync as what it was in the other directory.
+    if luck(0.2) and seed % 4 and not chooses and {"r", "t", "p", "o", "g"} <= flags:
+        give(choice.choice(("--link-dest=../prev", "--copy-dest=../prev")), "prev")
+    elif luck(0.1) and "r" in flags and not made.has("m"):
+        give("-R")
     return made
 
 
@@ -444,6 +457,10 @@ def add_places(made: Case, source: Path) -> list[str]:
     inside = sorted(os.listdir(source))
     # rsync leaves out a source too that holds no file.
     how = 0 if made.has("m") else choice.random()
+    if made.has("-R") and inside:
+        names = choice.sample(inside, 1)
+        made.words += [f"../src/./{names[0]}", "dst/"]
+        return names
     destination = choice.choice(("dst", "dst/", "./dst"))
     if how < 0.45 or not inside:
         made.words += ["../src/", destination]

@@ -41,6 +41,8 @@ def _compared(forked: Forked, top: Path, seed: int) -> Iterator[str]:
         if seed % 4:
             parent = source.parent if names == ["src"] else source
             differential.make_destination(place / "dst", parent, case, names)
+        if case.has("prev"):
+            differential.make_destination(place / "prev", source, case, [])
     theirs = subprocess.run(
         ["rsync", *case.words],
         cwd=places[0],

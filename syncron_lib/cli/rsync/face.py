@@ -104,7 +104,7 @@ class RsyncFace(PassingFace):
         """The same flags in the light of rsync's quick check: a file whose size or time differs is
         brought over, and nobody has looked at what is in it."""
         telling, flags = self._telling, item.flags
-        if flags[1] == "f" and flags[4] == "t" and flags[0] == "." and telling.quick:
+        if flags[1] == "f" and flags[4] == "t" and flags[0] in ".c" and telling.quick:
             flags = telling.mark + flags[1:]
         if flags[1] == "f" and flags[2] != "+" and flags[0] in "<>":
             changed = "c" if telling.checksum and item.action is Action.CHANGE else "."
