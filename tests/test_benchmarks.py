@@ -194,3 +194,16 @@ def test_a_renamed_archive_is_the_same_below(tmp_path: Path) -> None:
     data.rename(tmp_path / "top", 1)
     assert [each.name for each in (tmp_path / "top").iterdir()] == ["archive-1"]
     assert trees.differences(before, trees.read(tmp_path / "top/archive-1")) == []
+
+
+def test_the_latency_of_hot_runs_is_measured() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.hot", "--files", "500", "--runs", "1"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[3:]] == ["full", "--hot"]

@@ -131,6 +131,8 @@ class Command:
 
             self._output.write(history_of(invocation.history, settings, self._environ))
             return Exit.OK
+        if invocation.hot is not None:
+            return self._list_hot(settings, parse_location(invocation.hot))
         if invocation.snapshots is not None:
             return self._list_snapshots(settings, parse_location(invocation.snapshots))
         if invocation.root is not None:
@@ -219,6 +221,20 @@ class Command:
         return run_snapshot(
             parts[0].source, destination, options, connect, face, name, settings.keep
         )
+
+    def _list_hot(self, settings: Settings, location: Location) -> int:
+        face = self._face(settings, "")
+
+        def carry_out() -> int:
+            from syncron_lib.cli.overview import hot_directories
+            from syncron_lib.session.run import hot
+
+            connect = self._connect_options(settings, face)
+            found = hot(location, settings.run_options(), connect, face)
+            self._output.write(hot_directories(found, json=bool(settings.json)))
+            return Exit.OK
+
+        return self._shielded(face, Report(location.shown(), ""), carry_out)
 
     def _list_snapshots(self, settings: Settings, location: Location) -> int:
         face = self._face(settings, "")

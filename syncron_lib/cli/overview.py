@@ -12,6 +12,7 @@ from syncron_lib.cli.install import Installer
 from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.wording import duration, in_units
 from syncron_lib.core.location import shown_text
+from syncron_lib.core.names import shown
 from syncron_lib.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +110,22 @@ def history_of(job: str, settings: Settings, environ: Mapping[str, str]) -> str:
         for row, name in zip(rows, ("JOB", *names)):
             row.insert(1, name)
     return table(rows)
+
+
+def hot_directories(found: Sequence[tuple[bytes, float]], *, json: bool) -> str:
+    """Directories that changed often, as a table or as JSON lines."""
+    if json:
+        from json import dumps
+
+        from syncron_lib.cli.json_lines import named
+
+        lines = ({**named("path", path), "score": score} for path, score in found)
+        return "".join(dumps(line) + "\n" for line in lines)
+    rows = [
+        ["SCORE", "DIRECTORY"],
+        *([f"{score:.1f}", shown(path) or "."] for path, score in found),
+    ]
+    return table(rows) if found else ""
 
 
 def snapshots(found: Sequence[Listed], *, json: bool) -> str:

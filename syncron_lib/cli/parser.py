@@ -54,6 +54,7 @@ class Mode(Enum):
     ROOT = "root"
     SNAPSHOTS = "list-snapshots"
     LIST = "list"
+    HOT = "list-hot"
     JOBS = "jobs"
     CHECK_CONFIG = "check-config"
     LIST_JOBS = "list-jobs"
@@ -94,6 +95,8 @@ class Invocation:
     root: str | None = None
     history: str | None = None
     """The job whose runs are to be shown; empty for all."""
+    hot: str | None = None
+    """The directory whose hot directories are to be listed."""
     snapshots: str | None = None
     """The directory that holds those to be listed."""
     jobs: tuple[str, ...] = ()
@@ -158,6 +161,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = parser.add_argument_group("Run")
     _add(run, VERIFY)
     run.add_argument("--root", metavar="DIR", help="print the Merkle root of a tree")
+    run.add_argument("--list-hot", metavar="DIR", help="which directories of DIR changed often")
     run.add_argument("--list-snapshots", metavar="DIR", help="what --snapshot has made in DIR")
     run.add_argument(
         "--job", metavar="NAME", action="append", help="run a job; more names may follow"
@@ -240,6 +244,7 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         "--all-jobs": given.all_jobs,
         "--root": given.root is not None,
         "--history": given.history is not None,
+        "--list-hot": given.list_hot is not None,
         "--list-snapshots": given.list_snapshots is not None,
         f"--{given.look.value}" if given.look else "": given.look is not None,
         **{f"--{each}": _of(given, each) is not None for each in _SCHEDULING},
@@ -262,6 +267,10 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         return Invocation(Mode.ROOT, settings, root=given.root, config=given.config)
     if given.history is not None:
         return Invocation(Mode.HISTORY, settings, history=given.history, config=given.config)
+    if given.list_hot is not None:
+        if not given.list_hot:
+            raise UsageError("--list-hot needs the name of a directory.")
+        return Invocation(Mode.HOT, settings, hot=given.list_hot, config=given.config)
     if given.list_snapshots is not None:
         if not given.list_snapshots:
             raise UsageError("--list-snapshots needs the name of a directory.")

@@ -182,6 +182,12 @@ PERIODIC: tuple[Option, ...] = (
     ),
     Option(
         _PERIODIC,
+        "hot",
+        Kind.SWITCH,
+        "look only at directories that changed often; believe the rest",
+    ),
+    Option(
+        _PERIODIC,
         "expect-root",
         Kind.TEXT,
         "fail, with 9, if the root in the end is another",

@@ -146,6 +146,7 @@ class Settings:
     rsync_path: str | None = None
     remote_python: str | None = None
     remote_syncron: str | None = None
+    hot: bool | None = None
     snapshot: bool | None = None
     keep: Retention | None = None
     before: str | None = None
@@ -392,6 +393,14 @@ class Settings:
                     " or --xattrs: leave them out."
                 )
 
+    def _hot(self) -> bool:
+        if self.hot and (self.verify or self.snapshot or self.ignore_times):
+            raise UsageError(
+                "--hot believes what is remembered, and --verify, --snapshot and --ignore-times"
+                " look at everything: give one of them."
+            )
+        return bool(self.hot)
+
     def _require_snapshot_alone(self) -> None:
         """What a snapshot has of its own, or what is about a tree that changes."""
         if not self.snapshot:
@@ -461,6 +470,7 @@ class Settings:
             ignore_errors=bool(self.ignore_errors),
             remove_source_files=self._removes_source(),
             dry_run=bool(self.dry_run),
+            hot=self._hot(),
             verify=bool(self.verify),
             mkpath=bool(self.mkpath),
             conflicts=self.conflicts or Conflicts.KEEP_BOTH,

@@ -203,6 +203,9 @@ class RunOptions(NamedTuple):
     remove_source_files: bool = False
     """Remove from the source what the destination has of it in the end, but for directories."""
     dry_run: bool = False
+    hot: bool = False
+    """Look only at the directories of the source that changed most often, and believe of all others
+    what is remembered."""
     verify: bool = False
     mkpath: bool = False
     max_delete: Optional[DeleteCap] = None

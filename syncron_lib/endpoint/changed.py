@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Optional
 
 from syncron_lib.core import digest
-from syncron_lib.core.names import join
+from syncron_lib.core.names import is_valid_path, join
 from syncron_lib.core.table import Malformed
 from syncron_lib.endpoint import parts
-from syncron_lib.fs import changes
+from syncron_lib.fs import changes, hot
 from syncron_lib.fs.changes import Change
 from syncron_lib.fs.root import Root
 from syncron_lib.fs.tree import Node
@@ -24,6 +24,14 @@ Hash = Callable[[bytes], object]
 """Finds out the digest of one file."""
 
 NOTHING = messages.Changes(digest.UNKNOWN, False, 0, 0, 0, 0, False, (), 0)
+
+
+def hottest(root: Optional[Root], most: int) -> messages.HotDirectories:
+    """Which directories changed most often."""
+    state = None if root is None else root.state
+    found = hot.unpacked(state.get(hot.KEY)) if state is not None else []
+    items = [messages.HotDirectory(each.path, int(each.score * 1000)) for each in found[:most]]
+    return messages.HotDirectories([each for each in items if is_valid_path(each.path)])
 
 
 def since_last_run(root: Root, request: messages.GetChanges, hash_file: Hash) -> messages.Changes:

@@ -74,6 +74,7 @@ class LocalEndpoint:
         self._handlers: dict[Any, Callable[[Any], Any]] = {
             messages.Open: self._open,
             messages.Scan: self._scan,
+            messages.GetHot: self._get_hot,
             messages.GetIgnoreFiles: self._get_ignore_files,
             messages.UseIgnoreFiles: self._use_ignore_files,
             messages.MapIds: self._map_ids,
@@ -271,9 +272,13 @@ class LocalEndpoint:
         if self._root is None:
             return messages.Scanned(0, 0, 0, digest.UNKNOWN, (), ())
         self._root.processes, self._root.prunes = request.processes, request.prune
+        self._root.hot = request.hot
         given = None if self._role != Role.DESTINATION else self._root.remembered_source_files()
         scanned = self._scanned(given)
         return ids.with_acls(scanned, self._root.extended()) if request.acls else scanned
+
+    def _get_hot(self, request: messages.GetHot) -> messages.HotDirectories:
+        return changed.hottest(self._root, request.most)
 
     def _use_ignore_files(self, request: messages.UseIgnoreFiles) -> messages.Scanned:
         self._given.add(request.files)
@@ -359,8 +364,6 @@ class LocalEndpoint:
             raise PeerViolation("The client asked for the content of a root that is missing.")
         return directories
 
-    # --- comparing ------------------------------------------------------------------------------
-
     def _list(self, request: messages.List) -> messages.Listing:
         nodes = self.root.tree.nodes
         return parts.listing(nodes, request.paths, request.after, self._listing_limit)
@@ -381,8 +384,6 @@ class LocalEndpoint:
         if hasher is None:
             raise PeerViolation("The client asked for digests of a root that is missing.")
         return hashes.hashed(hasher, request.paths)
-
-    # --- receiving ------------------------------------------------------------------------------
 
     def _olds(self) -> OldFiles:
         if self._old_files is None:

@@ -16,7 +16,7 @@ from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.permission import Effect
 from syncron_lib.core.rules import MERGED, RuleSet, Side
 from syncron_lib.errors import FileFatal, StateUnusable
-from syncron_lib.fs import ignorefiles, lock, seal
+from syncron_lib.fs import hot, ignorefiles, lock, seal
 from syncron_lib.fs.changes import Change, changes
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories
@@ -78,6 +78,7 @@ class Root:
         """What the list that the run is over names, and the scan has not found, and why."""
         self.implied: set[bytes] = set()
         """Directories whose own attributes do not count."""
+        self.hot: Optional[Sequence[bytes]] = None  # what alone a scan looks at, if anything is
         self.prunes = False
         """Directories without anything but directories in them are no part of the tree."""
         self.stem = b""
@@ -225,6 +226,7 @@ class Root:
             self.choice.only,
             self.choice.alias,
             files,
+            None if self.hot is None else hot.looked_at(self.hot),
         )
         try:
             processes = min(self.processes, processors())
@@ -382,6 +384,7 @@ class Root:
         }
         if self.profile is not None and self.choice.reading:
             values["ids"] = _packed_ids(self.profile)
+        values.update(hot.more(self.tree, state) if self.choice.reading else {})
         gone = (*self._gone, *gone)
         try:
             if state.damaged:

@@ -13,7 +13,7 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core import digest
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from syncron_lib.fs.lens import Lens
 
 _PRIVATE_ONLY = frozenset((PRIVATE,))
+_FILES_ONLY = frozenset((stat.S_IFREG,))
 _REPORT_EVERY = 2000
 """Entries between two reports of progress: some 10 ms of work."""
 
@@ -60,6 +61,8 @@ class Subject(NamedTuple):
     only: Optional[bytes] = None
     alias: Optional[bytes] = None
     given: Optional[Mapping[bytes, Mapping[bytes, bytes]]] = None
+    looked_at: Optional[frozenset[bytes]] = None
+    """The directories that are looked at; of all others the state is believed. None: all are."""
 
     def listing(self, fd: int, path: bytes) -> Listing:
         """The directory open at ``fd``, as it is shown; of the root only what the run is over."""
@@ -165,6 +168,11 @@ class Scanner:
         if _is_loop(node):
             node.problem = errno.ELOOP
             return []
+        looked_at = self._subject.looked_at
+        if looked_at is not None and stored is not None and node.path not in looked_at:
+            believed = self._believed(node, scope, stored)
+            if believed is not None:
+                return believed
         try:
             fd = self._subject.directories.open(node.path)
             listing = self._subject.listing(fd, node.path)
@@ -202,6 +210,45 @@ class Scanner:
             self.users.add(uid)
             self.groups.add(gid)
         return self._below(node, listing, scope) if listing.directories else []
+
+    def _believed(self, node: Node, scope: Optional[AnyScope], stored: Row) -> Optional[list[Step]]:
+        """Fill ``node`` from the state alone; its subdirectories. None where it has to be looked
+        at: other rules held when it was, or it has some of its own."""
+        expected = b"" if scope is None or scope.trivial else scope.digest
+        given = self._subject.given
+        if stored.scope != expected or (given is not None and node.path in given):
+            return None
+        try:
+            columns = stats_module.unpack(stored.stats)
+        except Malformed:
+            return None
+        if len(stored.digests) != len(columns.names) * digest.SIZE:
+            return None
+        node.stats, node.digests, node.targets = stored.stats, stored.digests, stored.targets
+        node.excluded, node.scope, node.merkle = stored.excluded, stored.scope, stored.merkle
+        node.stored = True
+        node.own_entries = len(columns.names)
+        below: list[Step] = []
+        rows: Iterable[tuple[int, int]] = enumerate(columns.modes)
+        if {mode & TYPE_MASK for mode in set(columns.modes)} <= _FILES_ONLY:
+            # Most directories; in C, since a hot run does little else.
+            node.own_size, rows = sum(columns.sizes), ()
+        for row, mode in rows:
+            kind = mode & TYPE_MASK
+            if kind == stat.S_IFREG:
+                node.own_size += columns.sizes[row]
+            elif kind == stat.S_IFDIR:
+                name = columns.names[row]
+                child = Node(join(node.path, name), node, row)
+                own = mode, columns.mtimes[row], columns.uids[row], columns.gids[row]
+                child.attributes = Attributes(*own)
+                child.identity = (self._device, columns.inodes[row])
+                below.append((child, scope and scope.child(name)))
+        self.entries += node.own_entries
+        self.size += node.own_size
+        self.users.update(columns.uids)
+        self.groups.update(columns.gids)
+        return below
 
     def _note_displaced(self, path: bytes, listing: Listing, stored: Row) -> None:
         """Find subdirectories that were there, or belonged to the tree, when the state was

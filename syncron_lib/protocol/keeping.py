@@ -23,6 +23,12 @@ class Adjust(NamedTuple):
     items: Sequence[SetAttributes]
 
 
+class Delete(NamedTuple):
+    """Remove entries with all below, deepest first, as they were scanned. Reply: `Stored`."""
+
+    paths: Sequence[bytes]
+
+
 class Backup(NamedTuple):
     """Keep what is replaced or deleted. ``directory``: where, relative to the root if it is; None:
     beside what it was. ``below``: where in it the root's own path begins. ``suffix``: what each

@@ -22,6 +22,9 @@ from syncron_lib.protocol.extending import GetSets as GetSets
 from syncron_lib.protocol.extending import Marked as Marked
 from syncron_lib.protocol.extending import Marks as Marks
 from syncron_lib.protocol.extending import Sets as Sets
+from syncron_lib.protocol.hot import GetHot as GetHot
+from syncron_lib.protocol.hot import HotDirectories as HotDirectories
+from syncron_lib.protocol.hot import HotDirectory as HotDirectory
 from syncron_lib.protocol.ids import IdName as IdName
 from syncron_lib.protocol.ids import IdPair as IdPair
 from syncron_lib.protocol.ids import MapIds as MapIds
@@ -29,6 +32,7 @@ from syncron_lib.protocol.ids import MappedIds as MappedIds
 from syncron_lib.protocol.keeping import Adjust as Adjust
 from syncron_lib.protocol.keeping import Alternates as Alternates
 from syncron_lib.protocol.keeping import Backup as Backup
+from syncron_lib.protocol.keeping import Delete as Delete
 from syncron_lib.protocol.keeping import HashAlternate as HashAlternate
 from syncron_lib.protocol.keeping import ListAlternate as ListAlternate
 from syncron_lib.protocol.keeping import SetAttributes as SetAttributes
@@ -230,12 +234,14 @@ class Scan(NamedTuple):
     ``processes``: how many may be used, as far as there are processors. One while the client
     needs a processor of the same machine to connect to another. ``acls``: the ids that ACLs name
     are among those seen. ``prune``: directories that hold nothing but such directories are no part
-    of the tree.
+    of the tree. ``hot``: only these directories, and those above each, are looked at, and of the
+    others what is remembered is believed.
     """
 
     processes: int = 2
     acls: bool = False
     prune: bool = False
+    hot: Optional[Sequence[bytes]] = None
 
 
 class Scanned(NamedTuple):

@@ -38,6 +38,7 @@ _SOURCE, _DESTINATION, _REPLICA = Role.SOURCE, Role.DESTINATION, Role.REPLICA
 TURNS: dict[Any, Turn] = {
     messages.Open: Turn(Phase.CLOSED, Phase.CLOSED, None),
     messages.Scan: Turn(Phase.OPEN, Phase.OPEN, None, unopened=True),
+    messages.GetHot: Turn(Phase.OPEN, Phase.OPEN, None, unopened=True),
     messages.GetIgnoreFiles: Turn(Phase.SCANNED, Phase.SEALED, _SOURCE),
     messages.UseIgnoreFiles: Turn(Phase.SCANNED, Phase.SEALED, _DESTINATION),
     messages.MapIds: Turn(Phase.OPEN, Phase.SEALED, _DESTINATION, unopened=True),

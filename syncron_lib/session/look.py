@@ -11,9 +11,22 @@ from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import RootKind
 from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.observer import Observer
-from syncron_lib.session.opening import open_one
+from syncron_lib.session.opening import MOST_HOT, open_hot, open_one
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.profile import profile_of, seal_request
+
+
+def hot_in(
+    pool: Pool, location: Location, options: RunOptions, observer: Observer
+) -> list[tuple[bytes, float]]:
+    """The directories of a source that changed most often, and how often, of late more than long
+    ago. Nothing is scanned."""
+    endpoint, opened = open_hot(pool, location, options, observer)
+    if opened.kind != RootKind.DIRECTORY:
+        raise RootError(f"{location.shown()} is not a directory; name one.")
+    found = reply_of(endpoint.submit(messages.GetHot(MOST_HOT)), messages.HotDirectories)
+    reply_of(endpoint.submit(messages.Close()), messages.Done)
+    return [(item.path, item.score / 1000) for item in found.items]
 
 
 def root_of(pool: Pool, location: Location, options: RunOptions, observer: Observer) -> Report:

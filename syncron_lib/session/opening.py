@@ -39,6 +39,9 @@ from syncron_lib.session.requirements import (
 )
 from syncron_lib.session.sealing import Sealing
 
+MOST_HOT = 100
+"""Directories that a hot run looks at: listing so many takes some milliseconds."""
+
 
 class Ends(NamedTuple):
     """Both ends of a run, scanned, and asked to be sealed. ``whole``: the run is over whole roots,
@@ -79,6 +82,8 @@ class _Opener:
         self.options = options
         self._observer = observer
         self._scanned: dict[int, tuple[int, int]] = {}
+        self.hot: Sequence[bytes] | None = None
+        """What both sides look at; None: everything."""
         # Connecting needs a processor of this machine too, and takes as long as most scans.
         self._processes = 1
 
@@ -150,11 +155,24 @@ class _Opener:
         acls = side == Role.SOURCE and self.options.keep.acls
         # What the destination has stays or goes by what the source has.
         prune = side == Role.SOURCE and self.options.rules.prune_empty_dirs
-        scanned = endpoint.submit(messages.Scan(self._processes, acls, prune))
+        if self.options.hot and side == Role.SOURCE:
+            self._ask_for_hot(endpoint, opened)
+        scanned = endpoint.submit(messages.Scan(self._processes, acls, prune, self.hot))
         alternates = None
         if paths:
             alternates = endpoint.submit(messages.UseAlternates(paths))
         return _Asked(endpoint, request, opened, scanned, alternates)
+
+    def _ask_for_hot(self, endpoint: RemoteEndpoint, opened: Future[Any]) -> None:
+        """Find out what is to be looked at on both sides, before either scans."""
+        reply_of(opened, Opened)
+        asked = endpoint.submit(messages.GetHot(MOST_HOT))
+        items = reply_of(asked, messages.HotDirectories).items
+        if items:
+            self.hot = [item.path for item in items]
+            self._observer.remark(f"looking at {len(items)} hot directories alone")
+        else:
+            self._observer.remark("no directory is known to be hot, so all are looked at")
 
 
 def open_one(
@@ -175,6 +193,18 @@ def open_one(
     require_source(opened, location)
     require_free(opened, location)
     reply_of(asked.scanned, Scanned)
+    return endpoint, opened
+
+
+def open_hot(
+    pool: Pool, location: Location, options: RunOptions, observer: Observer
+) -> tuple[RemoteEndpoint, Opened]:
+    """Open a single root, to ask what is remembered of it."""
+    opener = _Opener(pool, options, observer, observer.warning)
+    endpoint = pool.endpoint(location, 0)
+    opened = reply_of(endpoint.submit(opener.request(location, Role.SOURCE)), Opened)
+    require_source(opened, location)
+    require_free(opened, location)
     return endpoint, opened
 
 
@@ -270,7 +300,7 @@ def open_both(
             endpoint = pool.endpoint(location, side)
             if role is Role.SOURCE:
                 early[side] = opener.ask(endpoint, opener.request(location, role))
-            elif is_tree(source):
+            elif is_tree(source) and (opener.hot or not options.hot):
                 early[side] = _ask_destination(opener, endpoint, destination, source, into)
     source_endpoint, destination_endpoint = opener.connect(sides)
     observer.phase(Phase.SCAN)

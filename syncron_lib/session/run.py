@@ -20,7 +20,7 @@ from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
 from syncron_lib.transport.settings import ConnectOptions
 
-__all__ = ["Observer", "merged", "root", "run", "run_many", "verify"]
+__all__ = ["Observer", "hot", "merged", "root", "run", "run_many", "verify"]
 
 
 def run(
@@ -111,6 +111,19 @@ def verify(
         return SingleRun(part, destination, options, observer, pool).run()
 
     return with_pool(connect, options, (part.source, destination), work)
+
+
+def hot(
+    location: Location, options: RunOptions, connect: ConnectOptions, observer: Observer
+) -> list[tuple[bytes, float]]:
+    """The hot directories of a source: see `session.look.hot_in`."""
+
+    def work(pool: Pool) -> list[tuple[bytes, float]]:
+        from syncron_lib.session.look import hot_in
+
+        return hot_in(pool, location, options, observer)
+
+    return with_pool(connect, options, (location,), work)
 
 
 def root(

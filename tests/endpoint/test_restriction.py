@@ -118,6 +118,7 @@ NO_INTENTS = Intents({}, fresh(), Ticks({}), Untouched())
 EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Open: lambda root: opening(root, Role.SOURCE),
     messages.Scan: lambda _: messages.Scan(),
+    messages.GetHot: lambda _: messages.GetHot(5),
     messages.GetIgnoreFiles: lambda _: messages.GetIgnoreFiles(0),
     messages.UseIgnoreFiles: lambda _: messages.UseIgnoreFiles([], False),
     messages.MapIds: lambda _: messages.MapIds([], []),

@@ -221,6 +221,7 @@ def test_nothing_but_opening_comes_before_opening(role):
         messages.Seal,
         messages.GetChanges,
         messages.UseAlternates,
+        messages.GetHot,
         *messages.ABOUT_SNAPSHOTS,
         messages.Introduce,
         messages.Close,
