@@ -140,7 +140,10 @@ class Command:
         if invocation.mode is Mode.LIST:
             return self._list(settings, [parse_location(each) for each in invocation.operands])
         sources = [parse_location(each) for each in invocation.operands[:-1]]
-        return self._copy(settings, sources, parse_location(invocation.operands[-1]), "")
+        destination = parse_location(invocation.operands[-1])
+        if invocation.rescan is not None:
+            return self._watch(settings, sources, destination, "", invocation.rescan)
+        return self._copy(settings, sources, destination, "")
 
     def _jobs(self, invocation: Invocation, config: Config) -> int:
         if invocation.all_jobs:
@@ -152,11 +155,34 @@ class Command:
         for job in jobs:
             settings = invocation.settings.over(job.settings).over(config.defaults)
             label = job.name if len(jobs) > 1 else ""
+            if invocation.rescan is not None:
+                rescan = invocation.rescan
+                return self._watch(settings, job.sources, job.destination, job.name, rescan)
             status = self._copy(settings, job.sources, job.destination, label, job.name)
             statuses.append(status)
             if status > 128 and status != Exit.SSH:
                 break  # a signal ends the whole command, not one job of it
         return gravest(statuses)
+
+    def _watch(
+        self,
+        settings: Settings,
+        sources: Sequence[Location],
+        destination: Location,
+        job: str,
+        rescan: float,
+    ) -> int:
+        from syncron_lib.cli.watch import Watch
+
+        if len(sources) > 1:
+            raise UsageError(f"--watch is of one tree, but there are {len(sources)} sources.")
+        replace(settings, hot=True).run_options()  # what does not go with it is refused now
+
+        def run(directories: tuple[bytes, ...]) -> int:
+            hot = replace(settings, hot=bool(directories), hot_paths=directories)
+            return self._copy(hot, sources, destination, "", job)
+
+        return Watch(sources[0], rescan, self._environ).run(run, self._signals)
 
     def _copy(
         self,

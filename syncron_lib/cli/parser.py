@@ -99,6 +99,8 @@ class Invocation:
     """The directory whose hot directories are to be listed."""
     snapshots: str | None = None
     """The directory that holds those to be listed."""
+    rescan: float | None = None
+    """To watch, with so many seconds between two full runs; None: run once."""
     jobs: tuple[str, ...] = ()
     all_jobs: bool = False
     config: str | None = None
@@ -161,6 +163,8 @@ def build_parser() -> argparse.ArgumentParser:
     run = parser.add_argument_group("Run")
     _add(run, VERIFY)
     run.add_argument("--root", metavar="DIR", help="print the Merkle root of a tree")
+    run.add_argument("--watch", action="store_true", help="stay, and bring over what changes")
+    run.add_argument("--rescan", metavar="TIME", help="... all of it every TIME (default 1h)")
     run.add_argument("--list-hot", metavar="DIR", help="which directories of DIR changed often")
     run.add_argument("--list-snapshots", metavar="DIR", help="what --snapshot has made in DIR")
     run.add_argument(
@@ -278,8 +282,16 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         return Invocation(Mode.SNAPSHOTS, settings, snapshots=where, config=given.config)
     if given.job is not None or given.all_jobs:
         jobs = (*(given.job or ()), *paths)
+        rescan = _rescan(given)
+        if rescan is not None and (given.all_jobs or len(jobs) > 1):
+            raise UsageError("--watch stays with one job: give one.")
         return Invocation(
-            Mode.JOBS, settings, jobs=jobs, all_jobs=given.all_jobs, config=given.config
+            Mode.JOBS,
+            settings,
+            jobs=jobs,
+            all_jobs=given.all_jobs,
+            config=given.config,
+            rescan=rescan,
         )
     if not paths:
         raise UsageError("SRC and DST are needed, and no paths were given: see syncron --help.")
@@ -290,11 +302,29 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         raise UsageError("--verify compares two trees: give one SRC and one DST.")
     if "" in paths:
         raise UsageError('A path is empty; "." is the current directory.')
-    return Invocation(Mode.COPY, settings, operands=paths, config=given.config)
+    return Invocation(
+        Mode.COPY, settings, operands=paths, config=given.config, rescan=_rescan(given)
+    )
 
 
 def _of(given: argparse.Namespace, name: str) -> Any:
     return getattr(given, name.replace("-", "_"))
+
+
+def _rescan(given: argparse.Namespace) -> float | None:
+    from syncron_lib.cli.periodic import duration
+    from syncron_lib.cli.watch import DEFAULT_RESCAN
+
+    if not given.watch:
+        if given.rescan is not None:
+            raise UsageError("--rescan is about --watch: give that too.")
+        return None
+    if given.rescan is None:
+        return DEFAULT_RESCAN
+    try:
+        return duration(given.rescan)
+    except ValueError as error:
+        raise UsageError(f"--rescan {given.rescan!r}: {error}.") from error
 
 
 def _scheduling(given: argparse.Namespace) -> Scheduling | None:

@@ -147,6 +147,8 @@ class Settings:
     remote_python: str | None = None
     remote_syncron: str | None = None
     hot: bool | None = None
+    hot_paths: tuple[bytes, ...] = ()
+    """What ``hot`` looks at; by default what changed most often."""
     snapshot: bool | None = None
     keep: Retention | None = None
     before: str | None = None
@@ -471,6 +473,7 @@ class Settings:
             remove_source_files=self._removes_source(),
             dry_run=bool(self.dry_run),
             hot=self._hot(),
+            hot_paths=self.hot_paths,
             verify=bool(self.verify),
             mkpath=bool(self.mkpath),
             conflicts=self.conflicts or Conflicts.KEEP_BOTH,

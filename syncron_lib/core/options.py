@@ -206,6 +206,8 @@ class RunOptions(NamedTuple):
     hot: bool = False
     """Look only at the directories of the source that changed most often, and believe of all others
     what is remembered."""
+    hot_paths: Sequence[bytes] = ()
+    """These, and not those that changed most often."""
     verify: bool = False
     mkpath: bool = False
     max_delete: Optional[DeleteCap] = None

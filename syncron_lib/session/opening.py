@@ -82,7 +82,7 @@ class _Opener:
         self.options = options
         self._observer = observer
         self._scanned: dict[int, tuple[int, int]] = {}
-        self.hot: Sequence[bytes] | None = None
+        self.hot: Sequence[bytes] | None = options.hot_paths or None
         """What both sides look at; None: everything."""
         # Connecting needs a processor of this machine too, and takes as long as most scans.
         self._processes = 1
@@ -155,7 +155,7 @@ class _Opener:
         acls = side == Role.SOURCE and self.options.keep.acls
         # What the destination has stays or goes by what the source has.
         prune = side == Role.SOURCE and self.options.rules.prune_empty_dirs
-        if self.options.hot and side == Role.SOURCE:
+        if self.options.hot and not self.hot and side == Role.SOURCE:
             self._ask_for_hot(endpoint, opened)
         scanned = endpoint.submit(messages.Scan(self._processes, acls, prune, self.hot))
         alternates = None
