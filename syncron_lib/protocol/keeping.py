@@ -23,10 +23,11 @@ class Adjust(NamedTuple):
     items: Sequence[SetAttributes]
 
 
-class Delete(NamedTuple):
-    """Remove entries with all below, deepest first, as they were scanned. Reply: `Stored`."""
+class LeaveOut(NamedTuple):
+    """Some of the ``extras`` of `Finish`, where there are more than a frame holds. To a source,
+    before `Select`: it does not send them with a directory that is selected with all below."""
 
-    paths: Sequence[bytes]
+    extras: Sequence[bytes]
 
 
 class Backup(NamedTuple):

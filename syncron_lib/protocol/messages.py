@@ -32,8 +32,8 @@ from syncron_lib.protocol.ids import MappedIds as MappedIds
 from syncron_lib.protocol.keeping import Adjust as Adjust
 from syncron_lib.protocol.keeping import Alternates as Alternates
 from syncron_lib.protocol.keeping import Backup as Backup
-from syncron_lib.protocol.keeping import Delete as Delete
 from syncron_lib.protocol.keeping import HashAlternate as HashAlternate
+from syncron_lib.protocol.keeping import LeaveOut as LeaveOut
 from syncron_lib.protocol.keeping import ListAlternate as ListAlternate
 from syncron_lib.protocol.keeping import SetAttributes as SetAttributes
 from syncron_lib.protocol.keeping import TakeBasis as TakeBasis
@@ -455,13 +455,6 @@ class Stored(NamedTuple):
     problems: Sequence[Problem]
     passed_on: Sequence[Problem]
     again: Sequence[bytes] = ()
-
-
-class LeaveOut(NamedTuple):
-    """Some of the ``extras`` of `Finish`, where there are more than a frame holds. To a source,
-    before `Select`: it does not send them with a directory that is selected with all below."""
-
-    extras: Sequence[bytes]
 
 
 class Finish(NamedTuple):
