@@ -270,13 +270,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         _HOW,
-        "delay-updates",
-        Kind.PRESET,
-        "give a file its name when it is whole (always)",
-        on={},
-    ),
-    Option(
-        _HOW,
         "link-dest",
         Kind.TEXTS,
         "hard-link what did not change from DIR, relative to DST; repeatable",
