@@ -98,13 +98,20 @@ def test_names_of_a_file_are_not_left(
     assert not (tmp_path / "dst").exists()
 
 
-def test_names_of_a_file_are_not_listed(syncron: Command, tmp_path: Path) -> None:
-    make(tmp_path / "src", {"a": b"1"})
-    (tmp_path / "list").write_text("a\n")
-    ended = syncron("-H", "--files-from=list", "src", "dst", cwd=tmp_path)
-    assert ended.code == 1
-    assert "--hard-links is about all names of a file" in ended.err
-    assert not (tmp_path / "dst").exists()
+def test_of_the_names_of_a_file_those_are_linked_that_are_listed(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"a": b"1", "d": {}})
+    for name in ("d/b", "c"):
+        os.link(source / "a", source / name)
+    (tmp_path / "list").write_text("a\nd/b\n")
+    words = ("-H", f"--files-from={tmp_path}/list", *way.words(source, destination))
+    syncron.ok(*words)
+    assert sorted(os.listdir(destination)) == ["a", "d"]
+    assert (destination / "a").stat().st_ino == (destination / "d/b").stat().st_ino
+    assert (destination / "a").stat().st_nlink == 2
+    assert syncron("-i", *words).out == ""
 
 
 def test_without_permissions_what_is_new_has_its_usual_mode(
