@@ -60,6 +60,8 @@ class Row:
     link: Link = LOOPBACK
     at_most: float | None = None
     literal_at_most: float | None = None
+    sealed: bool = False
+    """All of it is sealed, and sent in clear beside that."""
     inodes: int = 110_000
     """Files and directories of one copy of the tree at scale 1."""
 
@@ -237,6 +239,30 @@ ROWS: tuple[Row, ...] = (
         rsync_options=("-z",),
         references=(Reference.SSH,),
         link=SLOW,
+    ),
+    Row(
+        "sealed-1g",
+        "first copy, push: 1 GiB that does not compress, sealed; rsync in clear",
+        data.noise,
+        Direction.PUSH,
+        Start.ABSENT,
+        sealed=True,
+    ),
+    Row(
+        "sealed-10k",
+        "first copy, push: 10,000 small files, sealed; rsync in clear",
+        data.tenth,
+        Direction.PUSH,
+        Start.ABSENT,
+        sealed=True,
+    ),
+    Row(
+        "sealed-10k-nothing",
+        "nothing to do, push: the same",
+        data.tenth,
+        Direction.PUSH,
+        Start.EQUAL,
+        sealed=True,
     ),
     Row(
         "nothing-1m",

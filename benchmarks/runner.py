@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.rows import LOOPBACK, Reference, Row, Start
-from benchmarks.tools import HOST, Find, Rsync, Session, Syncron, Tar, Tool
+from benchmarks.tools import HOST, Find, InClear, Rsync, Sealing, Session, Syncron, Tar, Tool
 from tests.relay import Relay, running_relay
 from tests.sshd import Sshd
 
@@ -60,6 +60,9 @@ class Workshop:
             Syncron(self.executable, self.remote, row.options),
             Rsync(self.server, (*row.options, *row.rsync_options)),
         ]
+        if row.sealed:
+            tools[0] = Sealing(self.executable, self.remote, row.options)
+            tools.append(InClear(self.executable, self.remote, row.options))
         for reference in row.references:
             match reference:
                 case Reference.TAR:
@@ -69,6 +72,11 @@ class Workshop:
                 case Reference.SSH:
                     tools.append(Session(self.server))
         return [tool for tool in tools if not self.tools or _first_word(tool) in self.tools]
+
+    def make_key(self) -> None:
+        """Have syncron find a key, as after ``--keygen``."""
+        if not (Path(self.environment["HOME"]) / ".config/syncron/key").exists():
+            measure.seconds([*self.executable, "--keygen"], self.environment)
 
     def reach(self, port: int) -> None:
         """Let every tool find the server at this port from now on, under the same name."""
@@ -164,10 +172,15 @@ def carry_out(row: Row, workshop: Workshop, trees: Trees, runs: int) -> list[Res
     tools = workshop.tools_for(row)
     results = [Result(tool.name) for tool in tools]
     try:
+        if row.sealed:
+            workshop.make_key()
         trees.prepare(row, tools)
         _measure(row, workshop, trees, list(zip(tools, results, strict=True)), runs)
         for number, tool in enumerate(tools):
-            if tool.keeps_equal:
+            if isinstance(tool, Sealing):
+                command = tool.check(trees.source, trees.destination(number))
+                measure.seconds(command, workshop.environment)
+            elif tool.keeps_equal:
                 _check(tool, trees.source, trees.destination(number))
     except measure.ToolFailed:
         trees.discard()

@@ -110,6 +110,27 @@ class Syncron:
         return int(json.loads(last[0])["bytes_transferred"]) if last else None
 
 
+class Sealing(Syncron):
+    """syncron with every file sealed on its way."""
+
+    def command(self, direction: Direction, source: Path, destination: Path) -> list[str]:
+        first, *rest = super().command(direction, source, destination)
+        return [first, "--secure=*", *rest]
+
+    def check(self, source: Path, destination: Path) -> list[str]:
+        """What fails where the destination is not the source, sealed."""
+        words = ["--verify", "--seal", "--secure=*", str(source), str(destination)]
+        return [*self.executable, *words]
+
+
+class InClear(Syncron):
+    """syncron beside that, with nothing sealed."""
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, in clear"
+
+
 class _Reference:
     """What is no rival: it does a part of the work, or less than all of it."""
 

@@ -29,7 +29,8 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def traits(row: Row) -> set[object]:
     """What a row does, its tree apart: trees have tests of their own."""
-    first = {row.direction, row.start, row.change, row.link, row.options, row.rsync_options}
+    first: set[object] = {row.direction, row.start, row.change, row.link, row.options}
+    first |= {row.rsync_options, ("sealed", row.sealed)}
     return first | set(row.references)
 
 
@@ -72,7 +73,7 @@ def test_rows_of_every_kind_run_and_are_checked(tmp_path: Path) -> None:
         by_tool = {tool["tool"]: tool for tool in each["tools"]}
         rsync = " ".join(("rsync", *row.options, *row.rsync_options))
         assert {"syncron", rsync} <= by_tool.keys()
-        assert len(by_tool) == 2 + len(row.references)
+        assert len(by_tool) == 2 + len(row.references) + row.sealed
         assert f"| {row.name} | syncron | " in done.stdout
         for tool in ("syncron", rsync):
             # What the tools say of content fits what was counted on the wire.

@@ -6,6 +6,7 @@ from syncron_lib.cli import values
 from syncron_lib.cli.choosing import CHOOSING
 from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.periodic import PERIODIC
+from syncron_lib.cli.sealing import SEALING
 from syncron_lib.cli.settings import Ownership
 from syncron_lib.core.ids import parse_chown, parse_map
 from syncron_lib.core.retention import parse_retention
@@ -403,6 +404,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="PATH",
         convert=values.not_empty,
     ),
+    *SEALING,
     *PERIODIC,
     Option(_OUTPUT, "verbose", Kind.COUNT, "name what is changed; -vv tells the phases too", "v"),
     Option(_OUTPUT, "quiet", Kind.SWITCH, "errors only", "q"),

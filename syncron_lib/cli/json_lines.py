@@ -61,6 +61,7 @@ class JsonFace:
             "message_type": "item",
             "action": item.action.value,
             "flags": item.flags,
+            **({"sealed": True} if item.sealed else {}),
             **named("path", item.path),
             "is_directory": item.is_directory,
             "size": item.size,

@@ -33,7 +33,8 @@ from syncron_lib.errors import Exit, Interrupted, SyncronError, UsageError
 
 if TYPE_CHECKING:
     from syncron_lib.core.parts import Part
-    from syncron_lib.transport.settings import ConnectOptions
+    from syncron_lib.session.secure import KeyHolder
+    from syncron_lib.transport.settings import Ask, ConnectOptions
 
 # Imports that only some runs need are made where they are needed: a run over a tiny tree takes
 # about as long as importing everything would.
@@ -135,6 +136,13 @@ class Command:
             return self._list_hot(settings, parse_location(invocation.hot))
         if invocation.snapshots is not None:
             return self._list_snapshots(settings, parse_location(invocation.snapshots))
+        if invocation.mode in (Mode.KEYGEN, Mode.REWRAP, Mode.SECURE_CHECK):
+            from syncron_lib.cli.about_keys import carry_out
+
+            face = self._face(settings, "")
+            connect = self._connect_options(settings, face)
+            about = (invocation, settings, connect, face, self._output.write)
+            return self._shielded(face, Report("", ""), lambda: carry_out(*about))
         if invocation.root is not None:
             return self._root(settings, parse_location(invocation.root))
         if invocation.mode is Mode.LIST:
@@ -143,7 +151,7 @@ class Command:
         destination = parse_location(invocation.operands[-1])
         if invocation.rescan is not None:
             return self._watch(settings, sources, destination, "", invocation.rescan)
-        return self._copy(settings, sources, destination, "")
+        return self._copy(settings, sources, destination, "", mode=invocation.mode)
 
     def _jobs(self, invocation: Invocation, config: Config) -> int:
         if invocation.all_jobs:
@@ -191,6 +199,7 @@ class Command:
         destination: Location,
         label: str,
         job: str = "",
+        mode: Mode = Mode.COPY,
     ) -> int:
         """``label``: how output names the job; ``job``: its name, empty for ``SRC DST``."""
         if settings.list_only:
@@ -214,17 +223,20 @@ class Command:
             parts = settings.parts(sources)
             options, connect = settings.run_options(), self._connect_options(settings, witness)
             if settings.two_way:
+                from syncron_lib.cli import keys
                 from syncron_lib.session.twoway.run import synchronise
 
-                return synchronise(sides, options, connect, witness)
+                guard = keys.guard(sides, "--two-way", self._environ)
+                return synchronise(sides, options, connect, witness, guard)
             if settings.verify and len(parts) > 1:
                 raise UsageError("--verify compares two trees: give one SRC and one DST.")
+            key = self._key(settings, mode, sources, destination, connect.ask)
             if settings.verify:
-                report = verify(parts[0], destination, options, connect, witness)
+                report = verify(parts[0], destination, options, connect, witness, key)
             elif settings.snapshot:
-                report = self._snapshot(settings, parts, destination, connect, witness)
+                report = self._snapshot(settings, parts, destination, connect, witness, key)
             else:
-                report = run_many(parts, destination, options, connect, witness)
+                report = run_many(parts, destination, options, connect, witness, key)
             return judged(report, settings, witness)
 
         return self._shielded(witness, blank, lambda: occasion.hold(witness, attempt))
@@ -236,6 +248,7 @@ class Command:
         destination: Location,
         connect: ConnectOptions,
         face: Face,
+        key: KeyHolder | None,
     ) -> Report:
         from syncron_lib.core.retention import NAME_FORMAT
         from syncron_lib.session.snapshots import run_snapshot
@@ -245,7 +258,7 @@ class Command:
         name = time.strftime(NAME_FORMAT, time.gmtime())
         options = settings.run_options()
         return run_snapshot(
-            parts[0].source, destination, options, connect, face, name, settings.keep
+            parts[0].source, destination, options, connect, face, name, settings.keep, key
         )
 
     def _list_hot(self, settings: Settings, location: Location) -> int:
@@ -296,6 +309,20 @@ class Command:
             return Exit.PARTIAL if failed else Exit.OK
 
         return self._shielded(face, Report("", ""), carry_out)
+
+    def _key(
+        self,
+        settings: Settings,
+        mode: Mode,
+        sources: Sequence[Location],
+        destination: Location,
+        ask: Ask | None,
+    ) -> KeyHolder | None:
+        """Which side of a run has a key."""
+        from syncron_lib.cli import keys
+
+        around = keys.Surroundings(self._environ, self._home, ask)
+        return keys.holder(settings, mode, sources, destination, around)
 
     def _root(self, settings: Settings, location: Location) -> int:
         face = self._face(settings, "")

@@ -14,6 +14,8 @@ from syncron_lib.cli.catalog import OPTIONS, VERIFY
 from syncron_lib.cli.draft import Draft
 from syncron_lib.cli.foreign import FOREIGN, HELD, Foreign, Held, OptionRefused
 from syncron_lib.cli.option import Kind, Option
+from syncron_lib.cli.sealing import GROUP as SECURE_GROUP
+from syncron_lib.cli.sealing import add_about_keys
 from syncron_lib.cli.settings import Settings
 from syncron_lib.errors import UsageError
 
@@ -61,6 +63,12 @@ class Mode(Enum):
     HISTORY = "history"
     SCHEDULE = "schedule"
     DEMO = "demo"
+    SEAL = "seal"
+    UNSEAL = "unseal"
+    REKEY = "rekey"
+    SECURE_CHECK = "secure check"
+    KEYGEN = "keygen"
+    REWRAP = "change passphrase"
     HELP = "help"
     HELP_ALL = "help-all"
     VERSION = "version"
@@ -105,6 +113,8 @@ class Invocation:
     all_jobs: bool = False
     config: str | None = None
     schedule: Scheduling | None = None
+    passphrase: bool = False
+    """The key that is made gets one."""
 
 
 def parse(argv: Sequence[str], *, home: str | None) -> Invocation:
@@ -196,6 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         names = ("-V", name) if mode is Mode.VERSION else (name,)
         run.add_argument(*names, dest="mode", action="store_const", const=mode, help=text)
+    add_about_keys(groups[SECURE_GROUP], Mode)
     for held in HELD:
         takes = None if held.holds is not None else 0
         given = [each for each in held.names.split() if each not in parser._option_string_actions]
@@ -280,6 +291,10 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
             raise UsageError("--list-snapshots needs the name of a directory.")
         where = given.list_snapshots
         return Invocation(Mode.SNAPSHOTS, settings, snapshots=where, config=given.config)
+    if given.sealed or given.passphrase:
+        from syncron_lib.cli.about_keys import about_keys
+
+        return about_keys(given, settings, paths)
     if given.job is not None or given.all_jobs:
         jobs = (*(given.job or ()), *paths)
         rescan = _rescan(given)

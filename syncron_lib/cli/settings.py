@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
+from syncron_lib.cli.securing import secure_options
 from syncron_lib.core.ids import IdOptions, IdRule
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import (
@@ -80,8 +81,7 @@ class Settings:
     dry_run: bool | None = None
     verify: bool | None = None
     delete: bool | None = None
-    deletes: str | None = None
-    """When rsync would delete; here that is always last."""
+    deletes: str | None = None  # when rsync would delete; here that is always last
     force: bool | None = None
     moves: bool | None = None
     ignore_errors: bool | None = None
@@ -100,8 +100,7 @@ class Settings:
     compare_dest: tuple[str, ...] = ()
     patterns: tuple[bytes, ...] = ()
     cvs_exclude: bool | None = None
-    cvs_patterns: tuple[bytes, ...] = ()
-    """What ``cvs_exclude`` stands for."""
+    cvs_patterns: tuple[bytes, ...] = ()  # what ``cvs_exclude`` stands for
     delete_excluded: bool | None = None
     prune_empty_dirs: bool | None = None
     recursive: bool | None = None
@@ -147,8 +146,7 @@ class Settings:
     remote_python: str | None = None
     remote_syncron: str | None = None
     hot: bool | None = None
-    hot_paths: tuple[bytes, ...] = ()
-    """What ``hot`` looks at; by default what changed most often."""
+    hot_paths: tuple[bytes, ...] = ()  # what ``hot`` looks at, if not what changed most often
     snapshot: bool | None = None
     keep: Retention | None = None
     before: str | None = None
@@ -165,6 +163,12 @@ class Settings:
     textfile: str | None = None
     ping: str | None = None
     report: str | None = None
+    key: str | None = None
+    passphrase_command: str | None = None
+    secure: tuple[str, ...] = ()
+    declassify: bool | None = None
+    accept_rollback: bool | None = None
+    ciphertext: bool | None = None
     verbose: int | None = None
     quiet: bool | None = None
     itemize_changes: bool | None = None
@@ -488,6 +492,7 @@ class Settings:
             in_place=bool(self.inplace or self.append),
             backup=self._backup(),
             alternates=self._alternates(),
+            secure=secure_options(self),
             fsync=bool(self.fsync),
             sparse=bool(self.sparse),
             lock_wait=self.lock_wait or 0.0,

@@ -41,7 +41,7 @@ def entries(count: int) -> str:
 def item_line(item: Item) -> str:
     """One itemized change as rsync's ``%i %n%L`` shows it; of a run in both directions, with the
     direction."""
-    return f"{direction(item)}{item.flags} {item_name(item)}"
+    return f"{direction(item)}{item.flags} {item_name(item)}{' (sealed)' if item.sealed else ''}"
 
 
 def direction(item: Item) -> str:

@@ -183,6 +183,20 @@ class Conflicts(Enum):
     SKIP = "skip"
 
 
+class SecureOptions(NamedTuple):
+    """What is sealed on the other side, and what is believed of it. ``patterns``: as in a
+    ``.secure`` file in the root. ``declassify``: what the rules do not name any more may go, and
+    come, in clear. ``rekey``: seal all with a new key. ``ciphertext``: open nothing."""
+
+    patterns: tuple[bytes, ...] = ()
+    declassify: bool = False
+    accept_rollback: bool = False
+    rekey: bool = False
+    ciphertext: bool = False
+    excluded_by: str = ""
+    """An option of the run that sealed files cannot be had with."""
+
+
 class RunOptions(NamedTuple):
     """One run's options, named as on the command line."""
 
@@ -231,6 +245,7 @@ class RunOptions(NamedTuple):
     backup: Optional[Backup] = None
     """Keep what is replaced or deleted; None: do not."""
     alternates: Optional[Alternates] = None
+    secure: SecureOptions = SecureOptions()
     fsync: bool = False
     """Have all on the destination's disk before the run ends, and content before its name."""
     sparse: bool = False

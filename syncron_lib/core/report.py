@@ -66,6 +66,8 @@ class Item(NamedTuple):
     old: Optional[bytes] = None
     attributes: Optional[Attributes] = None
     """The source's; None for what is deleted."""
+    sealed: bool = False
+    """It is encrypted on the other side."""
     at: Optional[int] = None
     """Of a run in both directions, the side that it happens at: 0 for the first, 1 for the
     second."""

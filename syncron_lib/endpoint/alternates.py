@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Optional
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import shown
@@ -35,6 +35,16 @@ class Alternates:
         self._linker: Optional[Linker] = None
         self._bases: dict[bytes, Alternate] = {}
         """Which has an earlier file, by path."""
+
+    def handlers(self) -> dict[Any, Callable[[Any], Any]]:
+        """What carries out which request."""
+        return {
+            messages.UseAlternates: self.use,
+            messages.ListAlternate: self.listed,
+            messages.HashAlternate: self.hashed,
+            messages.TakeEntries: self.take,
+            messages.TakeBasis: self.take_basis,
+        }
 
     def use(self, request: messages.UseAlternates) -> messages.Alternates:
         """Look for them, and scan those that are there."""

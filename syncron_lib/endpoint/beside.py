@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib.endpoint.parts import LIMIT
 from syncron_lib.endpoint.writing import Writing
@@ -38,6 +38,16 @@ class Beside:
         self._writes = writes
         self._noted = noted
         self._limit = limit
+
+    def handlers(self) -> dict[Any, Callable[[Any], Any]]:
+        """What carries out which request."""
+        return {
+            messages.GetLinks: self.links,
+            messages.GetMarks: self.marks,
+            messages.GetSets: self.sets,
+            messages.Link: self.link,
+            messages.Extend: self.extend,
+        }
 
     def links(self, request: messages.GetLinks) -> messages.Links:
         """The names of files with several behind the first ones, as many as fit."""

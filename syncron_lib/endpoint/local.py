@@ -19,6 +19,7 @@ from syncron_lib.endpoint.beside import Beside
 from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.replicas import Replicas, require_allowed
+from syncron_lib.endpoint.sealing import Manifests
 from syncron_lib.endpoint.sending import Sending
 from syncron_lib.endpoint.writing import Writing
 from syncron_lib.errors import FileFatal, Locked, PeerViolation, SyncronError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to impor
 
     from syncron_lib.endpoint.keeping import Kept
     from syncron_lib.fs.alternates import Alternate
+    from syncron_lib.fs.view import View
 
 Tell = Callable[[Union[messages.Progress, messages.Notice]], None]
 """Takes what a request has to say before its reply."""
@@ -57,9 +59,10 @@ class LocalEndpoint:
         tell: Tell = lambda _: None,
         listing_limit: int = parts.LIMIT,
         reach: Reach = ANYWHERE,
+        view: Optional[View] = None,
     ) -> None:
         """``umask``: the process's; it has none while it writes (see `fs.attributes`).
-        ``listing_limit``: bytes after which a listing is cut."""
+        ``listing_limit``: bytes after which a listing is cut. ``view``: what sees files sealed."""
         self._reach = reach
         self.hello = greeting()
         self._environment = environment
@@ -71,6 +74,7 @@ class LocalEndpoint:
         self._sending = Sending(self)
         self._alternates = Alternates(self, reach, environment)
         self._replicas = Replicas(self, tell)
+        self._view, self._manifests = view, Manifests(self, view)
         self._handlers: dict[Any, Callable[[Any], Any]] = {
             messages.Open: self._open,
             messages.Scan: self._scan,
@@ -80,9 +84,6 @@ class LocalEndpoint:
             messages.MapIds: self._map_ids,
             messages.Seal: self._seal,
             messages.List: self._list,
-            messages.GetLinks: beside.links,
-            messages.GetMarks: beside.marks,
-            messages.GetSets: beside.sets,
             messages.Hash: self._hash,
             messages.GetChunks: self._get_chunks,
             messages.Basis: self._sending.basis,
@@ -91,19 +92,14 @@ class LocalEndpoint:
             messages.GetSizes: self._sending.get_sizes,
             messages.Offer: self._sending.offer,
             messages.Next: self._sending.next,
-            messages.UseAlternates: self._alternates.use,
-            messages.ListAlternate: self._alternates.listed,
-            messages.HashAlternate: self._alternates.hashed,
-            messages.TakeEntries: self._alternates.take,
-            messages.TakeBasis: self._alternates.take_basis,
+            **self._alternates.handlers(),
+            **beside.handlers(),
             messages.Backup: self._backup,
             messages.Begin: self._begin,
             messages.Expect: self._expect,
             messages.Find: self._find,
             messages.Keep: beside.keep,
             messages.Move: beside.move,
-            messages.Link: beside.link,
-            messages.Extend: beside.extend,
             messages.Adjust: self._adjust,
             messages.Delete: self._delete,
             **self._replicas.handlers(),
@@ -114,6 +110,7 @@ class LocalEndpoint:
             messages.RemoveSource: self._sending.remove_source,
             messages.Close: self._close,
             **dict.fromkeys(messages.ABOUT_SNAPSHOTS, self._alternates.snapshots),
+            **self._manifests.handlers(),
         }
         self._reset()
 
@@ -179,6 +176,7 @@ class LocalEndpoint:
             self._old_files.close()
         self._alternates.close()
         self._replicas.close()
+        self._manifests.close()
         if self._root is not None:
             self._root.close()
         self._reset()
@@ -252,6 +250,9 @@ class LocalEndpoint:
         except BaseException:
             root.close()
             raise
+        if self._view is not None:
+            self._view.begin()
+            root.view = self._view
         self._root = root
         self._opened = request
         self._role = Role(request.role)
@@ -369,7 +370,7 @@ class LocalEndpoint:
         return parts.listing(nodes, request.paths, request.after, self._listing_limit)
 
     def _get_changes(self, request: messages.GetChanges) -> messages.Changes:
-        if self._root is None:
+        if self._root is None or (self._view is not None and self._view.active):
             return changed.NOTHING
         hasher = self._hasher
         most = min(request.hash, _MOST_HASHED) if hasher is not None else 0
@@ -394,6 +395,8 @@ class LocalEndpoint:
         return self._old_files
 
     def _get_chunks(self, request: messages.GetChunks) -> messages.Chunks:
+        if self._view is not None and self._view.is_sealed(request.path):
+            return messages.Chunks(0, b"", b"")  # what is here is not what will come
         return (self._alternates.old_files(request.path) or self._olds()).part(*request)
 
     def _backup(self, request: messages.Backup) -> messages.Done:
@@ -421,6 +424,7 @@ class LocalEndpoint:
             self._reach.may,
             made,
             self._kept,
+            self._view,
         )
         self._phase = Phase.WRITING
         return messages.Leftovers(self._writing.leftovers())
@@ -453,8 +457,6 @@ class LocalEndpoint:
         """Note failures: the client may say that all is done before it has heard of them."""
         self._failures += len(stored.problems) + len(stored.passed_on)
         return stored
-
-    # --- the end --------------------------------------------------------------------------------
 
     def _leave_out(self, request: messages.LeaveOut) -> messages.Done:
         self._extras.extend(request.extras)

@@ -25,13 +25,16 @@ class Sending:
             end = self._endpoint
             root = end.root
             how = end.algorithm, root.real_name, root.chunk_lists
-            self._sender = Sender(root.tree, end.directories(), *how, end.left_out)
+            self._sender = Sender(root.tree, end.directories(), *how, end.left_out, root.view)
             if root.links is not None:
                 self._sender.linked = root.links.others()
         return self._sender
 
     def basis(self, request: messages.Basis) -> messages.Done:
         """What the destination has of a file."""
+        view = self._endpoint.root.view
+        if view is not None and view.is_sealed(request.path):
+            return messages.Done()  # nothing of it is like what it has
         self._sends().bases.add(request)
         return messages.Done()
 

@@ -18,7 +18,7 @@ from syncron_lib.core.view import MUNGED
 from syncron_lib.endpoint.base import Buffer
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.errors import FileFatal, PeerViolation
-from syncron_lib.fs import attributes, stats
+from syncron_lib.fs import attributes, sealedreceive, stats
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.durable import write_through
@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # few runs keep backups
     from syncron_lib.endpoint.keeping import Kept
     from syncron_lib.fs.alternates import Linker
     from syncron_lib.fs.relocation import Relocation
+    from syncron_lib.fs.view import View
 
 
 class Writing:
@@ -54,10 +55,11 @@ class Writing:
         may: Effect = EVERYTHING,
         made: bool = False,
         kept: Optional[Kept] = None,
+        view: Optional[View] = None,
     ) -> None:
         """``umask``: the process's, which has none until `close`. ``may``: what may be done to the
         tree; it is kept here and below, entry by entry. ``made``: the root itself is new.
-        ``kept``: what is replaced or deleted is kept so."""
+        ``kept``: what is replaced or deleted is kept so. ``view``: what opens sealed files."""
         self._may = may
         self._made = made
         self._directories = directories
@@ -91,6 +93,7 @@ class Writing:
             request.durable,
             request.sparse,
             may,
+            view if view is not None and view.active else None,
         )
         self.durable = request.durable
         # What is created gets exactly the mode that it is created with.
@@ -130,6 +133,7 @@ class Writing:
         from syncron_lib.fs.relocation import Relocation
 
         relocation = Relocation(self._directories, self._ledger, self._keep)
+        view = self._receiver.view
         problems = []
         again = []
         for item in request.directories:
@@ -142,6 +146,8 @@ class Writing:
         relocation.apply()
         for old, new in request.items:
             try:
+                if view is not None:
+                    sealedreceive.require_plain(view, self._ledger.tree, old, new)
                 relocation.move(old, new)
             except OSError:
                 again.append(new)

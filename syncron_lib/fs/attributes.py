@@ -6,13 +6,16 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.core.view import MUNGED
 from syncron_lib.errors import PeerViolation
-from syncron_lib.fs.stats import StatRow
+from syncron_lib.fs.stats import StatRow, in_range
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.extended import Waiting as Sets
 
 PERMISSIONS = 0o7777
 _EXECUTABLE = 0o111
@@ -126,6 +129,26 @@ def set_mode_of_new(fd: int, attributes: Attributes, keep: Applied) -> None:
     """Give a new directory its mode at the end where permissions are not kept: a setgid bit that it
     has of the directory that it is in stays."""
     os.fchmod(fd, keep.mode_of(attributes) | os.fstat(fd).st_mode & stat.S_ISGID)
+
+
+def finish(
+    fd: int,
+    attributes: Attributes,
+    keep: Applied,
+    now_ns: int,
+    scanned: Optional[StatRow],
+    extended: Optional[Sets],
+    path: bytes,
+) -> int:
+    """Finish a file about to be published at ``path``; without kept permissions, those of the file
+    that was ``scanned`` there stay. Its time, which is the source's only where times are kept."""
+    if not keep.permissions and scanned is not None and stat.S_ISREG(scanned[1]):
+        set_on_replacement(fd, scanned, attributes, keep, now_ns)
+    else:
+        set_on_new(fd, attributes, keep, now_ns)
+    if extended is not None:
+        extended.give(path, fd)
+    return in_range(os.fstat(fd).st_mtime_ns)
 
 
 def inherit_group(directory_fd: int, fd: int) -> None:

@@ -18,6 +18,7 @@ from syncron_lib.fs.tree import Node, Tree
 
 if TYPE_CHECKING:
     from syncron_lib.fs.links import Links
+    from syncron_lib.fs.view import Reader, View
 
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """``O_NONBLOCK`` so that a fifo that took the file's place cannot hold us."""
@@ -92,6 +93,14 @@ def open_scanned(
     return fd
 
 
+def read_small(fd: int, scanned: StatRow) -> bytes:
+    """The content of an open file, which must be as scanned. Raises Changed and OSError."""
+    data = os.read(fd, scanned[2] + 1)
+    if len(data) != scanned[2] or not is_same_file(scanned, os.fstat(fd)):
+        raise Changed("changed while it was read")
+    return data
+
+
 class FileHasher:
     """Computes digests of scanned files and notes them in their nodes."""
 
@@ -113,6 +122,8 @@ class FileHasher:
         """Bytes read so far."""
         self.links: Optional[Links] = None
         """Which files have several names, so that they need be read once only."""
+        self.view: Optional[View] = None
+        """What sees some files sealed: the digests of these are of what it sees."""
 
     def hash(self, path: bytes) -> bytes:
         """Digest of the file at ``path``. Raises Changed or OSError."""
@@ -128,7 +139,11 @@ class FileHasher:
         opener = self._directories.opener
         fd = open_scanned(directory, self._real_name(path), found.stats, opener)
         try:
-            value = self._read(fd, found.stats[2])
+            sealed = found.node.sealed
+            if sealed is not None and self.view is not None and found.stats[0] in sealed:
+                value = self._of_sealed(self.view, path, fd, found.stats)
+            else:
+                value = self._read(fd, found.stats[2])
             after = os.fstat(fd)
         finally:
             os.close(fd)
@@ -139,6 +154,26 @@ class FileHasher:
         if self.links is not None:
             self.links.share(path, self._finder)
         return value
+
+    def _of_sealed(self, view: View, path: bytes, fd: int, scanned: StatRow) -> bytes:
+        """The digest of what the other side sees of a file."""
+        if scanned[2] < BLOCK:
+            data = read_small(fd, scanned)
+            self.size += len(data)
+            self._on_bytes(len(data))
+            return self._algorithm.of(view.seal(path, data, scanned, False))
+        return self._read_all(view.reader(path, fd, scanned, False))
+
+    def _read_all(self, reader: Reader) -> bytes:
+        hasher = self._algorithm.new()
+        view = memoryview(self._buffer)
+        while count := reader.read(view):
+            hasher.update(view[:count])
+            self.size += count
+            self._on_bytes(count)
+        if not reader.is_true():
+            raise Changed("changed while it was read")
+        return hasher.digest()[: digest.SIZE]
 
     def _read(self, fd: int, size: int) -> bytes:
         buffer = self._buffer

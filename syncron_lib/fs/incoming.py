@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, NamedTuple, Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -30,6 +30,9 @@ from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher
 from syncron_lib.fs.staging import CREATE_READABLE
 from syncron_lib.protocol.pack import Delta, Piece
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.sealedreceive import Opening
 
 FinishFile = Callable[[int, bytes, Attributes, int], int]
 """Gives a file its attributes: descriptor, path, attributes, now; returns its time."""
@@ -84,6 +87,8 @@ class Incoming:
         self._large: Optional[LargeFile] = None
         self._skipped = b""
         """A file that cannot be written; the rest of its pieces is passed over."""
+        self.opening: Optional[Opening] = None
+        """What opens the sealed ones."""
         self.published = 0
         self.again: list[bytes] = []
         """Files that could not be put together, to be sent whole."""
@@ -217,7 +222,9 @@ class Incoming:
             if not large.is_whole(pack.digest):
                 self._refuse(large)
                 return
-            if large.in_place:
+            if self.opening is not None and self.opening.publish(large, pack, replace):
+                pass
+            elif large.in_place:
                 self._finish_in_place(large, pack.attributes, pack.digest)
             else:
                 now = time.time_ns()
@@ -278,3 +285,8 @@ def wrong_content(path: bytes) -> PeerViolation:
     return PeerViolation(
         f"The content of {shown(path)} is not what its digest says; nothing of it was kept."
     )
+
+
+def not_asked_for(path: bytes) -> PeerViolation:
+    """The refusal of content that nobody wanted."""
+    return PeerViolation(f"The other side sent {shown(path)}, which it was not asked for.")

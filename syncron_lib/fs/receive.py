@@ -21,13 +21,13 @@ from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.permission import EVERYTHING, Effect
 from syncron_lib.core.table import TYPE_MASK, Table, link_targets
 from syncron_lib.errors import FileFatal, PeerViolation
-from syncron_lib.fs import attributes, stats
+from syncron_lib.fs import attributes, sealedreceive, stats
 from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.contents import Contents, Missing
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
 from syncron_lib.fs.durable import Waiting
-from syncron_lib.fs.incoming import Earlier, Incoming, wrong_content
+from syncron_lib.fs.incoming import Earlier, Incoming, not_asked_for, wrong_content
 from syncron_lib.fs.largefile import write_all
 from syncron_lib.fs.ledger import Ledger, Written
 from syncron_lib.fs.mounts import Stagings
@@ -43,6 +43,7 @@ from syncron_lib.protocol.pack import Delta, Group, Groups, Piece
 
 if TYPE_CHECKING:
     from syncron_lib.fs.extended import Waiting as Sets
+    from syncron_lib.fs.view import View
 
 _FATAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 """After one of these no further file can succeed."""
@@ -66,10 +67,12 @@ class Receiver:
         durable: bool,
         sparse: bool,
         may: Effect = EVERYTHING,
+        view: Optional[View] = None,
     ) -> None:
         """``in_place``: files that are there are written to, not replaced. ``durable``: nothing
         gets its name before it is on the disk. ``sparse``: zeros of new files are
-        holes. ``may``: what may be done to the tree."""
+        holes. ``may``: what may be done to the tree. ``view``: what opens sealed files."""
+        self.view = view
         self._directories = directories
         self._ledger = ledger
         self._stagings = stagings
@@ -94,11 +97,12 @@ class Receiver:
         where = directories, ledger, stagings, self._arrivals, self.publisher
         how = in_place, durable, sparse
         self._incoming = Incoming(*where, algorithm, earlier, *how, self._finish_file)
+        if view is not None:
+            opening = sealedreceive.Opening(view, self.publisher, self._finish_file, durable)
+            self._incoming.opening = opening
         self._problems: list[Problem] = []
         self._again: list[bytes] = []
         self._published = 0
-
-    # --- what will come ---------------------------------------------------------------------
 
     def leftovers(self) -> list[Arrived]:
         """Content that an interrupted run staged, to be offered to the source."""
@@ -115,8 +119,6 @@ class Receiver:
     def may_replace(self, path: bytes) -> bool:
         """Whether an entry of another kind may make way for what comes without a pack."""
         return self._files.pop(path, False) or self._trees.pop(path, False)
-
-    # --- packs --------------------------------------------------------------------------------
 
     def store(self, pack: Groups | Piece | Delta) -> tuple[int, list[Problem], list[bytes]]:
         """Take a pack; how many entries were published, which were not, and which are to be sent
@@ -192,9 +194,7 @@ class Receiver:
             if replace is None and group.kept and group.path in self._created:
                 replace = False  # a large file of a new directory
             if replace is None:
-                raise PeerViolation(
-                    f"The other side sent {shown(path)}, which it was not asked for."
-                )
+                raise not_asked_for(path)
             try:
                 self._entry(path, table, row, data, targets.get(row, b""), replace)
             except Missing:
@@ -202,8 +202,6 @@ class Receiver:
             except OSError as error:
                 self._failed(path, error)
         return position
-
-    # --- new directories ----------------------------------------------------------------------
 
     def _staged_directory(self, group: Group) -> Optional[StagedDirectory]:
         """The staged directory for a group's path, begun if this is its first group."""
@@ -217,7 +215,7 @@ class Receiver:
             return None
         parent = split(path)[0] if path else b""
         if path not in self._trees and not (path and parent in self._created):
-            raise PeerViolation(f"The other side sent {shown(path)}, which it was not asked for.")
+            raise not_asked_for(path)
         if path in self._created or not path:
             raise PeerViolation(f"The other side sent the directory {shown(path)} twice.")
         self._created.add(path)
@@ -257,6 +255,8 @@ class Receiver:
         digests = table.digests
         own = os.geteuid(), os.fstat(directory).st_gid
         extended, sparse = self.extended, self._sparse
+        view = self.view
+        sealed = None if view is None else view.sealed_in(group.path)
         start = 0
         for name, mode, size, mtime, uid, gid in zip(
             table.names, table.modes, table.sizes, table.mtimes, table.uids, table.gids
@@ -264,6 +264,8 @@ class Receiver:
             value = digests[start : start + 16]
             start += 16
             try:
+                if sealed is not None and sealed(name):
+                    sealedreceive.require_sealed(join(group.path, name), mode, group.kept)
                 if mode & TYPE_MASK != _S_IFREG:
                     target = next(targets, b"") if mode & TYPE_MASK == stat.S_IFLNK else b""
                     own_attributes = Attributes(mode, mtime, uid, gid)
@@ -285,6 +287,10 @@ class Receiver:
                         raise PeerViolation("The other side sent a file shorter than announced.")
                     if of(data) != value:
                         raise wrong_content(join(group.path, name))
+                    if view is not None and sealed is not None and sealed(name):
+                        path = join(group.path, name)
+                        data, mode, mtime = sealedreceive.opened(view, path, data, mode, mtime)
+                        size = len(data)
                     fd = open_(
                         name,
                         CREATE_FILE,
@@ -357,7 +363,6 @@ class Receiver:
         if not self._durable:
             self._publish_directory(staged)
             return
-
         publish, discard = partial(self._publish_directory, staged), partial(os.close, staged.fd)
         self._waiting.add(staged.path, staged.staging, publish, discard)
 
@@ -380,8 +385,6 @@ class Receiver:
         finally:
             os.close(staged.fd)
 
-    # --- single entries -----------------------------------------------------------------------
-
     def _entry(
         self,
         path: bytes,
@@ -401,6 +404,10 @@ class Receiver:
         staging = self._stagings.beside(split(path)[0])
         temporary = staging.name_for_small()
         now = time.time_ns()
+        view = self.view
+        sealed = view is not None and view.is_sealed(path)
+        if sealed:
+            sealedreceive.require_sealed(path, attributes_.mode, data is None)
         is_file = attributes_.mode & TYPE_MASK == _S_IFREG
         try:
             if is_file:
@@ -411,6 +418,10 @@ class Receiver:
                 else:
                     if self._algorithm.of(data) != value:
                         raise wrong_content(path)
+                    if sealed and view is not None:
+                        opened = sealedreceive.opened(view, path, data, *attributes_[:2])
+                        data, size = opened.data, len(opened.data)
+                        attributes_ = Attributes(*opened[1:], *attributes_[2:])
                     if self._incoming.overwrite(path, attributes_, data, value, replace):
                         self._published += 1
                         return
@@ -455,27 +466,19 @@ class Receiver:
     def _finish_file(self, fd: int, path: bytes, attributes_: Attributes, now: int) -> int:
         """Attributes of a file about to be published; without kept permissions, an existing
         target's stay. Returns its time, which is the source's only where times are kept."""
-        keep = self._keep
-        scanned = self.publisher.scanned(path)
-        if not keep.group:
+        if not self._keep.group:
             with contextlib.suppress(OSError):
                 attributes.inherit_group(self._directories.open(split(path)[0]), fd)
-        if not keep.permissions and scanned is not None and stat.S_ISREG(scanned[1]):
-            attributes.set_on_replacement(fd, scanned, attributes_, keep, now)
-        else:
-            attributes.set_on_new(fd, attributes_, keep, now)
-        if self.extended is not None:
-            self.extended.give(path, fd)
-        return stats.in_range(os.fstat(fd).st_mtime_ns)
-
-    # --- large files --------------------------------------------------------------------------
+        return attributes.finish(
+            fd, attributes_, self._keep, now, self.publisher.scanned(path), self.extended, path
+        )
 
     def _piece(self, piece: Union[Piece, Delta]) -> None:
         path = piece.path
         # What is put together replaces a file; one that is new has nothing to be put together from.
         inside = isinstance(piece, Piece) and split(path)[0] in self._created
         if path not in self._files and not inside:
-            raise PeerViolation(f"The other side sent {shown(path)}, which it was not asked for.")
+            raise not_asked_for(path)
         incoming = self._incoming
         try:
             incoming.take(piece, self._files)

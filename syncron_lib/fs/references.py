@@ -7,20 +7,21 @@ this run has sent before. A file with such content is sent as a row without it.
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import join
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import BLOCK, Changed, FileHasher
-from syncron_lib.fs.stats import StatRow
 from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.protocol.contents import Content
 from syncron_lib.protocol.messages import Arrived
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.view import Reader, View
 
 LARGE = 128 << 10
 """Files of this size and more are worth reading to know their digest before they are sent."""
@@ -41,7 +42,7 @@ Rows = Iterable[tuple[Node, Optional[list[int]]]]
 def _files(parts: Rows) -> Iterator[tuple[Node, int, int]]:
     """(directory, row, size) of the regular files."""
     for node, rows in parts:
-        columns = node.columns()
+        columns = node.seen()
         sizes, modes = columns.sizes, columns.modes
         for row in range(len(sizes)) if rows is None else rows:
             if modes[row] & TYPE_MASK == stat.S_IFREG:
@@ -65,6 +66,7 @@ class References:
     ) -> None:
         self._algorithm = algorithm
         self._reads = tree, directories, real_name
+        self.view: Optional[View] = None
         self._hasher: Optional[FileHasher] = None
         self.here: set[bytes] = set()
         """Digests."""
@@ -130,6 +132,7 @@ class References:
                 self._hasher = FileHasher(
                     tree, directories, self._algorithm, lambda _: None, real_name
                 )
+                self._hasher.view = self.view
             # What cannot be read is said where it is sent.
             with contextlib.suppress(Changed, OSError):
                 value = self._hasher.hash(join(node.path, node.columns().names[row]))
@@ -138,18 +141,18 @@ class References:
     def _known(self, node: Node, row: int) -> bytes:
         return bytes(node.digests[row * digest.SIZE : (row + 1) * digest.SIZE])
 
-    def begun(self, fd: int, path: bytes, scanned: StatRow) -> tuple[digest.Hasher, int]:
+    def begun(self, reader: Reader, path: bytes, mtime_ns: int) -> tuple[digest.Hasher, int]:
         """How much of a large file the destination has, whatever it was called then: a hasher
-        that has taken that in, and its length. ``fd`` is left at that place."""
-        candidates = self._candidates(path, scanned[2], scanned[3])
+        that has taken that in, and its length. ``reader`` is left at that place."""
+        candidates = self._candidates(path, reader.size, mtime_ns)
         for item in candidates:
             hasher = self._algorithm.new()
-            if self._read(fd, item.length, hasher) and (
+            if self._read(reader, item.length, hasher) and (
                 hasher.digest()[: digest.SIZE] == item.digest
             ):
                 candidates.remove(item)  # it can be gone on with once
                 return hasher, item.length
-            os.lseek(fd, 0, os.SEEK_SET)
+            reader.rewind()
         return self._algorithm.new(), 0
 
     def begun_of(self, path: bytes, size: int, mtime_ns: int) -> Optional[Arrived]:
@@ -161,11 +164,12 @@ class References:
         candidates.sort(key=lambda item: (item.path != path, -item.length))
         return candidates
 
-    def _read(self, fd: int, length: int, hasher: digest.Hasher) -> bool:
+    def _read(self, reader: Reader, length: int, hasher: digest.Hasher) -> bool:
+        space = memoryview(bytearray(min(BLOCK, length)))
         while length:
-            data = os.read(fd, min(BLOCK, length))
-            if not data:
+            count = reader.read(space[:length])
+            if not count:
                 return False
-            hasher.update(data)
-            length -= len(data)
+            hasher.update(space[:count])
+            length -= count
         return True

@@ -16,7 +16,7 @@ from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.permission import Effect
 from syncron_lib.core.rules import MERGED, RuleSet, Side
 from syncron_lib.errors import FileFatal, StateUnusable
-from syncron_lib.fs import hot, ignorefiles, lock, seal
+from syncron_lib.fs import hot, ids, ignorefiles, lock, seal
 from syncron_lib.fs.changes import Change, changes
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from syncron_lib.fs.extended import Reading
     from syncron_lib.fs.lens import Lens
     from syncron_lib.fs.links import Links
+    from syncron_lib.fs.view import View
 
 
 class Choice(NamedTuple):
@@ -81,6 +82,12 @@ class Root:
         self.hot: Optional[Sequence[bytes]] = None  # what alone a scan looks at, if anything is
         self.prunes = False
         """Directories without anything but directories in them are no part of the tree."""
+        self.view: Optional[View] = None
+        """What sees some files of it sealed."""
+        self.sealed_before = b""
+        """Paths, joined by NUL, of files whose remembered digests are of what is sealed."""
+        self.renamed = False
+        """Whether remembered rows went with renamed directories."""
         self.stem = b""
         """Path, without ending, of what is kept of this root; empty where nothing can be."""
         self.state = self._open_state(environment)
@@ -198,6 +205,8 @@ class Root:
         """Scan the tree. ``given``: the source's ignore files, for a destination."""
         self._gone = []
         self._links = self._extended = None
+        self.sealed_before = b"" if self.state is None else self.state.get("sealed")
+        self.renamed = False
         # What the nodes take over is for the profile of the state, not of an earlier seal.
         self._profile_key = b""
         if self.directories is None:
@@ -232,6 +241,7 @@ class Root:
             processes = min(self.processes, processors())
             walk = Walk(subject, self.state, reader, on_progress, processes)
             self.tree = walk.tree()
+            self.renamed = walk.renamed
         except OSError as error:
             raise FileFatal(
                 f"The root {shown(self.path)} cannot be read ({error.strerror});"
@@ -245,12 +255,22 @@ class Root:
         if self.prunes:
             self.tree.prune()
         self._gone = walk.vanished
+        if self.sealed_before and self.view is None:
+            self._forget_sealed()
         own = self.tree.root.attributes
         self.users = walk.users | {own.uid}
         self.groups = walk.groups | {own.gid}
         self.ignore_files = reader.found if given is None else given
         if not self.choice.trust_state:
             seal.forget_digests(self.tree)
+
+    def _forget_sealed(self) -> None:
+        """Forget the digests of what another run saw sealed, and this one does not."""
+        from syncron_lib.fs.view import forget
+
+        if self.renamed:
+            seal.forget_digests(self.tree)
+        forget(self, self.sealed_before.split(b"\0"))
 
     def changes(self) -> tuple[bytes, Optional[list[Change]]]:
         """What changed since this root was remembered under the profile that it is sealed for:
@@ -326,7 +346,7 @@ class Root:
         if self.directories is None:
             return None
         hasher = FileHasher(self.tree, self.directories, algorithm, on_bytes, self.real_name)
-        hasher.links = self.links
+        hasher.links, hasher.view = self.links, self.view
         return hasher
 
     def seal_without(
@@ -362,7 +382,7 @@ class Root:
     def remembered_ids(self) -> tuple[Mapping[int, int], Mapping[int, int]]:
         """How users and groups of this source were numbered at the receiver of the last run."""
         data = b"" if self.state is None else self.state.get("ids")
-        return _unpacked_ids(data)
+        return ids.unpacked(data)
 
     # --- remembering --------------------------------------------------------------------------
 
@@ -383,8 +403,12 @@ class Root:
             key: ignorefiles.pack(self.ignore_files),
         }
         if self.profile is not None and self.choice.reading:
-            values["ids"] = _packed_ids(self.profile)
+            values["ids"] = ids.packed(self.profile)
         values.update(hot.more(self.tree, state) if self.choice.reading else {})
+        if self.view is not None:
+            values.update(self.view.remembered())
+        elif self.sealed_before:
+            values["sealed"] = b""
         gone = (*self._gone, *gone)
         try:
             if state.damaged:
@@ -461,34 +485,6 @@ def _by_directory(files: Sequence[IgnoreFile]) -> dict[bytes, dict[bytes, bytes]
     for file in files:
         found.setdefault(file.directory, {})[file.name] = file.content
     return found
-
-
-def _packed_ids(profile: Profile) -> bytes:
-    """The profile's ids for the state."""
-    lines = (
-        b" ".join(b"%d:%d" % pair for pair in sorted(ids.items()))
-        for ids in (profile.users, profile.groups)
-    )
-    return b"\n".join(lines)
-
-
-def _unpacked_ids(data: bytes) -> tuple[Mapping[int, int], Mapping[int, int]]:
-    """The inverse; no ids where it is damaged."""
-    try:
-        users, groups = (
-            {int(mine): int(theirs) for mine, theirs in (pair.split(b":") for pair in line.split())}
-            for line in data.split(b"\n")
-        )
-    except ValueError:
-        return {}, {}
-    if any(
-        not 0 <= number < 1 << 32
-        for ids in (users, groups)
-        for pair in ids.items()
-        for number in pair
-    ):
-        return {}, {}
-    return users, groups
 
 
 def _empty_tree() -> Tree:

@@ -7,24 +7,30 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from typing import NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
-from syncron_lib.core.table import EMPTY, PROBLEM, TYPE_MASK, Table, chosen
+from syncron_lib.core.sealing import sealed_size
+from syncron_lib.core.table import EMPTY, PROBLEM, TYPE_MASK
 from syncron_lib.core.view import REASONS
-from syncron_lib.fs import stats
+from syncron_lib.fs import sealedsend, stats
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.deltasend import Bases
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE, Changed, open_scanned
 from syncron_lib.fs.references import REPEATED, References, sizes_of
+from syncron_lib.fs.sendrows import is_gone, reason_of, replace_rows, table_of
 from syncron_lib.fs.stats import StatRow, Stats, is_settled
 from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.fs.view import FileReader
 from syncron_lib.protocol.contents import pack_sizes, unpack_contents
 from syncron_lib.protocol.messages import Arrived, Next, Problem, Selected
 from syncron_lib.protocol.pack import PLAIN, Buffer, Group, Groups, Packer, Piece, read_head
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.view import Reader, View
 
 PACK_SIZE = 1 << 20
 """Bytes of content in one pack: large enough that a frame's cost does not count, small enough
@@ -61,10 +67,12 @@ class Sender:
         real_name: Callable[[bytes], bytes],
         lists: ChunkLists,
         left_out: Set[bytes] = frozenset(),
+        view: Optional[View] = None,
     ) -> None:
         """``lists``: takes the chunk lists that become known. ``left_out``: paths that are not sent
-        with what is above them."""
+        with what is above them. ``view``: what sees some files sealed."""
         self._left_out = left_out
+        self._sees = view
         self.bases = Bases(tree, directories, algorithm, real_name, lists)
         self._tree = tree
         self._directories = directories
@@ -72,6 +80,8 @@ class Sender:
         self._real_name = real_name
         self._selected: list[Selected] = []
         self._references = References(tree, directories, algorithm, real_name)
+        self._references.view = view
+        self._plain = False
         self._packer = Packer()
         self._wanted = PLAIN
         self._packs: Optional[Iterator[list[Buffer]]] = None
@@ -88,6 +98,10 @@ class Sender:
         self.size = 0
         """Bytes read so far; every one of them was hashed."""
 
+    def _seen(self) -> View:
+        assert self._sees is not None  # or no file would be sealed
+        return self._sees
+
     def select(
         self, items: Iterable[Selected], arrived: Iterable[Arrived], plain: bool = False
     ) -> None:
@@ -95,6 +109,7 @@ class Sender:
         selected before has been sent. ``plain``: all of it comes with its content."""
         if plain:
             self._references.forget()
+            self._plain = True
         self._selected.extend(items)
         self._done = False
         self._references.arrived(arrived)
@@ -137,15 +152,15 @@ class Sender:
         return self._done and not self._doubts
 
     def _all(self) -> Iterator[list[Buffer]]:
-        large: list[tuple[Node, int]] = []
+        large: list[tuple[Node, int, bool]] = []
         for part in self._parts():
             if self._header >= PACK_HEADER:
                 yield self._flush()
             yield from self._part(part, large)
         if self._groups or self._problems:
             yield self._flush()
-        for node, row in large:
-            yield from self._large(node, row)
+        for node, row, new in large:
+            yield from self._large(node, row, new)
         if self._problems:
             yield self._flush()
 
@@ -207,10 +222,12 @@ class Sender:
                     found.append(child)
         return found
 
-    def _part(self, part: _Part, large: list[tuple[Node, int]]) -> Iterator[list[Buffer]]:
+    def _part(self, part: _Part, large: list[tuple[Node, int, bool]]) -> Iterator[list[Buffer]]:
         """Pack one directory's entries. Hot: once for every file that is sent."""
         node = part.node
-        columns = node.columns()
+        columns = node.seen()
+        sealed = node.sealed
+        real = columns if sealed is None else node.columns()
         path = node.path
         try:
             if node.problem:
@@ -218,8 +235,8 @@ class Sender:
             directory = self._directories.open(path)
         except OSError as error:
             looped = node.problem == errno.ELOOP
-            what = f"cannot be read: {error.strerror}" if looped else _reason(error)
-            self._problem(path, what, vanished=not looped and _is_gone(error))
+            what = f"cannot be read: {error.strerror}" if looped else reason_of(error)
+            self._problem(path, what, vanished=not looped and is_gone(error))
             if part.new:  # what was seen below it still needs a place
                 self._groups.append(Group(path, True, True, False, node.attributes, EMPTY))
             return
@@ -257,7 +274,7 @@ class Sender:
                 continue
             size = columns.sizes[row]
             if size >= LARGE or (self.bases and join(path, columns.names[row]) in self.bases):
-                large.append((node, row))
+                large.append((node, row, part.new))
                 continue
             if (
                 self._filled + size > PACK_SIZE
@@ -271,24 +288,28 @@ class Sender:
             filled = self._filled
             target = view[filled : filled + size]
             try:
-                fd = open_(name if path else self._real_name(name), OPEN_FILE, dir_fd=directory)
-                try:
-                    count = readv(fd, (target,)) if size else 0
-                    st = fstat(fd)
-                finally:
-                    close(fd)
-                if (
-                    count != size
-                    or st.st_ctime_ns != columns.ctimes[row]
-                    or st.st_ino != columns.inodes[row]
-                    or st.st_size != size
-                    or st.st_mtime_ns != columns.mtimes[row]
-                ):
-                    replaced[row] = fresh = self._again(directory, name, path)
-                    size = fresh[2]
-                    target = view[filled : filled + size]
+                if sealed is not None and name in sealed:
+                    scanned: StatRow = tuple(each[row] for each in real)  # type: ignore[assignment]
+                    sealedsend.fill(self._sees, join(path, name), scanned, directory, target)
+                else:
+                    fd = open_(name if path else self._real_name(name), OPEN_FILE, dir_fd=directory)
+                    try:
+                        count = readv(fd, (target,)) if size else 0
+                        st = fstat(fd)
+                    finally:
+                        close(fd)
+                    if (
+                        count != size
+                        or st.st_ctime_ns != columns.ctimes[row]
+                        or st.st_ino != columns.inodes[row]
+                        or st.st_size != size
+                        or st.st_mtime_ns != columns.mtimes[row]
+                    ):
+                        replaced[row] = fresh = self._again(directory, name, path)
+                        size = fresh[2]
+                        target = view[filled : filled + size]
             except (Changed, OSError) as error:
-                self._problem(join(path, name), _reason(error), vanished=_is_gone(error))
+                self._problem(join(path, name), reason_of(error), vanished=is_gone(error))
                 continue
             value = of(target)
             self.size += size
@@ -310,7 +331,7 @@ class Sender:
         node.stored = False
         self._group(part, columns, digests, sent, kept, replaced, last=True)
         if replaced:
-            _replace_rows(node, columns, replaced)
+            replace_rows(node, replaced)
 
     def _again(self, directory: int, name: bytes, path: bytes) -> StatRow:
         """Read a file that is not as scanned into the pack, consistently; its new stat row."""
@@ -369,11 +390,11 @@ class Sender:
         # What is kept may be what has just been sent, so it comes behind that.
         node, new = part.node, part.new
         if sent or (new and not kept):
-            table = _table(node, columns, digests, sent, replaced)
+            table = table_of(node, columns, digests, sent, replaced)
             ends = last and not kept
             self._groups.append(Group(node.path, new, ends, False, node.attributes, table))
         if kept:
-            table = _table(node, columns, digests, kept, replaced)
+            table = table_of(node, columns, digests, kept, replaced)
             self._groups.append(Group(node.path, new, last, True, node.attributes, table))
 
     def _flush(self) -> list[Buffer]:
@@ -394,21 +415,34 @@ class Sender:
                     self._references.sent(size, delta.digest)
                 yield self._packer.delta(delta, self._wanted)
         except (Changed, OSError) as error:
-            self._problem(path, _reason(error), vanished=_is_gone(error))
+            self._problem(path, reason_of(error), vanished=is_gone(error))
 
-    def _large(self, node: Node, row: int) -> Iterator[list[Buffer]]:
+    def _touched(
+        self, node: Node, row: int, fd: int, scanned: StatRow, began: int
+    ) -> Iterator[list[Buffer]]:
+        """A sealed file of which only what is sealed beside the content is another."""
+        for delta in sealedsend.deltas(self._sees, node.path, fd, scanned, self._algorithm):
+            if delta.last:
+                settled = is_settled(scanned[3], scanned[4], began)
+                node.set_digest(row, delta.digest, settled)
+            yield self._packer.delta(delta, self._wanted)
+
+    def _large(self, node: Node, row: int, new: bool) -> Iterator[list[Buffer]]:
         columns = node.columns()
         scanned: StatRow = tuple(column[row] for column in columns)  # type: ignore[assignment]
         name, mode, size, mtime, ctime, _, uid, gid = scanned
         path = join(node.path, name)
         own = Attributes(mode, mtime, uid, gid)
+        sealed = node.sealed is not None and name in node.sealed
+        if sealed:
+            size = sealed_size(size)
         if self._references.has(node, row, size):
             self._rows += 1
-            table = _table(node, columns, bytearray(node.digests), [row], {})
+            table = table_of(node, node.seen(), bytearray(node.digests), [row], {})
             self._groups.append(Group(node.path, False, False, True, node.attributes, table))
             yield self._flush()
             return
-        if path in self.bases:
+        if path in self.bases and not sealed:
             yield from self._delta(path, size, mtime)
             return
         began = time.time_ns()
@@ -417,26 +451,31 @@ class Sender:
             real = name if node.path else self._real_name(name)
             fd = open_scanned(directory, real, scanned, self._directories.opener)
         except (Changed, OSError) as error:
-            self._problem(path, _reason(error), vanished=_is_gone(error))
+            self._problem(path, reason_of(error), vanished=is_gone(error))
             return
         offset = 0
         try:
-            hasher, offset = self._references.begun(fd, path, scanned)
+            if sealed and not (new or self._plain) and self._seen().is_touched(path, fd, scanned):
+                yield from self._touched(node, row, fd, scanned, began)
+                return
+            reader: Reader = FileReader(fd, size)
+            if sealed:
+                reader = self._seen().reader(path, fd, scanned, True)
+            hasher, offset = self._references.begun(reader, path, mtime)
             if offset:  # what it goes on behind is named by its digest
                 value = hasher.digest()[: digest.SIZE]
                 piece = Piece(path, own, size, offset, False, False, value, b"")
                 yield self._packer.piece(piece, PLAIN)
             view = self._view
             while True:
-                count = (
-                    os.readv(fd, (view[: min(PACK_SIZE, size - offset)],)) if offset < size else 0
-                )
+                count = reader.read(view[: min(PACK_SIZE, size - offset)]) if offset < size else 0
                 whole = offset + count == size
                 body = view[:count]
                 hasher.update(body)
                 self.size += count
                 failed = (not whole and count == 0) or (
-                    whole and not stats.is_same_file(scanned, os.fstat(fd))
+                    whole
+                    and (not stats.is_same_file(scanned, os.fstat(fd)) or not reader.is_true())
                 )
                 last = whole or failed
                 value = hasher.digest()[: digest.SIZE] if last else digest.UNKNOWN
@@ -451,49 +490,9 @@ class Sender:
                 offset += count
                 if last:
                     return
-        except OSError as error:
-            self._problem(path, _reason(error), vanished=False)
+        except (Changed, OSError) as error:
+            self._problem(path, reason_of(error), vanished=isinstance(error, Changed))
             failed_piece = Piece(path, own, size, offset, True, True, digest.UNKNOWN, b"")
             yield self._packer.piece(failed_piece, PLAIN)
         finally:
             os.close(fd)
-
-
-_GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO))
-"""What opening and reading say when another kind of entry, or none, has a file's name now."""
-
-
-def _is_gone(error: Union[Changed, OSError]) -> bool:
-    """Whether what was scanned is there no more, rather than unreadable."""
-    return isinstance(error, Changed) or error.errno in _GONE
-
-
-def _reason(error: Union[Changed, OSError]) -> str:
-    if isinstance(error, Changed):
-        return str(error)
-    if isinstance(error, FileNotFoundError):
-        return "vanished"
-    if _is_gone(error):
-        return "changed its kind since it was scanned"
-    return f"cannot be read: {error.strerror}"
-
-
-def _table(
-    node: Node,
-    columns: Stats,
-    digests: bytearray,
-    rows: list[int],
-    replaced: dict[int, StatRow],
-) -> Table:
-    """The chosen rows as a table, with newer stats where files were read anew."""
-    if replaced:
-        rows_now = [replaced.get(row, values) for row, values in enumerate(zip(*columns))]
-        columns = Stats(*zip(*rows_now))
-    whole = stats.as_table(columns, bytes(digests), node.targets)
-    return whole if len(rows) == len(columns.names) else chosen(whole, rows)
-
-
-def _replace_rows(node: Node, columns: Stats, replaced: dict[int, StatRow]) -> None:
-    """Files that were read anew: the tree holds them as they were read."""
-    rows = [replaced.get(row, values) for row, values in enumerate(zip(*columns))]
-    node.stats = stats.pack(rows)

@@ -20,6 +20,8 @@ from syncron_lib.fs.directories import OPEN_DIRECTORY
 STATE_FILE = b"state.db"
 """What a replica keeps of itself (`fs.replica.store`), beside what is staged: it stays."""
 _INDEX = b"index"
+MANIFEST = b"secure-manifest"
+"""What is known to be sealed in the tree. It stays when staging goes."""
 _STAGED = re.compile(rb"n[0-9]{1,9}")
 """What the index may name: it is data, which somebody else may have written."""
 CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -83,7 +85,7 @@ class Staging:
         is_anothers = st.st_uid != os.geteuid()
         if is_anothers and os.geteuid() != 0:
             os.close(fd)
-            raise _of_another_user()
+            raise of_another_user()
         # Whoever could write here could swap files between the check and the rename.
         self._was_open = is_anothers or bool(st.st_mode & 0o022)
         if is_anothers:
@@ -117,7 +119,7 @@ class Staging:
             # its name, or have another name for it, which would get its attributes too.
             _remove_below(self.fd)
             if staged(self.fd):
-                raise _of_another_user()
+                raise of_another_user()
             records = {name: each for name, each in records.items() if each[0] == b"mount"}
         self._count = 1 + max((int(name[1:]) for name in taken), default=0)
         left = []
@@ -214,7 +216,8 @@ class Staging:
         self._fd = self._index_fd = None
 
 
-def _of_another_user() -> FileFatal:
+def of_another_user() -> FileFatal:
+    """The refusal of a staging that another user could write to."""
     return FileFatal(
         f"The staging directory {shown(PRIVATE)} in the destination belongs to another"
         " user, whose interrupted run left it; have it removed."
@@ -246,8 +249,8 @@ def is_staging(root_fd: int) -> bool:
 
 
 def staged(fd: int) -> list[str]:
-    """What is in a staging directory, but for what a replica keeps there."""
-    kept = os.fsdecode(STATE_FILE)
+    """What is in a staging directory, but for what is kept there."""
+    kept = os.fsdecode(STATE_FILE), os.fsdecode(MANIFEST)
     return [entry for entry in os.listdir(fd) if not entry.startswith(kept)]
 
 

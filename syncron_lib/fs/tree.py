@@ -9,6 +9,7 @@ from typing import Optional
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join
+from syncron_lib.core.sealing import sealed_size
 from syncron_lib.core.table import EMPTY, TYPE_MASK, Table
 from syncron_lib.fs import stats as stats_module
 from syncron_lib.fs.stats import Stats
@@ -24,6 +25,7 @@ class Node:
     something there is excluded. ``identity``:
     (device, inode). ``problem``: errno that kept it from being read, 0 for none. ``stored``:
     it is in the state exactly so. ``unsettled``: rows whose digests must not be kept.
+    ``sealed``: names of files that the other side sees sealed, with the digests of that.
     """
 
     __slots__ = (
@@ -41,6 +43,7 @@ class Node:
         "problem",
         "row",
         "scope",
+        "sealed",
         "size",
         "stats",
         "stored",
@@ -68,10 +71,23 @@ class Node:
         self.problem = 0
         self.stored = False
         self.unsettled: Optional[set[int]] = None
+        self.sealed: Optional[frozenset[bytes]] = None
 
     def columns(self) -> Stats:
         """The unpacked columns."""
         return stats_module.unpack(self.stats)
+
+    def seen(self) -> Stats:
+        """The same with the sizes that the other side sees."""
+        columns = self.columns()
+        sealed = self.sealed
+        if sealed is None:
+            return columns
+        sizes = [
+            sealed_size(size) if name in sealed else size
+            for name, size in zip(columns.names, columns.sizes)
+        ]
+        return columns._replace(sizes=sizes)
 
     def target_list(self) -> list[bytes]:
         """Symlink targets in row order."""
@@ -81,7 +97,7 @@ class Node:
         """What the other side may know of this directory."""
         if not self.stats:
             return EMPTY
-        return stats_module.as_table(self.columns(), bytes(self.digests), self.targets)
+        return stats_module.as_table(self.seen(), bytes(self.digests), self.targets)
 
     def set_digest(self, row: int, value: bytes, settled: bool) -> None:
         """Note the digest of the file in ``row``."""

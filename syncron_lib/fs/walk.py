@@ -58,6 +58,8 @@ class Walk:
         self.users = self._scanner.users
         self.groups = self._scanner.groups
         self.vanished = self._scanner.vanished
+        self.renamed = False
+        """Whether the state may have told what directories under other names hold."""
 
     def _report(self, entries: int, size: int) -> None:
         _, _, more, more_size = _MEETING.unpack(self._meeting)
@@ -96,6 +98,7 @@ class Walk:
         displaced = self._scanner.displaced
         if displaced and self._state is not None:
             try:
+                self.renamed = True
                 take_over(tree, self._state, displaced)
             except sqlite3.DatabaseError:
                 self._state.reset()

@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, Optional, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 from syncron_lib import OBJECTS_BETWEEN_COLLECTIONS
 from syncron_lib.endpoint.base import RawPack
@@ -26,6 +26,9 @@ from syncron_lib.transport import marker
 from syncron_lib.transport.pipes import FdStream
 from syncron_lib.transport.stream import ByteStream
 
+if TYPE_CHECKING:
+    from syncron_lib.fs.view import View
+
 _UNGREETED_TIMEOUT = 60.0
 """Seconds that a helper waits for its client's greeting."""
 _QUEUED = 64
@@ -41,11 +44,16 @@ class _Service:
     """One conversation."""
 
     def __init__(
-        self, stream: ByteStream, environment: Mapping[str, str], umask: int, reach: Reach
+        self,
+        stream: ByteStream,
+        environment: Mapping[str, str],
+        umask: int,
+        reach: Reach,
+        view: Optional[View],
     ) -> None:
         self._environment = environment
         self._channel = Channel(stream, "the client", _UNGREETED_TIMEOUT)
-        self._endpoint = LocalEndpoint(environment, umask, self._tell, reach=reach)
+        self._endpoint = LocalEndpoint(environment, umask, self._tell, reach=reach, view=view)
         self._frames: queue.Queue[_Frame | SyncronError] = queue.Queue(_QUEUED)
         self._queued = 0
         """Bytes of them."""
@@ -146,15 +154,17 @@ def serve(
     stream: ByteStream,
     environment: Optional[Mapping[str, str]] = None,
     reach: Reach = ANYWHERE,
+    view: Optional[View] = None,
 ) -> int:
-    """Serve one client over ``stream``; the exit code for the process."""
+    """Serve one client over ``stream``; the exit code for the process. ``view``: what sees files
+    sealed, where the client has forked us and holds a key."""
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     raise_descriptor_limit()
     umask = os.umask(0)  # there is no way to ask for it without setting it
     os.umask(umask)
     try:
         given = os.environ if environment is None else environment
-        return int(_Service(stream, given, umask, reach).run())
+        return int(_Service(stream, given, umask, reach, view).run())
     finally:
         with contextlib.suppress(SyncronError, OSError):
             stream.close()

@@ -29,6 +29,10 @@ from syncron_lib.protocol.ids import IdName as IdName
 from syncron_lib.protocol.ids import IdPair as IdPair
 from syncron_lib.protocol.ids import MapIds as MapIds
 from syncron_lib.protocol.ids import MappedIds as MappedIds
+from syncron_lib.protocol.ignoring import GetIgnoreFiles as GetIgnoreFiles
+from syncron_lib.protocol.ignoring import IgnoreFile as IgnoreFile
+from syncron_lib.protocol.ignoring import IgnoreFiles as IgnoreFiles
+from syncron_lib.protocol.ignoring import UseIgnoreFiles as UseIgnoreFiles
 from syncron_lib.protocol.keeping import Adjust as Adjust
 from syncron_lib.protocol.keeping import Alternates as Alternates
 from syncron_lib.protocol.keeping import Backup as Backup
@@ -78,6 +82,16 @@ from syncron_lib.protocol.replicas import Settle as Settle
 from syncron_lib.protocol.replicas import Settled as Settled
 from syncron_lib.protocol.replicas import Tick as Tick
 from syncron_lib.protocol.replicas import Ticked as Ticked
+from syncron_lib.protocol.sealing import GetManifest as GetManifest
+from syncron_lib.protocol.sealing import GetSealed as GetSealed
+from syncron_lib.protocol.sealing import KeepManifest as KeepManifest
+from syncron_lib.protocol.sealing import MakeManifest as MakeManifest
+from syncron_lib.protocol.sealing import Manifest as Manifest
+from syncron_lib.protocol.sealing import PutManifest as PutManifest
+from syncron_lib.protocol.sealing import SealedFile as SealedFile
+from syncron_lib.protocol.sealing import SealedFiles as SealedFiles
+from syncron_lib.protocol.sealing import UseManifest as UseManifest
+from syncron_lib.protocol.sealing import Viewed as Viewed
 from syncron_lib.protocol.snapshots import DropSnapshots as DropSnapshots
 from syncron_lib.protocol.snapshots import GetSnapshots as GetSnapshots
 from syncron_lib.protocol.snapshots import KeepSnapshot as KeepSnapshot
@@ -253,35 +267,6 @@ class Scanned(NamedTuple):
     ignore_digest: bytes
     users: Sequence[IdName]
     groups: Sequence[IdName]
-
-
-class IgnoreFile(NamedTuple):
-    """An ignore file's content; ``directory`` is where it rules, ``name`` as in core.rules."""
-
-    directory: bytes
-    name: bytes
-    content: bytes
-
-
-class GetIgnoreFiles(NamedTuple):
-    """Ask the source for the ignore files that its scan found, less the first ``known``."""
-
-    known: int = 0
-
-
-class IgnoreFiles(NamedTuple):
-    """Reply to `GetIgnoreFiles`; ``more``: these are not all."""
-
-    files: Sequence[IgnoreFile]
-    more: bool = False
-
-
-class UseIgnoreFiles(NamedTuple):
-    """Tell the destination the source's ignore files; it scans again, once there are no ``more``
-    to come (and answers with zeros before). Reply: `Scanned`."""
-
-    files: Sequence[IgnoreFile]
-    more: bool = False
 
 
 class Seal(NamedTuple):

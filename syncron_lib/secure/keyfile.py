@@ -22,9 +22,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from syncron_lib.core.names import shown
 from syncron_lib.errors import KeyUnusable, WrongPassphrase
 from syncron_lib.secure.keys import MASTER_SIZE, ROOT_ID_SIZE, Keyring, Keys
+from syncron_lib.secure.wrapped import BARE, MAGIC, WRAPPED
 
-MAGIC = b"SYNCKEY1"
-_BARE, _WRAPPED = 0, 1
 _SALT_SIZE = 16
 _NONCE_SIZE = 12
 _CHECK_SIZE = 16
@@ -75,11 +74,11 @@ def packed(
     masters = b"".join(keys.master for keys in keyring.keys)
     count = bytes([len(keyring.keys)])
     if passphrase is None:
-        data = bytes([_BARE]) + keyring.root_id + count + masters
+        data = bytes([BARE]) + keyring.root_id + count + masters
         data += hashlib.sha256(MAGIC + data).digest()[:_CHECK_SIZE]
     else:
         salt, nonce = random(_SALT_SIZE), random(_NONCE_SIZE)
-        header = bytes([_WRAPPED]) + keyring.root_id + salt + _PARAMETERS.pack(*cost) + count
+        header = bytes([WRAPPED]) + keyring.root_id + salt + _PARAMETERS.pack(*cost) + count
         key = _wrapping_key(passphrase, salt, cost)
         data = header + nonce + ChaCha20Poly1305(key).encrypt(nonce, masters, MAGIC + header)
     return MAGIC + b" " + base64.b64encode(data) + b"\n"
@@ -101,12 +100,12 @@ def unpacked(content: bytes, ask: Callable[[], bytes], where: str) -> Keyring:
         raise damaged from None
     root_id, rest = data[1 : 1 + ROOT_ID_SIZE], data[1 + ROOT_ID_SIZE :]
     kind = data[0] if data else -1
-    if kind == _BARE:
+    if kind == BARE:
         body, check = data[:-_CHECK_SIZE], data[-_CHECK_SIZE:]
         if hashlib.sha256(MAGIC + body).digest()[:_CHECK_SIZE] != check:
             raise damaged
         count, masters = rest[0], rest[1:-_CHECK_SIZE]
-    elif kind == _WRAPPED:
+    elif kind == WRAPPED:
         header_size = _SALT_SIZE + _PARAMETERS.size + 1
         if len(rest) < header_size + _NONCE_SIZE:
             raise damaged
@@ -121,7 +120,7 @@ def unpacked(content: bytes, ask: Callable[[], bytes], where: str) -> Keyring:
         header, wrapped = rest[:header_size], rest[header_size:]
         nonce, wrapped = wrapped[:_NONCE_SIZE], wrapped[_NONCE_SIZE:]
         key = _wrapping_key(ask(), salt, cost)
-        associated = MAGIC + bytes([_WRAPPED]) + root_id + header
+        associated = MAGIC + bytes([WRAPPED]) + root_id + header
         try:
             masters = ChaCha20Poly1305(key).decrypt(nonce, wrapped, associated)
         except InvalidTag:
@@ -139,15 +138,6 @@ def unpacked(content: bytes, ask: Callable[[], bytes], where: str) -> Keyring:
             Keys.of(masters[at : at + MASTER_SIZE]) for at in range(0, len(masters), MASTER_SIZE)
         ),
     )
-
-
-def needs_passphrase(content: bytes) -> bool:
-    """Whether the keys in a key file of this ``content`` are wrapped."""
-    magic, _, text = content.partition(b" ")
-    try:
-        return magic == MAGIC and base64.b64decode(text[:4])[:1] == bytes([_WRAPPED])
-    except binascii.Error:
-        return False
 
 
 def new(random: Randomness = os.urandom) -> Keyring:

@@ -15,14 +15,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from syncron_lib.errors import NotAuthentic, SealedByAnotherKey
-from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring
+from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring, Keys
 from syncron_lib.secure.sealed import SALT_SIZE
 
 MAGIC = b"SYNCMAN1"
 _TOP = struct.Struct(">QI")
 _ROW = struct.Struct(f">{SALT_SIZE}sQB")
-MAX_SIZE = 1 << 28
-"""Bytes of a manifest: some two million files."""
 NO_SALT = bytes(SALT_SIZE)
 
 
@@ -41,14 +39,14 @@ class Manifest(NamedTuple):
     counter: int = 0
     entries: Mapping[bytes, Entry] = {}
 
-    def sealed(self, keyring: Keyring) -> bytes:
-        """As it is stored."""
+    def sealed(self, keyring: Keyring, keys: Keys | None = None) -> bytes:
+        """As it is stored; under ``keys``, where that is not to be the current one."""
         rows = [_TOP.pack(self.counter, len(self.entries))]
         rows.extend(
             len(path).to_bytes(4, "big") + path + _ROW.pack(*self.entries[path])
             for path in sorted(self.entries)
         )
-        keys = keyring.current
+        keys = keys or keyring.current
         head = MAGIC + keys.id
         return head + AESSIV(keys.man).encrypt(b"".join(rows), [head, keyring.root_id])
 
@@ -93,6 +91,11 @@ def _unpacked(rows: bytes) -> Manifest:
     if at != len(rows) or len(entries) != count:
         raise ValueError
     return Manifest(counter, entries)
+
+
+def key_id_of(data: bytes) -> bytes:
+    """The id of the key that a manifest is sealed with."""
+    return data[len(MAGIC) : len(MAGIC) + KEY_ID_SIZE]
 
 
 def hash_of(data: bytes) -> bytes:

@@ -20,13 +20,10 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
 
+from syncron_lib.core.sealing import CHUNK, MAGIC, PREFIX, TAG, chunks_of, sealed_size
 from syncron_lib.errors import NotAuthentic, SealedByAnotherKey
 from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring, Keys, expand, prefixed
 
-MAGIC = b"SYNCSEC1"
-CHUNK = 1 << 16
-"""Bytes of plaintext in each chunk but the last, which is always shorter."""
-TAG = 16
 SALT_SIZE = 32
 PD_SIZE = 32
 _COMMITMENT = 32
@@ -34,8 +31,6 @@ _NONCE = 12
 _HDR = len(MAGIC) + KEY_ID_SIZE + SALT_SIZE
 _META = struct.Struct(">QIqQ")
 _SEALED_META = _META.size + TAG
-PREFIX = _HDR + _COMMITMENT + 2 + _SEALED_META
-"""Bytes before the first chunk."""
 MAX_SIZE = (CHUNK << 32) - 1
 """Bytes of plaintext: there are at most 2³² chunks."""
 
@@ -48,22 +43,6 @@ class Meta(NamedTuple):
     mode: int
     mtime_ns: int
     generation: int
-
-
-def chunks_of(size: int) -> int:
-    """How many chunks ``size`` bytes of plaintext take."""
-    return size // CHUNK + 1
-
-
-def sealed_size(size: int) -> int:
-    """Bytes of the sealed file of a plaintext of ``size`` bytes."""
-    return PREFIX + size + TAG * chunks_of(size)
-
-
-def plain_size(size: int) -> int | None:
-    """Bytes of plaintext in a sealed file of ``size`` bytes; None where none has that size."""
-    whole, rest = divmod(size - PREFIX, CHUNK + TAG)
-    return whole * CHUNK + rest - TAG if whole >= 0 and rest >= TAG else None
 
 
 def salt_of(keyring: Keyring, keys: Keys, path: bytes, pd: bytes, size: int) -> bytes:
@@ -105,10 +84,21 @@ class Sealer:
         self.prefix = head + len(sealed_meta).to_bytes(2, "big") + sealed_meta
         self.size = sealed_size(meta.size)
         self.chunks = chunks_of(meta.size)
+        self.last = meta.size % CHUNK
+        """Bytes of plaintext in the last chunk."""
 
     def chunk(self, index: int, data: bytes | memoryview) -> bytes:
         """Chunk ``index`` sealed: `CHUNK` bytes of plaintext, or less if it is the last."""
         return self._key.seal(index, data)
+
+    def whole(self, data: bytes | memoryview) -> bytes:
+        """The whole file sealed, of all of its plaintext."""
+        view = memoryview(data)
+        parts = (
+            self._key.seal(index, view[index * CHUNK : (index + 1) * CHUNK])
+            for index in range(self.chunks)
+        )
+        return b"".join((self.prefix, *parts))
 
 
 class Opener:
@@ -179,14 +169,7 @@ class Opener:
 
 def seal(keyring: Keyring, path: bytes, data: bytes | memoryview, meta: Meta) -> bytes:
     """A whole sealed file."""
-    sealer = Sealer(keyring, path, hashlib.sha256(data).digest(), meta)
-    view = memoryview(data)
-    parts = [sealer.prefix]
-    parts += [
-        sealer.chunk(index, view[index * CHUNK : (index + 1) * CHUNK])
-        for index in range(sealer.chunks)
-    ]
-    return b"".join(parts)
+    return Sealer(keyring, path, hashlib.sha256(data).digest(), meta).whole(data)
 
 
 def unseal(
@@ -245,6 +228,49 @@ def unseal_stream(
     if read(1):
         raise opener.damaged("there is something behind its end")
     opener.finish(pd.digest(), size)
+
+
+class Feed:
+    """Opens a file that comes in parts, in flat memory, and keeps nothing of it."""
+
+    def __init__(self, keyring: Keyring, path: bytes, where: str) -> None:
+        self._of = keyring, path
+        self._where = where
+        self._opener: Opener | None = None
+        self._waiting = bytearray()
+        self._next = 0
+        self._pd = hashlib.sha256()
+        self._size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next part. Raises `NotAuthentic`."""
+        self._waiting += data
+        if self._opener is None:
+            if len(self._waiting) < PREFIX:
+                return
+            self._opener = Opener(*self._of, bytes(self._waiting[:PREFIX]), self._where)
+            del self._waiting[:PREFIX]
+        opener = self._opener
+        while self._next < opener.chunks:
+            last = self._next + 1 == opener.chunks
+            length = TAG + (opener.meta.size % CHUNK if last else CHUNK)
+            if len(self._waiting) < length:
+                return
+            plain = opener.chunk(self._next, bytes(self._waiting[:length]))
+            del self._waiting[:length]
+            self._next += 1
+            self._pd.update(plain)
+            self._size += len(plain)
+
+    def end(self) -> Opener:
+        """That was all of it. Raises `NotAuthentic`."""
+        if self._opener is None:
+            return Opener(*self._of, bytes(self._waiting), self._where)
+        if self._waiting or self._next < self._opener.chunks:
+            whole = self._next == self._opener.chunks
+            raise self._opener.damaged("it is too long" if whole else "it is cut short")
+        self._opener.finish(self._pd.digest(), self._size)
+        return self._opener
 
 
 class ChangedMeanwhile(Exception):

@@ -22,6 +22,8 @@ from syncron_lib.transport.settings import ConnectOptions
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from syncron_lib.session.secure import KeyHolder
+
 T = TypeVar("T")
 
 _HURRY = 1.0
@@ -37,9 +39,11 @@ def with_pool(
     options: RunOptions,
     sides: Sequence[Location],
     work: Callable[[Pool], T],
+    key: KeyHolder | None = None,
 ) -> T:
-    """What ``work`` returns or raises; its helpers have ended. ``sides``: where it begins."""
-    pool = Pool(connect, options.timeout, options.bwlimit)
+    """What ``work`` returns or raises; its helpers have ended. ``sides``: where it begins. ``key``:
+    which of them has one."""
+    pool = Pool(connect, options.timeout, options.bwlimit, key)
     outcome: Future[T] | None = None
 
     def carry_out() -> T:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from syncron_lib.core.chunks import FASTCDC, FIXED, SMALLEST
-from syncron_lib.core.plan import Change
+from syncron_lib.core.options import RunOptions
+from syncron_lib.core.plan import Change, Plan
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.session.asking import IN_FLIGHT, replies, reply_of
+from syncron_lib.session.observer import Observer
+
+if TYPE_CHECKING:
+    from syncron_lib.session.opening import Ends
 
 _SPAN = 64 << 20
 """Bytes of a file that one part of its list is about: the source cuts its own file as far as it
@@ -25,10 +30,12 @@ _FILES = 4000
 
 class DeltaChoice(NamedTuple):
     """What a run does about changed large files. ``chunker``: how both sides cut, None for files
-    that are sent whole. ``in_place``: see `protocol.messages.Begin`."""
+    that are sent whole. ``in_place``: see `protocol.messages.Begin`. ``whole``: paths of files that
+    are sent whole anyway."""
 
     chunker: str | None = None
     in_place: bool = False
+    whole: Container[bytes] = ()
 
     @property
     def is_coarse(self) -> bool:
@@ -38,6 +45,20 @@ class DeltaChoice(NamedTuple):
 
 WHOLE = DeltaChoice()
 """Every file is sent whole."""
+
+
+def delta_choice(
+    ends: Ends, plan: Plan, options: RunOptions, observer: Observer, both_here: bool
+) -> DeltaChoice:
+    """Whether changed large files are sent as what is missing of them. Between two local roots
+    there is no link to be spared, and whole files are quicker."""
+    whole = options.whole_file
+    wanted = not (both_here if whole is None else whole)
+    hellos = ends.source.hello, ends.destination.hello
+    choice = choose(*hellos, wanted, options.in_place)._replace(whole=ends.secure.paths())
+    if choice.is_coarse and any(map(is_delta, plan.changes)):
+        observer.remark(coarse(*hellos))
+    return choice
 
 
 def choose(

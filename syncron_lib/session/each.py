@@ -4,7 +4,7 @@ what is not there is one failure, and the others are brought over all the same."
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import FileList, Missing, RunOptions
@@ -17,6 +17,9 @@ from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.run import merged
 from syncron_lib.transport.settings import ConnectOptions
+
+if TYPE_CHECKING:
+    from syncron_lib.session.secure import KeyHolder
 
 
 class Given(NamedTuple):
@@ -48,6 +51,7 @@ def run_each(
     *,
     begin: Callable[[Given], None],
     skip: Callable[[Given], None],
+    key: KeyHolder | None = None,
 ) -> Report:
     """Bring each of ``sources`` into ``destination``. ``begin`` is called before each, ``skip``
     for each directory that is not wanted."""
@@ -91,7 +95,7 @@ def run_each(
                 raise
 
     options = sources[0].options
-    with_pool(connect, options, (sources[0].source, destination), work)
+    with_pool(connect, options, (sources[0].source, destination), work, key)
     if not reports:
         return Report("", destination.shown(), dry_run=options.dry_run)
     return merged(reports, destination)

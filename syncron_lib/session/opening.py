@@ -38,6 +38,8 @@ from syncron_lib.session.requirements import (
     same_directory,
 )
 from syncron_lib.session.sealing import Sealing
+from syncron_lib.session.securing import secured
+from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
 
 MOST_HOT = 100
 """Directories that a hot run looks at: listing so many takes some milliseconds."""
@@ -57,6 +59,7 @@ class Ends(NamedTuple):
     sealing: Sealing
     alternates: Sequence[bool] = ()
     """Which of those that were asked for are there."""
+    secure: Unsealed = NOTHING_SEALED
 
 
 class _Asked(NamedTuple):
@@ -67,6 +70,7 @@ class _Asked(NamedTuple):
     opened: Future[Any]
     scanned: Future[Any]
     alternates: Future[Any] | None = None
+    manifest: Future[Any] | None = None
 
 
 class _Opener:
@@ -77,7 +81,7 @@ class _Opener:
         observer: Observer,
         on_warning: Callable[[str], None],
     ) -> None:
-        self._pool = pool
+        self._pool, self.key = pool, pool.key
         self._on_warning = on_warning
         self.options = options
         self._observer = observer
@@ -161,7 +165,12 @@ class _Opener:
         alternates = None
         if paths:
             alternates = endpoint.submit(messages.UseAlternates(paths))
-        return _Asked(endpoint, request, opened, scanned, alternates)
+        manifest = None
+        key = self.key
+        wanted = request.role == Role.SOURCE and self.options.secure.ciphertext
+        if (request.role != key.role) if key is not None else wanted:
+            manifest = endpoint.submit(messages.GetManifest())
+        return _Asked(endpoint, request, opened, scanned, alternates, manifest)
 
     def _ask_for_hot(self, endpoint: RemoteEndpoint, opened: Future[Any]) -> None:
         """Find out what is to be looked at on both sides, before either scans."""
@@ -360,7 +369,8 @@ def open_both(
             require_not_within(outer.path, inner.path, chosen)
     require_free(source_opened, source)
     require_free(opened, destination)
-    return _scanned(asked_source, asked_destination, opened, shown_destination, sealing, whole=True)
+    asked = asked_source, asked_destination
+    return _scanned(opener, asked, (source, destination), shown_destination, sealing, whole=True)
 
 
 def _near(source: Location, destination: Location) -> Role | None:
@@ -402,15 +412,16 @@ def _look(opener: _Opener, endpoint: RemoteEndpoint, location: Location) -> Open
 
 
 def _scanned(
-    source: _Asked,
-    destination: _Asked,
-    opened: Opened,
+    opener: _Opener,
+    asked: tuple[_Asked, _Asked],
+    locations: tuple[Location, Location],
     shown_destination: str,
     sealing: Sealing,
     whole: bool,
 ) -> Ends:
     """Await both scans; where the source's ignore files are not the ones that the destination
     remembered, tell it."""
+    source, destination = asked
     source_scanned = reply_of(source.scanned, Scanned)
     destination_scanned = reply_of(destination.scanned, Scanned)
     if source_scanned.ignore_digest != destination_scanned.ignore_digest:
@@ -420,12 +431,13 @@ def _scanned(
         source.endpoint,
         destination.endpoint,
         source_scanned,
-        opened,
+        reply_of(destination.opened, Opened),
         destination_scanned,
         shown_destination,
         whole,
         sealing,
         _alternates(destination),
+        secured(asked, locations, opener.options, opener.key, sealing),
     )
 
 
@@ -484,4 +496,5 @@ def _open_file(
         )
     require_destination(opened, place, opener.options.mkpath)
     require_free(opened, destination)
-    return _scanned(asked_source, asked_destination, opened, place, sealing, whole=False)
+    asked = asked_source, asked_destination
+    return _scanned(opener, asked, (source, destination), place, sealing, whole=False)

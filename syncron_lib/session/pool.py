@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from syncron_lib.endpoint.remote import RemoteEndpoint
+    from syncron_lib.fs.view import View
+    from syncron_lib.session.secure import KeyHolder
 
 
 _PATIENCE = 2.0
@@ -67,9 +69,16 @@ class Pool:
     """Helpers started so far. A local root has a helper too, a process of its own: so a local
     scan and the writing of files run beside this process's SSH, on another core."""
 
-    def __init__(self, connect: ConnectOptions, timeout: float, rate: int = 0) -> None:
+    def __init__(
+        self,
+        connect: ConnectOptions,
+        timeout: float,
+        rate: int = 0,
+        key: KeyHolder | None = None,
+    ) -> None:
         """``timeout``, ``rate``: as `RemoteEndpoint` takes them; the rate is for what is on other
-        machines only."""
+        machines only. ``key``: which side has one."""
+        self.key = key
         # Two machines may be connected at once; a person answers one question at a time.
         self._connect = (
             replace(connect, ask=_one_at_a_time(connect.ask)) if connect.ask else connect
@@ -90,7 +99,7 @@ class Pool:
         something else meanwhile (`wait_until_asked`)."""
         for side, location in enumerate(sides):
             if isinstance(location, Local) and not self._has_local(side):
-                self._forked[side] = self._fork()
+                self._forked[side] = self._fork(side)
         for side, location in enumerate(sides):
             key = _key(location, side)
             if key.account is not None and key not in self._endpoints:
@@ -127,11 +136,12 @@ class Pool:
     def _has_local(self, side: int) -> bool:
         return side in self._forked or _Key(None, side) in self._endpoints
 
-    def _fork(self) -> SocketStream:
+    def _fork(self, side: int) -> SocketStream:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
-            _be_local_helper(ours, theirs)
+            key = self.key
+            _be_local_helper(ours, theirs, key.view if key and key.role in (None, side) else None)
         theirs.close()
         self._children.append(pid)
         return SocketStream(ours, pid)
@@ -145,7 +155,7 @@ class Pool:
             # have held when it was forked; the lock of an import would be such a thing.
             import syncron_lib.helper.main  # noqa: F401
 
-            stream = self._fork()
+            stream = self._fork(side)
         return RemoteEndpoint(stream, "The local helper", self._timeout)
 
     def _start_remote(self, account: Remote, on_asked: Callable[[], None]) -> RemoteEndpoint:
@@ -244,7 +254,9 @@ def _one_at_a_time(ask: Ask) -> Ask:
     return locked
 
 
-def _be_local_helper(ours: socket.socket, theirs: socket.socket) -> None:
+def _be_local_helper(
+    ours: socket.socket, theirs: socket.socket, view: Callable[[], View] | None
+) -> None:
     """The life of a forked local helper. Does not return."""
     status = 1
     try:
@@ -255,7 +267,7 @@ def _be_local_helper(ours: socket.socket, theirs: socket.socket) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        status = serve(SocketStream(theirs))
+        status = serve(SocketStream(theirs), view=view and view())
     finally:
         # Not sys.exit: the client's buffers and exit handlers are not ours to run.
         os._exit(status)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from syncron_lib.core.location import Location
 from syncron_lib.core.names import shown
@@ -19,6 +20,9 @@ from syncron_lib.session.conduct import with_pool
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
 from syncron_lib.transport.settings import ConnectOptions
+
+if TYPE_CHECKING:
+    from syncron_lib.session.secure import KeyHolder
 
 __all__ = ["Observer", "hot", "merged", "root", "run", "run_many", "verify"]
 
@@ -41,6 +45,7 @@ def run_many(
     options: RunOptions,
     connect: ConnectOptions,
     observer: Observer,
+    key: KeyHolder | None = None,
 ) -> Report:
     """Bring the parts of several sources into ``destination``, one after the other."""
     _require_names([part.source for part in parts if part.into])
@@ -67,7 +72,7 @@ def run_many(
                 error.report = merged([*reports, one.report], destination)  # type: ignore[attr-defined]
                 raise
 
-    with_pool(connect, options, (parts[0].source, destination), work)
+    with_pool(connect, options, (parts[0].source, destination), work, key)
     if not reports:
         shown_sources = " ".join(part.source.shown() for part in parts)
         return Report(shown_sources, destination.shown(), dry_run=options.dry_run)
@@ -98,6 +103,7 @@ def verify(
     options: RunOptions,
     connect: ConnectOptions,
     observer: Observer,
+    key: KeyHolder | None = None,
 ) -> Report:
     """Compare by content, reading every file on both sides; exit code 0, or 9 with the
     differences as items."""
@@ -110,7 +116,7 @@ def verify(
 
         return SingleRun(part, destination, options, observer, pool).run()
 
-    return with_pool(connect, options, (part.source, destination), work)
+    return with_pool(connect, options, (part.source, destination), work, key)
 
 
 def hot(

@@ -26,7 +26,7 @@ from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.compression import Compression, choose_way
 from syncron_lib.session.counting import is_in
-from syncron_lib.session.delta import DeltaChoice, choose, coarse, is_delta
+from syncron_lib.session.delta import delta_choice
 from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, as_seen, open_both
@@ -34,6 +34,7 @@ from syncron_lib.session.pool import Pool
 from syncron_lib.session.sealing import Sealed
 from syncron_lib.session.since import NearDirectories, known_directories
 from syncron_lib.session.transfer import Transfer
+from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
 from syncron_lib.session.watching import watch_hashing
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class SingleRun:
         """What of the source could not be looked at, beside directories."""
         self._under_way: tuple[Plan, Transfer] | None = None
         """What is being carried out, until its results are counted."""
+        self._secure: Unsealed = NOTHING_SEALED
         self._users: Sequence[IdPair] = ()
         self._groups: Sequence[IdPair] = ()
 
@@ -124,6 +126,9 @@ class SingleRun:
             self._warn,
             self._part.entry,
         )
+        self._secure = ends.secure
+        if ends.secure.warning:
+            self._warn(ends.secure.warning)
         report.destination = ends.destination_shown
         report.source_entries = ends.source_scanned.entries
         report.bytes_scanned = report.source_bytes = ends.source_scanned.size
@@ -140,7 +145,7 @@ class SingleRun:
             self._itemize(plan, ends)
         # An interrupted run may have left something to be removed, and anyone what is not yet
         # on the disk.
-        unsettled = staging or (writes and options.fsync)
+        unsettled = staging or (writes and (self._secure.has_news(plan) or options.fsync))
         facts = guards.Facts(
             self._source.shown(),
             ends.destination_shown,
@@ -164,12 +169,15 @@ class SingleRun:
             report.destination_root = _hex(destination_root)
             if not options.dry_run or options.verify:
                 report.match = equal
+            if not options.dry_run:
+                self._secure.seen()
         else:
             for path, what in withhold(plan, may):
                 self._fail(Failure(path, "destination", what, Cause.ERROR))
             transfer = self._transfer_of(ends, plan)
             if unsettled or not plan.is_empty:
                 self._transfer(transfer, ends, plan, facts)
+            self._secure.seen()
             still_open = self._finish(transfer, ends, plan)
             if options.remove_source_files:
                 self._remove_source(ends)
@@ -301,6 +309,7 @@ class SingleRun:
             links.apply_to(plan, *counts, self._failed)
         if marks is not None:
             marks.apply_to(plan, counts, self._failed.union(plan.left))
+        self._secure.review(plan, self._fail)
         return plan
 
     def _find_alternates(
@@ -371,7 +380,7 @@ class SingleRun:
         sends = isinstance(self._source, Local) and not isinstance(self._destination, Local)
         sides = ends.source, ends.destination
         for item in items.of_plan(plan, *sides, "<" if sends else ">", self._options):
-            self._observer.item(item)
+            self._observer.item(self._secure.marked(item))
 
     def _transfer_of(self, ends: Ends, plan: Plan) -> Transfer:
         options, observer = self._options, self._observer
@@ -391,7 +400,7 @@ class SingleRun:
             self._fail,
             on_progress,
             Compression(compression),
-            self._delta_choice(ends, plan, both_here),
+            delta_choice(ends, plan, options, observer, both_here),
             reuse=ends.destination_scanned.entries > 0,
             any_times=options.transfer.has_window,
             by_size=options.transfer.size_only,
@@ -427,7 +436,9 @@ class SingleRun:
             durable=self._options.fsync,
             sparse=self._options.sparse,
             backup=self._backup(ends),
+            first=self._secure.begin,
         )
+        self._secure.conclude(transfer, self._failed, plan)
         report.bytes_transferred = transfer.content - transfer.matched
         report.bytes_matched = transfer.matched
         report.bytes_hashed += transfer.content
@@ -457,17 +468,6 @@ class SingleRun:
                     Cause.ERROR,
                 )
             )
-
-    def _delta_choice(self, ends: Ends, plan: Plan, both_here: bool) -> DeltaChoice:
-        """Whether changed large files are sent as what is missing of them. Between two local
-        roots there is no link to be spared, and whole files are quicker."""
-        whole = self._options.whole_file
-        wanted = not (both_here if whole is None else whole)
-        hellos = ends.source.hello, ends.destination.hello
-        choice = choose(*hellos, wanted, self._options.in_place)
-        if choice.is_coarse and any(map(is_delta, plan.changes)):
-            self._observer.remark(coarse(*hellos))
-        return choice
 
     def _remove_source(self, ends: Ends) -> None:
         """Remove from the source what both sides have the same digests of."""

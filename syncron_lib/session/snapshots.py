@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from syncron_lib.core import retention
 from syncron_lib.core.location import Local, Location
@@ -22,6 +22,9 @@ from syncron_lib.session.conduct import with_pool
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
 from syncron_lib.transport.settings import ConnectOptions
+
+if TYPE_CHECKING:
+    from syncron_lib.session.secure import KeyHolder
 
 _KEPT = (Exit.OK, Exit.PARTIAL, Exit.VANISHED)
 """What leaves a snapshot that is worth its name: all that could be read is in it."""
@@ -42,6 +45,7 @@ def run_snapshot(
     observer: Observer,
     wanted: str,
     keep: Retention | None,
+    key: KeyHolder | None = None,
 ) -> Report:
     """Make a snapshot called ``wanted``, or a little later where that is taken, and then drop
     what ``keep`` does not keep. Raises as `run.run_many` does."""
@@ -53,7 +57,8 @@ def run_snapshot(
         there = _ask(pool, destination, messages.GetSnapshots(_path(destination)))
         _require_usable(there, destination, options)
         names = [item.name for item in there.items]
-        chosen = options._replace(delete=True)
+        secure = options.secure._replace(excluded_by="--snapshot")
+        chosen = options._replace(delete=True, secure=secure)
         if names:
             last = Alternates("--snapshot", (b"../" + names[-1],), Use.LINK)
             chosen = chosen._replace(alternates=last)
@@ -69,7 +74,7 @@ def run_snapshot(
             )
         return _named(pool, destination, report, wanted, names, options, keep, observer)
 
-    return with_pool(connect, options, (source, destination), work)
+    return with_pool(connect, options, (source, destination), work, key)
 
 
 def _named(

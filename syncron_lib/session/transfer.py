@@ -57,7 +57,7 @@ class Transfer:
         self._source = source
         self._destination = destination
         self._selecting = Flight(source)
-        self._storing = Flight(destination)
+        self.storing = Flight(destination)
         self._on_failure = on_failure
         self._on_progress = on_progress
         self._compression = compression
@@ -90,6 +90,7 @@ class Transfer:
         sparse: bool = False,
         backup: messages.Backup | None = None,
         begun: Sequence[Arrived] | None = None,
+        first: Callable[[Flight], None] | None = None,
     ) -> None:
         """Carry ``plan`` out, but for the end (`finish`), which awaits what this does not.
 
@@ -98,25 +99,28 @@ class Transfer:
         destination may have leftovers. ``source_is_far``: an exchange with the source takes long.
         ``durable``: it is to last through a power cut. ``sparse``: zeros are to be holes.
         ``backup``: what is replaced or deleted is kept so. ``begun``: what the destination has said
-        that it has left, where it has been told to begin before.
+        that it has left, where it has been told to begin before. ``first``: sends what comes first
+        of all then.
         """
         if backup is not None:
-            self._storing.send(backup, messages.Done)
+            self.storing.send(backup, messages.Done)
         arrived: list[Arrived] = [] if begun is None else [*begun]
         if begun is None:
-            self._storing.send(
+            self.storing.send(
                 messages.Begin(users, groups, self._deltas.in_place, durable, sparse),
                 messages.Leftovers,
                 lambda leftovers: arrived.extend(leftovers.arrived),
             )
+            if first is not None:
+                first(self.storing)
             if staging:
-                self._storing.settle()
+                self.storing.settle()
         self._imply(plan)
         if plan.missing or (plan.implied and plan.makes_root):
             from syncron_lib.session.implied import makings
 
             for making in makings(plan):
-                self._storing.send(making, messages.Stored, self._note)
+                self.storing.send(making, messages.Stored, self._note)
         if plan.moves or plan.makes:
             self._move(plan)
         if plan.parents or plan.takes:
@@ -124,7 +128,7 @@ class Transfer:
         if plan.extends:
             self._extend(plan, coming=True)
         self._leave(plan)
-        deltas = [change for change in plan.changes if self._deltas.chunker and is_delta(change)]
+        deltas = [change for change in plan.changes if self._is_delta(change)]
         if plan.bases:
             deltas.extend(self._based(plan))
         self._announce(plan, arrived, {change.path for change in deltas})
@@ -138,10 +142,10 @@ class Transfer:
             self._select([change.path for change in window])
             self._stream()
         if self._doubts:
-            self._storing.settle()
+            self.storing.settle()
         if self._again:
             self._send_again(plan)
-            self._storing.settle()
+            self.storing.settle()
         if plan.links:
             self._link(plan)
         self._adjust(plan)
@@ -149,14 +153,14 @@ class Transfer:
             self._extend(plan, coming=False)
         if plan.instead:
             # What could not be moved may go only where it has come by now.
-            self._storing.settle()
+            self.storing.settle()
         before_deletes()
         for some in batches([remove.path for remove in plan.removes], _ITEMS_A_REQUEST, len):
-            self._storing.send(messages.Delete(some), messages.Stored, self._removed)
+            self.storing.send(messages.Delete(some), messages.Stored, self._removed)
 
     def settle(self) -> None:
         """Await what `run` did not: all failures of the destination are known then."""
-        self._storing.settle()
+        self.storing.settle()
 
     def finish(self, plan: Plan, failed: Collection[bytes]) -> list[messages.Finished]:
         """Let both sides bring their trees up to date and let go of them; what source and
@@ -166,18 +170,18 @@ class Transfer:
         self._imply(plan)
         *before, last = [*batches([*plan.extras, *plan.left], _EXTRAS_A_REQUEST, len)] or [()]
         for some in before:
-            self._storing.send(messages.LeaveOut(some), messages.Done)
+            self.storing.send(messages.LeaveOut(some), messages.Done)
         finish = self._source_finish._replace(complete=not failed)
         without = list(failed) if self.keeps_source else []
         for some in batches(without, _EXTRAS_A_REQUEST, len):
             self._selecting.send(messages.LeaveOut(some), messages.Done)
-            self._storing.send(messages.LeaveOut(some), messages.Done)
+            self.storing.send(messages.LeaveOut(some), messages.Done)
         if self._source_finished is None:
             self._selecting.settle()
             self._source_finished = self._source.submit(finish)
         finished: list[messages.Finished] = []
         finish = finish._replace(extras=last, close=True)
-        self._storing.send(finish, messages.Finished, finished.append)
+        self.storing.send(finish, messages.Finished, finished.append)
         self.settle()
         return [reply_of(self._source_finished, messages.Finished), *finished]
 
@@ -197,7 +201,7 @@ class Transfer:
         self._has_implied = True
         for request in requests(plan):
             self._selecting.send(request, messages.Done)
-            self._storing.send(request, messages.Done)
+            self.storing.send(request, messages.Done)
 
     def _move(self, plan: Plan) -> None:
         from syncron_lib.session.moving import carry_out
@@ -211,15 +215,15 @@ class Transfer:
             self._source,
             plan,
             coming,
-            lambda request: self._storing.send(request, messages.Stored, self._note),
+            lambda request: self.storing.send(request, messages.Stored, self._note),
         )
 
     def _link(self, plan: Plan) -> None:
         from syncron_lib.session.linking import requests
 
         for request in requests(plan):
-            self._storing.send(request, messages.Stored, self._named)
-        self._storing.settle()
+            self.storing.send(request, messages.Stored, self._named)
+        self.storing.settle()
         if self._again:
             self._send_again(plan)
 
@@ -227,6 +231,10 @@ class Transfer:
         from syncron_lib.session.alternates import carry_out
 
         carry_out(self._destination, plan, self._linked)
+
+    def _is_delta(self, change: Change) -> bool:
+        choice = self._deltas
+        return bool(choice.chunker and is_delta(change) and change.path not in choice.whole)
 
     def _based(self, plan: Plan) -> list[Change]:
         """New files that are put together from those of alternates."""
@@ -258,7 +266,7 @@ class Transfer:
         _require_sent(plan, again)
         expected = [Expected(path, False, path in replacing) for path in again]
         for some in self._batches(expected):
-            self._storing.send(messages.Expect(some), messages.Done)
+            self.storing.send(messages.Expect(some), messages.Done)
         self._select(again, plain=True)
         self._stream()
 
@@ -283,7 +291,7 @@ class Transfer:
             if change.path not in later:
                 selected.append(Selected(change.path, False))
         for expect in self._batches(expected):
-            self._storing.send(messages.Expect(expect), messages.Done)
+            self.storing.send(messages.Expect(expect), messages.Done)
         for select in self._batches(selected):
             self._selecting.send(messages.Select(select, arrived), messages.Done)
             arrived = ()
@@ -313,7 +321,7 @@ class Transfer:
                 break
             self._compression.saw(head)
             self._doubts += head.doubts
-            self._storing.send(pack, messages.Stored, self._stored, _PACKS_STORED)
+            self.storing.send(pack, messages.Stored, self._stored, _PACKS_STORED)
             pack.done()
             self.content += head.content
             if head.kind == PackKind.DELTA:
@@ -367,7 +375,7 @@ class Transfer:
             if path not in adjusted
         )
         for some in self._batches(items):
-            self._storing.send(messages.Adjust(some), messages.Stored, self._adjusted)
+            self.storing.send(messages.Adjust(some), messages.Stored, self._adjusted)
 
 
 def _require_sent(plan: Plan, again: Sequence[bytes]) -> None:

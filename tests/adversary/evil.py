@@ -192,7 +192,9 @@ def _exactly(end: socket.socket, count: int) -> bytes | None:
 
 
 class Ends:
-    """Stands in for a pool: the two helpers of one run are here already."""
+    """Stands in for a pool: the two helpers of one run are here already, and no key."""
+
+    key = None
 
     def __init__(self, endpoints: tuple[RemoteEndpoint, RemoteEndpoint]) -> None:
         self._endpoints = endpoints

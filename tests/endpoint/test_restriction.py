@@ -163,6 +163,12 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Intend: lambda _: messages.Intend(pack_intents(NO_INTENTS), False),
     messages.Preserve: lambda _: messages.Preserve([Moved(b"file", b"kept")]),
     messages.Settle: lambda _: messages.Settle([]),
+    messages.GetManifest: lambda _: messages.GetManifest(),
+    messages.PutManifest: lambda _: messages.PutManifest(b"manifest"),
+    messages.UseManifest: lambda _: messages.UseManifest("there", b""),
+    messages.GetSealed: lambda _: messages.GetSealed(),
+    messages.MakeManifest: lambda _: messages.MakeManifest(True),
+    messages.KeepManifest: lambda _: messages.KeepManifest(),
     messages.LeaveOut: lambda _: messages.LeaveOut([b"file"]),
     messages.RemoveSource: lambda _: messages.RemoveSource(),
     messages.Finish: lambda _: messages.Finish((), True),
@@ -176,6 +182,13 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Close: lambda _: messages.Close(),
 }
 """A request of each kind that does the most it can to the tree."""
+KEYED = {
+    messages.UseManifest,
+    messages.GetSealed,
+    messages.MakeManifest,
+    messages.KeepManifest,
+}
+"""Refused wherever there is no key: to whoever has not forked us."""
 
 
 def _bring_to(endpoint: LocalEndpoint, root: Path, turn: order.Turn, writing: bool) -> None:
@@ -204,6 +217,7 @@ def test_every_request_in_every_mode(root: Path, mode: str, kind: Any) -> None:
     with restricted(root, mode) as endpoint:
         # Where all is read-only, some come out of turn, since nothing can begin.
         refused = bool(wire.NEEDS[kind] & ~may) or (not may and turn.earliest is Phase.WRITING)
+        refused = refused or kind in KEYED
         if may or turn.earliest < Phase.WRITING:
             _bring_to(endpoint, root, turn, writing=bool(may))
             if kind is messages.Next:

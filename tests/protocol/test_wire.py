@@ -224,6 +224,7 @@ def test_nothing_but_opening_comes_before_opening(role):
         messages.GetHot,
         *messages.ABOUT_SNAPSHOTS,
         messages.Introduce,
+        messages.GetManifest,
         messages.Close,
     }
 

@@ -13,6 +13,7 @@ from syncron_lib.errors import KeyUnusable, WrongPassphrase
 from syncron_lib.secure import keyfile
 from syncron_lib.secure.keyfile import Cost
 from syncron_lib.secure.keys import Keyring
+from syncron_lib.secure.wrapped import MAGIC, needs_passphrase
 
 CHEAP = Cost(19456, 1, 1)
 
@@ -28,20 +29,20 @@ def wrapped(keyring: Keyring, cost: Cost = CHEAP) -> bytes:
 def with_parameters(content: bytes, *parameters: int) -> bytes:
     data = bytearray(base64.b64decode(content.split()[1]))
     struct.pack_into(">III", data, 33, *parameters)
-    return keyfile.MAGIC + b" " + base64.b64encode(data) + b"\n"
+    return MAGIC + b" " + base64.b64encode(data) + b"\n"
 
 
 def test_a_bare_keyring_comes_back(keyring):
     rotated = keyring.rotated(b"n" * 32)
     for each in (keyring, rotated):
         content = keyfile.packed(each, None)
-        assert not keyfile.needs_passphrase(content)
+        assert not needs_passphrase(content)
         assert keyfile.unpacked(content, never, "k") == each
 
 
 def test_a_wrapped_keyring_comes_back_with_its_passphrase_only(keyring):
     content = wrapped(keyring.rotated(b"n" * 32))
-    assert keyfile.needs_passphrase(content)
+    assert needs_passphrase(content)
     assert keyring.current.master not in base64.b64decode(content.split()[1])
     assert keyfile.unpacked(content, lambda: b"open sesame", "k").keys[1] == keyring.current
     with pytest.raises(WrongPassphrase, match="does not open"):

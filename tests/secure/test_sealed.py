@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncron_lib.core.sealing import CHUNK, MAGIC, PREFIX, TAG, plain_size, sealed_size
 from syncron_lib.errors import NotAuthentic, SealedByAnotherKey
 from syncron_lib.secure import keyfile, sealed
 from syncron_lib.secure.keys import Keyring
-from syncron_lib.secure.sealed import CHUNK, PREFIX, TAG, Meta, Opener
+from syncron_lib.secure.sealed import Meta, Opener
 from tests.deep import DEEP
 
 PATH = b"secrets/.env"
@@ -44,15 +45,15 @@ def test_what_was_sealed_comes_back(keyring, size):
     data = random.Random(size).randbytes(size)
     stored = seal(keyring, data)
     assert unseal(keyring, stored) == (meta_of(data), data)
-    assert len(stored) == sealed.sealed_size(size)
-    assert sealed.plain_size(len(stored)) == size
+    assert len(stored) == sealed_size(size)
+    assert plain_size(len(stored)) == size
     assert len(chunks(stored)[-1]) < CHUNK + TAG
 
 
 def test_sizes_that_no_sealed_file_has():
     none = [0, PREFIX, PREFIX + TAG - 1, PREFIX + CHUNK + TAG, PREFIX + CHUNK + TAG + TAG - 1]
-    assert [sealed.plain_size(size) for size in none] == [None] * len(none)
-    assert sealed.plain_size(PREFIX + TAG) == 0
+    assert [plain_size(size) for size in none] == [None] * len(none)
+    assert plain_size(PREFIX + TAG) == 0
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -245,6 +246,6 @@ def test_whatever_is_sealed_comes_back(data, path, mode, mtime, generation):
 @given(st.binary(max_size=400))
 def test_noise_is_refused(data):
     keyring = keyfile.new(random.Random(1).randbytes)
-    for noise in (data, sealed.MAGIC + keyring.current.id + data):
+    for noise in (data, MAGIC + keyring.current.id + data):
         with pytest.raises(NotAuthentic):
             unseal(keyring, noise)

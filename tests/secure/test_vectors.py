@@ -7,10 +7,11 @@ import random
 
 import pytest
 
+from syncron_lib.core.sealing import CHUNK
 from syncron_lib.secure import keyfile, sealed
 from syncron_lib.secure.keyfile import Cost
 from syncron_lib.secure.manifest import Manifest
-from syncron_lib.secure.sealed import CHUNK, Meta
+from syncron_lib.secure.sealed import Meta
 from tests.secure import vectors
 from tests.secure.reader import Plain, Reader
 

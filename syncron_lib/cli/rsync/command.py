@@ -117,8 +117,9 @@ class RsyncCommand(Command):
             if not found:
                 face.finished(blank)
                 return Exit.OK
+            key = self._key(settings, Mode.COPY, sources, destination, connect.ask)
             report = run_each(
-                found, destination, connect, face, begin=face.source, skip=face.skipped
+                found, destination, connect, face, begin=face.source, skip=face.skipped, key=key
             )
             face.finished(report)
             return report.exit_code

@@ -49,6 +49,8 @@ class End:
     entries: int = 0
     size: int = 0
     staging: bool = False
+    guarded: bool = False
+    """What is to be sealed must not leave it; see `fs.sealed`."""
 
     @property
     def shown(self) -> str:
@@ -92,6 +94,7 @@ class End:
                     omit_link_times=PROFILE.omit_link_times,
                 ),
                 messages.Introduce(),
+                *([messages.UseManifest(self.shown, b"")] if self.guarded else []),
             )
         ]
 
@@ -122,6 +125,8 @@ class End:
     def introduced(self) -> Known:
         """Await who it is."""
         said = reply_of(self.asked[3], messages.Introduced)
+        for each in self.asked[4:]:
+            reply_of(each, messages.Viewed)
         reader = Reader(said.known)
         with _understood():
             latest, ticks = unpack_vector(reader), read_ticks(reader)

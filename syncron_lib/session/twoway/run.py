@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from syncron_lib.core.location import Location
+from syncron_lib.core.location import Local, Location
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Cause, Report
 from syncron_lib.errors import Exit, SyncronError
@@ -17,12 +18,16 @@ from syncron_lib.session.twoway.pair import PairRun, policy_of
 from syncron_lib.session.twoway.plans import ALGORITHM
 from syncron_lib.transport.settings import ConnectOptions
 
+if TYPE_CHECKING:
+    from syncron_lib.session.secure import KeyHolder
+
 
 def synchronise(
     locations: Sequence[Location],
     options: RunOptions,
     connect: ConnectOptions,
     observer: Observer,
+    key: KeyHolder | None = None,
 ) -> Report:
     """Bring what changed on any of the replicas to all others. Raises `SyncronError` for what ends
     the run, with the report so far as its ``report``."""
@@ -44,7 +49,7 @@ def synchronise(
             report.duration = time.monotonic() - began
             report.bytes_sent, report.bytes_received = pool.bytes_on_the_wire()
 
-    with_pool(connect, options, locations, work)
+    with_pool(connect, options, locations, work, key)
     _decide_exit(report)
     return report
 
@@ -63,6 +68,8 @@ def _synchronise(
         one, other = (
             End(locations[side], pool.endpoint(locations[side], side)) for side in (0, number)
         )
+        for end in (one, other):
+            end.guarded = pool.key is not None and isinstance(end.location, Local)
         run = PairRun(one, other, options, policy_of(options.conflicts), observer, report)
         run.run()
         return run.written

@@ -1,0 +1,122 @@
+"""Requests about sealed files: a manifest kept for others, and a tree seen as its ciphertext."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional
+
+from syncron_lib.endpoint.parts import LIMIT
+from syncron_lib.errors import PeerViolation
+from syncron_lib.fs import manifestfile
+from syncron_lib.protocol import messages
+
+if TYPE_CHECKING:
+    from syncron_lib.endpoint.local import LocalEndpoint
+    from syncron_lib.fs.view import View
+
+_PART = 4 << 20
+"""Bytes of a manifest in one message."""
+_FILE = 6
+"""Bytes of a file in a reply beside its path."""
+
+
+class Manifests:
+    """The manifest of the root that an endpoint has open, and the view of who has the key."""
+
+    def __init__(self, endpoint: LocalEndpoint, view: Optional[View]) -> None:
+        self._endpoint = endpoint
+        self._given_view = view
+        self._incoming = bytearray()
+        self._made: Optional[bytes] = None
+        self._unsettled: list[bytes] = []
+        self._removed: list[bytes] = []
+        self._files: Optional[list[messages.SealedFile]] = None
+
+    def handlers(self) -> dict[Any, Callable[[Any], Any]]:
+        """What carries out which request."""
+        return {
+            messages.GetManifest: self.get,
+            messages.PutManifest: self.put,
+            messages.UseManifest: self.use,
+            messages.GetSealed: self.files,
+            messages.MakeManifest: self.make,
+            messages.KeepManifest: self.keep,
+        }
+
+    def close(self) -> None:
+        """Forget what was about one root."""
+        self._incoming.clear()
+        self._made = self._files = None
+
+    def _view(self) -> View:
+        if self._given_view is None:
+            raise PeerViolation("The client asked about sealed files where there is no key.")
+        return self._given_view
+
+    def _take(self, content: bytes, more: bool) -> Optional[bytes]:
+        """Add a part; the whole, if this was the last."""
+        if len(self._incoming) + len(content) > manifestfile.MAX_SIZE:
+            raise PeerViolation("The other side sent a manifest that is too large.")
+        self._incoming += content
+        if more:
+            return None
+        whole = bytes(self._incoming)
+        self._incoming.clear()
+        return whole
+
+    def get(self, request: messages.GetManifest) -> messages.Manifest:
+        """A part of the manifest."""
+        end = self._endpoint
+        if not end.is_open:
+            return messages.Manifest(b"")
+        content = self._made
+        if content is None:
+            known = end.root.directories
+            content = b"" if known is None else manifestfile.read(known.root_fd)
+        part = content[request.start : request.start + _PART]
+        return messages.Manifest(part, request.start + len(part) < len(content))
+
+    def put(self, request: messages.PutManifest) -> messages.Done:
+        """Keep a manifest."""
+        whole = self._take(request.content, request.more)
+        if whole is not None:
+            end = self._endpoint
+            manifestfile.write(end.directories().root_fd, whole, end.writes().durable)
+        return messages.Done()
+
+    def use(self, request: messages.UseManifest) -> messages.Viewed:
+        """See the tree as sealed."""
+        view = self._view()
+        whole = self._take(request.content, request.more)
+        if whole is None:
+            return messages.Viewed(False, False, 0, False, False)
+        viewed = view.use(self._endpoint.root, request.where, whole)
+        self._files = None
+        return viewed
+
+    def files(self, request: messages.GetSealed) -> messages.SealedFiles:
+        """What is sealed."""
+        if self._files is None:
+            self._files = self._view().files()
+        part = []
+        size = 0
+        for file in self._files[request.known :]:
+            part.append(file)
+            size += len(file.path) + _FILE
+            if size > LIMIT or len(part) == 100_000:
+                break
+        return messages.SealedFiles(part, request.known + len(part) < len(self._files))
+
+    def make(self, request: messages.MakeManifest) -> messages.Done:
+        """Make a manifest of what is sealed by now."""
+        self._unsettled.extend(request.unsettled)
+        self._removed.extend(request.removed)
+        if not request.more:
+            self._made = self._view().make(request.announce, self._unsettled, self._removed)
+            self._unsettled, self._removed = [], []
+        return messages.Done()
+
+    def keep(self, _request: messages.KeepManifest) -> messages.Done:
+        """Remember the newest manifest."""
+        self._view().keep()
+        return messages.Done()

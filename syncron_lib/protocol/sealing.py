@@ -1,0 +1,90 @@
+"""The messages about sealed files; `protocol.messages` has them all.
+
+Who holds no key keeps a manifest and gives it out, and understands nothing of it. The others are
+for a client's own local helper, which has the key from the client and not over any wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class GetManifest(NamedTuple):
+    """Ask for the manifest from byte ``start`` on: the one that is kept in the tree, or, of who has
+    the key, the one that `MakeManifest` made."""
+
+    start: int = 0
+
+
+class Manifest(NamedTuple):
+    """Reply: nothing where there is none; ``more``: this is not all of it."""
+
+    content: bytes
+    more: bool = False
+
+
+class PutManifest(NamedTuple):
+    """Keep this manifest, instead of the one that there is. ``more``: the rest is still to come.
+    Reply: `Done`."""
+
+    content: bytes
+    more: bool = False
+
+
+class UseManifest(NamedTuple):
+    """See the tree as one that is sealed at ``where``, which has this manifest."""
+
+    where: str
+    content: bytes
+    more: bool = False
+
+
+class Viewed(NamedTuple):
+    """Reply to `UseManifest`. ``active``: something is sealed, here or there, or could be.
+    ``rules``: there is something that says what to seal. ``sealed``: files here that are, but for
+    those that say so. ``fresh``: nothing was sealed there before. ``anew``: digests are others than
+    before."""
+
+    active: bool
+    rules: bool
+    sealed: int
+    fresh: bool
+    anew: bool
+
+
+class GetSealed(NamedTuple):
+    """Ask which files are sealed, here or there, less the first ``known``."""
+
+    known: int = 0
+
+
+class SealedFile(NamedTuple):
+    """``here``: in this tree. ``live``: no tombstone says that it was deleted."""
+
+    path: bytes
+    here: bool
+    live: bool
+
+
+class SealedFiles(NamedTuple):
+    """Reply to `GetSealed`; ``more``: these are not all."""
+
+    files: Sequence[SealedFile]
+    more: bool = False
+
+
+class MakeManifest(NamedTuple):
+    """Make a manifest of what is sealed by now; `GetManifest` gives it out, and nothing where there
+    is no other than before. ``announce``: of what will be sealed for the first time. ``unsettled``:
+    what did not come to the other side, with all below. ``removed``: what is deleted there, with
+    all below. ``more``: others follow. Reply: `Done`."""
+
+    announce: bool
+    unsettled: Sequence[bytes] = ()
+    removed: Sequence[bytes] = ()
+    more: bool = False
+
+
+class KeepManifest(NamedTuple):
+    """The manifest that was made, or used, is the newest: remember its counter. Reply: `Done`."""

@@ -1,0 +1,57 @@
+"""Telling who has the key what is sealed at the other side, once both have been scanned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Protocol
+
+from syncron_lib.core.location import Local, Location
+from syncron_lib.core.names import shown
+from syncron_lib.core.options import RunOptions
+from syncron_lib.endpoint.remote import RemoteEndpoint
+from syncron_lib.protocol import messages
+from syncron_lib.session.asking import reply_of
+from syncron_lib.session.sealing import Sealing
+from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
+
+if TYPE_CHECKING:
+    from syncron_lib.session.secure import KeyHolder
+
+
+class Asked(Protocol):
+    """A root that was asked for. ``manifest``: with what is sealed in it, if it is the far one."""
+
+    @property
+    def endpoint(self) -> RemoteEndpoint:
+        """Who was asked."""
+
+    @property
+    def opened(self) -> Future[Any]:
+        """The reply to `Open`."""
+
+    @property
+    def manifest(self) -> Future[Any] | None:
+        """The reply to `GetManifest`."""
+
+
+def secured(
+    asked: Sequence[Asked],
+    locations: Sequence[Location],
+    options: RunOptions,
+    key: KeyHolder | None,
+    sealing: Sealing,
+) -> Unsealed:
+    """What is to be done about sealed files."""
+    side = next((side for side, each in enumerate(asked) if each.manifest is not None), None)
+    if side is None:
+        return NOTHING_SEALED
+    from syncron_lib.session import secure
+
+    far, place = asked[side], locations[side]
+    assert far.manifest is not None
+    path = shown(reply_of(far.opened, messages.Opened).path)
+    where = path if isinstance(place, Local) else f"{place.account()}:{path}"
+    content = secure.manifest_of(far.endpoint, reply_of(far.manifest, messages.Manifest))
+    ends = asked[0].endpoint, asked[1].endpoint
+    return secure.prepared(options, key, ends, where, content, sealing)
