@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from syncron_lib.cli import values
 from syncron_lib.cli.choosing import CHOOSING
+from syncron_lib.cli.jobs.options import PERIODIC
 from syncron_lib.cli.option import Kind, Option
-from syncron_lib.cli.periodic import PERIODIC
-from syncron_lib.cli.sealing import SEALING
+from syncron_lib.cli.secrets.options import SEALING
 from syncron_lib.cli.settings import Ownership
 from syncron_lib.core.ids import parse_chown, parse_map
 from syncron_lib.core.retention import parse_retention

@@ -14,8 +14,8 @@ from syncron_lib.cli.config import Config
 from syncron_lib.cli.configfiles import load
 from syncron_lib.cli.face import Face
 from syncron_lib.cli.format import DEFAULT, Run, prefix_of
-from syncron_lib.cli.occasion import Occasion, judged, unexpected
-from syncron_lib.cli.outcome import Witness
+from syncron_lib.cli.jobs.occasion import Occasion, judged, unexpected
+from syncron_lib.cli.jobs.outcome import Witness
 from syncron_lib.cli.output import (
     Output,
     hold_standard_descriptors,
@@ -112,7 +112,7 @@ class Command:
         if invocation.mode is Mode.JOBS:
             return self._jobs(invocation, config)
         if invocation.mode in (Mode.LIST_JOBS, Mode.CHECK_CONFIG):
-            from syncron_lib.cli import overview
+            from syncron_lib.cli.jobs import overview
 
             if invocation.mode is Mode.LIST_JOBS:
                 text = overview.list_jobs(config, self._environ, self._home)
@@ -121,14 +121,14 @@ class Command:
             self._output.write(text)
             return Exit.OK
         if invocation.schedule is not None:
-            from syncron_lib.cli.install import Installer
+            from syncron_lib.cli.jobs.install import Installer
 
             installer = Installer(self._environ, self._home)
             self._output.write(installer.carry_out(invocation.schedule, config))
             return Exit.OK
         settings = invocation.settings.over(config.defaults)
         if invocation.history is not None:
-            from syncron_lib.cli.overview import history_of
+            from syncron_lib.cli.jobs.overview import history_of
 
             self._output.write(history_of(invocation.history, settings, self._environ))
             return Exit.OK
@@ -137,7 +137,7 @@ class Command:
         if invocation.snapshots is not None:
             return self._list_snapshots(settings, parse_location(invocation.snapshots))
         if invocation.mode in (Mode.KEYGEN, Mode.REWRAP, Mode.SECURE_CHECK):
-            from syncron_lib.cli.about_keys import carry_out
+            from syncron_lib.cli.secrets.modes import carry_out
 
             face = self._face(settings, "")
             connect = self._connect_options(settings, face)
@@ -180,7 +180,7 @@ class Command:
         job: str,
         rescan: float,
     ) -> int:
-        from syncron_lib.cli.watch import Watch
+        from syncron_lib.cli.jobs.watch import Watch
 
         if len(sources) > 1:
             raise UsageError(f"--watch is of one tree, but there are {len(sources)} sources.")
@@ -223,7 +223,7 @@ class Command:
             parts = settings.parts(sources)
             options, connect = settings.run_options(), self._connect_options(settings, witness)
             if settings.two_way:
-                from syncron_lib.cli import keys
+                from syncron_lib.cli.secrets import keys
                 from syncron_lib.session.twoway.run import synchronise
 
                 guard = keys.guard(sides, "--two-way", self._environ)
@@ -265,7 +265,7 @@ class Command:
         face = self._face(settings, "")
 
         def carry_out() -> int:
-            from syncron_lib.cli.overview import hot_directories
+            from syncron_lib.cli.jobs.overview import hot_directories
             from syncron_lib.session.run import hot
 
             connect = self._connect_options(settings, face)
@@ -279,7 +279,7 @@ class Command:
         face = self._face(settings, "")
 
         def carry_out() -> int:
-            from syncron_lib.cli.overview import snapshots
+            from syncron_lib.cli.jobs.overview import snapshots
             from syncron_lib.session.snapshots import list_snapshots
 
             connect = self._connect_options(settings, face)
@@ -319,7 +319,7 @@ class Command:
         ask: Ask | None,
     ) -> KeyHolder | None:
         """Which side of a run has a key."""
-        from syncron_lib.cli import keys
+        from syncron_lib.cli.secrets import keys
 
         around = keys.Surroundings(self._environ, self._home, ask)
         return keys.holder(settings, mode, sources, destination, around)
@@ -393,7 +393,7 @@ class Command:
             form = DEFAULT if settings.log_file_format is None else settings.log_file_format
             face = LogFace(face, settings.log_file, form, run)
         if settings.syslog and sources and not settings.dry_run:
-            from syncron_lib.cli.syslog import SyslogFace
+            from syncron_lib.cli.jobs.syslog import SyslogFace
 
             shown = " ".join(each.shown() for each in sources)
             named = f"{shown} -> {destination.shown()}" if destination else shown

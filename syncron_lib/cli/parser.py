@@ -14,8 +14,8 @@ from syncron_lib.cli.catalog import OPTIONS, VERIFY
 from syncron_lib.cli.draft import Draft
 from syncron_lib.cli.foreign import FOREIGN, HELD, Foreign, Held, OptionRefused
 from syncron_lib.cli.option import Kind, Option
-from syncron_lib.cli.sealing import GROUP as SECURE_GROUP
-from syncron_lib.cli.sealing import add_about_keys
+from syncron_lib.cli.secrets.options import GROUP as SECURE_GROUP
+from syncron_lib.cli.secrets.options import add_about_keys
 from syncron_lib.cli.settings import Settings
 from syncron_lib.errors import UsageError
 
@@ -292,7 +292,7 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         where = given.list_snapshots
         return Invocation(Mode.SNAPSHOTS, settings, snapshots=where, config=given.config)
     if given.sealed or given.passphrase:
-        from syncron_lib.cli.about_keys import about_keys
+        from syncron_lib.cli.secrets.modes import about_keys
 
         return about_keys(given, settings, paths)
     if given.job is not None or given.all_jobs:
@@ -327,8 +327,8 @@ def _of(given: argparse.Namespace, name: str) -> Any:
 
 
 def _rescan(given: argparse.Namespace) -> float | None:
-    from syncron_lib.cli.periodic import duration
-    from syncron_lib.cli.watch import DEFAULT_RESCAN
+    from syncron_lib.cli.jobs.options import duration
+    from syncron_lib.cli.jobs.watch import DEFAULT_RESCAN
 
     if not given.watch:
         if given.rescan is not None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from syncron_lib.cli import history
-from syncron_lib.cli.outcome import Outcome
+from syncron_lib.cli.jobs import history
+from syncron_lib.cli.jobs.outcome import Outcome
 from syncron_lib.core.report import Cause, Failure, Report
 
 OUTCOME = Outcome("job", "/src", "/dst", 1e9, 2.5, 0, Report("/src", "/dst"))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from syncron_lib.cli.jobs.occasion import unexpected
 from syncron_lib.cli.main import gravest, home_directory
-from syncron_lib.cli.occasion import unexpected
 from syncron_lib.cli.output import Output
 from syncron_lib.errors import Exit
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncron_lib.cli import page
-from syncron_lib.cli.treemap import Box, squarified
+from syncron_lib.cli.jobs import page
+from syncron_lib.cli.jobs.treemap import Box, squarified
 from tests.deep import DEEP
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

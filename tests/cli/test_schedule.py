@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from syncron_lib.cli.schedule import every, next_by_cron, on_calendar
+from syncron_lib.cli.jobs.schedule import every, next_by_cron, on_calendar
 from syncron_lib.errors import UsageError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

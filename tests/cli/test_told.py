@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from syncron_lib.cli.jobs.syslog import SyslogFace
 from syncron_lib.cli.json_lines import JsonFace
 from syncron_lib.cli.output import Output
-from syncron_lib.cli.syslog import SyslogFace
 from syncron_lib.core.report import Cause, Failure, Report
 from syncron_lib.errors import UsageError
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from syncron_lib.cli.periodic import PERIODIC
+from syncron_lib.cli.jobs.options import PERIODIC
 from tests.e2e.conftest import Command, Script, Way
 from tests.e2e.forking import Forked
 from tests.sshd import Sshd

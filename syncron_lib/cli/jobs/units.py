@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from syncron_lib.cli.config import Job
-from syncron_lib.cli.schedule import Schedule
+from syncron_lib.cli.jobs.schedule import Schedule
 from syncron_lib.cli.settings import Settings
 from syncron_lib.core.location import Local
 from syncron_lib.fs.stateplace import state_place

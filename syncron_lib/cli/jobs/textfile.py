@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from syncron_lib.cli.outcome import Outcome
+from syncron_lib.cli.jobs.outcome import Outcome
 
 _METRICS = {
     "syncron_last_run_timestamp_seconds": "When the last run began.",

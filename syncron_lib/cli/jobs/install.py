@@ -13,12 +13,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from syncron_lib.cli import units
 from syncron_lib.cli.config import Config, Job
+from syncron_lib.cli.jobs import units
+from syncron_lib.cli.jobs.schedule import Schedule, every, next_by_cron, on_calendar
+from syncron_lib.cli.jobs.units import Setting
 from syncron_lib.cli.parser import Scheduling
-from syncron_lib.cli.schedule import Schedule, every, next_by_cron, on_calendar
 from syncron_lib.cli.settings import Settings
-from syncron_lib.cli.units import Setting
 from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SyncronError, UsageError
 from syncron_lib.fs.state import state_directory

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from syncron_lib.cli.face import Face
-from syncron_lib.cli.outcome import Outcome, Witness
+from syncron_lib.cli.jobs.outcome import Outcome, Witness
 from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.signals import Signals
 from syncron_lib.cli.wording import entries
@@ -28,7 +28,7 @@ from syncron_lib.errors import (
 )
 
 if TYPE_CHECKING:
-    from syncron_lib.cli.ping import Ping
+    from syncron_lib.cli.jobs.ping import Ping
 
 DEFAULT_RETRY_WAIT = 10.0
 LONGEST_RETRY_WAIT = 600.0
@@ -67,7 +67,7 @@ class Occasion:
     def _pings(settings: Settings) -> Ping | None:
         if settings.ping is None or settings.dry_run:
             return None
-        from syncron_lib.cli.ping import Ping
+        from syncron_lib.cli.jobs.ping import Ping
 
         return Ping(settings.ping)
 
@@ -110,7 +110,7 @@ class Occasion:
             return self._tried(witness, run)
 
     def _before(self, command: str) -> None:
-        from syncron_lib.cli import hooks
+        from syncron_lib.cli.jobs import hooks
 
         status = hooks.run_hook(command, self._environment("before"))
         if status == hooks.PUT_OFF:
@@ -153,7 +153,7 @@ class Occasion:
         return outcome
 
     def _hook(self, which: str, command: str, outcome: Outcome) -> int:
-        from syncron_lib.cli import hooks
+        from syncron_lib.cli.jobs import hooks
 
         return hooks.run_hook(command, {**self._environment(which), **hooks.described(outcome)})
 
@@ -185,7 +185,7 @@ class Occasion:
 
     def _tell(self, witness: Witness, outcome: Outcome) -> None:
         """Whoever is to know how it went; none of them can make the run fail."""
-        from syncron_lib.cli import history
+        from syncron_lib.cli.jobs import history
 
         history.remember(outcome, self._environ)
         if self._settings.textfile is not None:
@@ -199,7 +199,7 @@ class Occasion:
                 witness.warning(failure)
 
     def _write_page(self, witness: Witness, file: str, outcome: Outcome) -> None:
-        from syncron_lib.cli import history, page
+        from syncron_lib.cli.jobs import history, page
 
         # Where nothing can be remembered, there is this run at least.
         runs = history.runs_like(outcome, self._environ) or [history.record_of(outcome)]
@@ -211,7 +211,7 @@ class Occasion:
             )
 
     def _write_textfile(self, witness: Witness, file: str, outcome: Outcome) -> None:
-        from syncron_lib.cli import textfile
+        from syncron_lib.cli.jobs import textfile
 
         try:
             textfile.write(file, outcome)

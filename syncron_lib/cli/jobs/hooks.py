@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
-from syncron_lib.cli.outcome import Outcome
+from syncron_lib.cli.jobs.outcome import Outcome
 
 PUT_OFF = 75
 """What `before` ends with if the run is to be put off without counting as failed: sysexits.h calls

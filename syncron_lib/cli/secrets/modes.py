@@ -51,7 +51,7 @@ def carry_out(
     write: Callable[[str], None],
 ) -> int:
     """Make or change a key, or look at what it sealed; the exit status."""
-    from syncron_lib.cli import keys
+    from syncron_lib.cli.secrets import keys
 
     around = keys.Surroundings(connect.environment, connect.home, connect.ask)
     if invocation.mode is Mode.KEYGEN:
@@ -60,7 +60,7 @@ def carry_out(
     elif invocation.mode is Mode.REWRAP:
         write(keys.change_passphrase(settings, around))
     else:
-        from syncron_lib.cli.checking import check
+        from syncron_lib.cli.secrets.checking import check
 
         return check(parse_location(invocation.operands[0]), settings, connect, face, around)
     return 0

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from syncron_lib.cli.jobs.outcome import Outcome
 from syncron_lib.cli.json_lines import summary
-from syncron_lib.cli.outcome import Outcome
 from syncron_lib.core.names import shown
 from syncron_lib.core.places import MOST
 from syncron_lib.fs.stateplace import state_place

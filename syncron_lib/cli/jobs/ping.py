@@ -7,7 +7,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from syncron_lib.cli.outcome import Outcome
+from syncron_lib.cli.jobs.outcome import Outcome
 from syncron_lib.core.location import shown_text
 
 _TIMEOUT = 10.0

@@ -11,8 +11,8 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
-from syncron_lib.cli.history import Record
-from syncron_lib.cli.treemap import Box, squarified
+from syncron_lib.cli.jobs.history import Record
+from syncron_lib.cli.jobs.treemap import Box, squarified
 from syncron_lib.cli.wording import duration, in_units
 
 _MAP = Box(0, 0, 960, 320)

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from syncron_lib.cli import history
 from syncron_lib.cli.config import Config, Job, shown_file
-from syncron_lib.cli.install import Installer
+from syncron_lib.cli.jobs import history
+from syncron_lib.cli.jobs.install import Installer
 from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.wording import duration, in_units
 from syncron_lib.core.location import shown_text
@@ -78,7 +78,7 @@ def history_of(job: str, settings: Settings, environ: Mapping[str, str]) -> str:
     if not runs:
         raise UsageError(f"{f'No run of {job!r}' if job else 'No run'} is remembered here yet.")
     if settings.report is not None:
-        from syncron_lib.cli import page
+        from syncron_lib.cli.jobs import page
 
         try:
             page.write(settings.report, runs)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from syncron_lib.cli import keys
 from syncron_lib.cli.face import Face
-from syncron_lib.cli.keys import Surroundings
+from syncron_lib.cli.secrets import keys
+from syncron_lib.cli.secrets.keys import Surroundings
 from syncron_lib.cli.settings import Settings
 from syncron_lib.core.location import Location
 from syncron_lib.errors import SyncronError

@@ -1,0 +1,1 @@
+"""Keys and sealed files on the command line."""
