@@ -129,7 +129,7 @@ complete -c syncron -l force -d 'let a file replace a directory that is not empt
 complete -c syncron -l no-force -d 'not --force'
 complete -c syncron -l two-way -d 'both ways: changes of any tree to all others'
 complete -c syncron -l no-two-way -d 'not --two-way'
-complete -c syncron -l conflicts -x -d 'keep-both, prefer-first, prefer-second, newer, or skip'
+complete -c syncron -l conflicts -x -d 'keep-both, prefer-first, prefer-second, newer, skip, or ask'
 complete -c syncron -l moves -d 'with --delete, rename in DST what was renamed in SRC (default)'
 complete -c syncron -l no-moves -d 'not --moves'
 complete -c syncron -l max-delete -x -d 'refuse to delete more than N, or N% of DST'

@@ -166,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
         _SAFETY,
         "conflicts",
         Kind.TEXT,
-        "keep-both, prefer-first, prefer-second, newer, or skip",
+        "keep-both, prefer-first, prefer-second, newer, skip, or ask",
         metavar="HOW",
         convert=values.conflicts,
     ),

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from syncron_lib.cli.config import Config
@@ -28,6 +29,7 @@ from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.signals import Signals, die_of, no_keyboard_interrupts
 from syncron_lib.cli.text import Manner, TextFace, progress_for
 from syncron_lib.core.location import Local, Location, parse_location
+from syncron_lib.core.options import Conflicts
 from syncron_lib.core.report import Report
 from syncron_lib.errors import Exit, Interrupted, SyncronError, UsageError
 
@@ -217,6 +219,10 @@ class Command:
             signals=self._signals,
         )
 
+        asks = bool(settings.two_way) and settings.conflicts is Conflicts.ASK
+        if asks:
+            from syncron_lib.cli.asking import Asking, require_terminal
+
         def attempt() -> Report:
             from syncron_lib.session.run import run_many, verify
 
@@ -227,7 +233,8 @@ class Command:
                 from syncron_lib.session.twoway.run import synchronise
 
                 guard = keys.guard(sides, "--two-way", self._environ)
-                return synchronise(sides, options, connect, witness, guard)
+                asking = partial(Asking, Prompt(witness.hold).ask) if asks else None
+                return synchronise(sides, options, connect, witness, guard, asking)
             if settings.verify and len(parts) > 1:
                 raise UsageError("--verify compares two trees: give one SRC and one DST.")
             key = self._key(settings, mode, sources, destination, connect.ask)
@@ -239,7 +246,12 @@ class Command:
                 report = run_many(parts, destination, options, connect, witness, key)
             return judged(report, settings, witness)
 
-        return self._shielded(witness, blank, lambda: occasion.hold(witness, attempt))
+        def carried_out() -> int:
+            if asks:
+                require_terminal()
+            return occasion.hold(witness, attempt)
+
+        return self._shielded(witness, blank, carried_out)
 
     @staticmethod
     def _snapshot(

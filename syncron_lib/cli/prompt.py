@@ -6,7 +6,7 @@ import os
 import sys
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from syncron_lib.cli.output import one_line
@@ -31,13 +31,15 @@ class Prompt:
         except ValueError:  # closed
             return False
 
-    def ask(self, question: str, secret: bool) -> str | None:
-        """The answer without its line end, not echoed if ``secret``; None at end of input."""
+    def ask(self, question: str, secret: bool, about: Sequence[str] = ()) -> str | None:
+        """The answer without its line end, not echoed if ``secret``; None at end of input.
+        ``about``: lines before the question."""
         with self._lock:
             self._hold(True)
             if secret:
                 self._silence()
             try:
+                sys.stderr.writelines(one_line(each) + "\n" for each in about)
                 sys.stderr.write(one_line(question) + (" " if not question.endswith(" ") else ""))
                 sys.stderr.flush()
                 # Not sys.stdin: a thread that waits there would hold its lock at the end.

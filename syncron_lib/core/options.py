@@ -181,6 +181,8 @@ class Conflicts(Enum):
     PREFER_SECOND = "prefer-second"
     NEWER = "newer"
     SKIP = "skip"
+    ASK = "ask"
+    """A person says, for each."""
 
 
 class SecureOptions(NamedTuple):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pty
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -144,6 +146,78 @@ def test_a_way_of_conflicts_needs_both_ways(syncron: Command, tmp_path: Path) ->
     ended = syncron("--conflicts=skip", tmp_path / "one", tmp_path / "other")
     assert ended.code == 1
     assert "--two-way" in ended.err
+
+
+def test_asking_needs_a_terminal(syncron: Command, tmp_path: Path) -> None:
+    make(tmp_path / "one", {"f": b"f"})
+    make(tmp_path / "other", {})
+    words = "--two-way", "--conflicts=ask", tmp_path / "one", tmp_path / "other"
+    ended = syncron(*words, "--before", f"touch {tmp_path}/begun")
+    assert ended.code == 1
+    assert "needs a terminal" in ended.err and "prefer-first" in ended.err
+    assert os.listdir(tmp_path / "one") == ["f"]
+    assert files(tmp_path / "other") == {}
+    assert not (tmp_path / "begun").exists()
+
+
+def on_a_terminal(
+    syncron: Command, words: list[str], answers: list[bytes], thinks: float = 0
+) -> tuple[int, str]:
+    """A run on a terminal, each question answered after a while: its status, what was shown."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        syncron.words(*words), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    shown, answered = b"", 0
+    while True:
+        try:
+            more = os.read(ours, 10_000)
+        except OSError:  # EIO: the other end is closed
+            break
+        if not more:
+            break
+        shown += more
+        if shown.count(b"[b]: ") > answered:
+            time.sleep(thinks)
+            os.write(ours, answers[answered])
+            answered += 1
+    os.close(ours)
+    assert answered == len(answers), shown
+    return process.wait(30), shown.decode().replace("\r\n", "\n")
+
+
+def test_a_person_chooses_for_each(syncron: Command, hosts: Sshd, tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    names = ["a", "b\x1b", "c", "d", "e"]
+    make(one, dict.fromkeys(names, b"f"))
+    make(other, {})
+    words = [str(one), f"target:{other}"]
+    in_sync(syncron, *words)
+    for name in names:
+        (one / name).write_bytes(b"one's")
+        (other / name).write_bytes(b"the other's")
+    words = ["--two-way", "--conflicts=ask", "--timeout=1", *words]
+    # "what" is no answer; the time-out is far shorter than the thinking
+    answers = [b"1\n", b"2\n", b"what\n", b"s\n", b"2!\n"]
+    code, shown = on_a_terminal(syncron, words, answers, thinks=1.5)
+    assert code == 4, shown  # one is skipped
+    assert "b\\#033 was changed on both sides" in shown
+    assert f"[1] {one}: a file of 5 bytes, 20" in shown
+    assert f"[2] target:{other}: a file of 11 bytes, 20" in shown
+    assert "e was changed on both sides:\n" not in shown
+    expected = [b"one's", *[b"the other's"] * 4]
+    assert [(other / name).read_bytes() for name in names] == expected
+    expected[2] = b"one's"
+    assert [(one / name).read_bytes() for name in names] == expected
+    assert len(files(one)) == len(names) + 4
+    before = files(one), files(other)
+    code, shown = on_a_terminal(syncron, words, [b"\x04"])
+    assert code == 4, shown
+    assert (files(one), files(other)) == before
+    code, shown = on_a_terminal(syncron, words, [b"\n"])
+    assert code == 0, shown
+    assert files(one) == files(other)
 
 
 def none_is_alive(pids: list[int]) -> bool:

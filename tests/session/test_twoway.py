@@ -16,6 +16,8 @@ import pytest
 
 from syncron_lib.core.options import Conflicts, DeleteCap, RuleOptions
 from syncron_lib.core.report import Action
+from syncron_lib.core.twoway.reconcile import Choice
+from syncron_lib.core.twoway.records import Record
 from syncron_lib.errors import (
     ConnectionLost,
     DeleteCapRefused,
@@ -99,7 +101,7 @@ def test_a_file_keeps_its_time_and_a_touch_goes_over(pair: tuple[Path, Path]) ->
     assert_settled(one, other)
 
 
-@pytest.mark.parametrize("policy", Conflicts)
+@pytest.mark.parametrize("policy", [each for each in Conflicts if each is not Conflicts.ASK])
 def test_a_conflict_keeps_both_versions(pair: tuple[Path, Path], policy: Conflicts) -> None:
     one, other = pair
     (one / "f").write_bytes(b"by one")
@@ -120,6 +122,43 @@ def test_a_conflict_keeps_both_versions(pair: tuple[Path, Path], policy: Conflic
     assert kept["f"] == expected.get(policy, kept["f"])
     by_hand = policy is Conflicts.KEEP_BOTH
     assert met.report.exit_code == (Exit.CONFLICTS if by_hand else Exit.OK)
+
+
+def test_what_changes_while_somebody_thinks_is_not_replaced(pair: tuple[Path, Path]) -> None:
+    one, other = pair
+    (one / "f").write_bytes(b"by one")
+    (other / "f").write_bytes(b"by other")
+
+    def thinks(_path: bytes, _first: Record, _second: Record) -> Choice:
+        (other / "f").write_bytes(b"by other, and later")
+        return Choice.FIRST
+
+    met = Met(one, other, thinks, conflicts=Conflicts.ASK)
+    assert [failure.path for failure in met.failures] == [b"f"]
+    assert b"by other, and later" in files(other).values()
+    for _ in range(2):
+        Met(one, other)
+    assert {b"by one", b"by other, and later"} <= set(files(one).values())
+    assert_settled(one, other)
+
+
+def test_a_person_is_asked_once_though_ignore_files_are_settled_first(
+    pair: tuple[Path, Path],
+) -> None:
+    one, other = pair
+    for root, text in ((one, b"one"), (other, b"the other")):
+        (root / ".syncronignore").write_bytes(text)
+        (root / "f").write_bytes(text)
+    asked = []
+
+    def thinks(path: bytes, _first: Record, _second: Record) -> Choice:
+        asked.append(path)
+        return Choice.SECOND
+
+    Met(one, other, thinks, conflicts=Conflicts.ASK, rules=RuleOptions(gitignore=True))
+    assert sorted(asked) == [b".syncronignore", b"f"]
+    assert files(one)["f"] == b"the other"
+    assert_settled(one, other)
 
 
 def test_a_conflict_is_resolved_once_for_all(memory: Path, pair: tuple[Path, Path]) -> None:

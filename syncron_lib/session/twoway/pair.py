@@ -207,9 +207,16 @@ class PairRun:
         )
         observed = self._ends[0].observed
         event = observed.replica, observed.counter + 1
-        outcome = reconcile(mine, theirs, event, self._policy)
-        if self._only is not None:
-            _restrict(outcome, self._only, has)
+        only = self._only
+        if only is None:
+            return reconcile(mine, theirs, event, self._policy)
+
+        def policy(path: bytes, first: Record, second: Record) -> Choice:
+            # What is not done now is judged again in the run over everything.
+            return self._policy(path, first, second) if path in only else Choice.BY_ORDER
+
+        outcome = reconcile(mine, theirs, event, policy)
+        _restrict(outcome, only, has)
         return outcome
 
     def _plan(self, side: Side, outcome: Outcome, has: Differing) -> Plan:
@@ -237,13 +244,13 @@ class PairRun:
         self._observer.failure(failure)
 
     def _tell(self, outcome: Outcome, plans: Sequence[Plan]) -> None:
+        undecided = {Conflicts.KEEP_BOTH, Conflicts.SKIP}
+        if self._options.dry_run:
+            undecided.add(Conflicts.ASK)
         for conflict in sorted(outcome.conflicts, key=lambda each: tree_order(each.path)):
             self._observer.clash(_clash(conflict))
             self._report.conflicts += 1
-            by_policy = conflict.what is What.CONTENT and self._options.conflicts not in (
-                Conflicts.KEEP_BOTH,
-                Conflicts.SKIP,
-            )
+            by_policy = conflict.what is What.CONTENT and self._options.conflicts not in undecided
             left = conflict.what in (What.CONTENT, What.KIND, What.SKIPPED) and not by_policy
             if left and self._report.exit_code == Exit.OK:
                 self._report.exit_code = Exit.CONFLICTS
@@ -440,6 +447,7 @@ def policy_of(conflicts: Conflicts) -> Policy:
         Conflicts.PREFER_FIRST: Choice.FIRST,
         Conflicts.PREFER_SECOND: Choice.SECOND,
         Conflicts.SKIP: Choice.SKIP,
+        Conflicts.ASK: Choice.BY_ORDER,  # where nobody is asked, which is a dry run
     }[conflicts]
     return lambda *_: always
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Cause, Report
+from syncron_lib.core.twoway.reconcile import Policy
 from syncron_lib.errors import Exit, SyncronError
 from syncron_lib.session.conduct import with_pool
 from syncron_lib.session.observer import Observer
@@ -21,6 +22,8 @@ from syncron_lib.transport.settings import ConnectOptions
 if TYPE_CHECKING:
     from syncron_lib.session.secure import KeyHolder
 
+Asking = Callable[[str, str], Policy]
+
 
 def synchronise(
     locations: Sequence[Location],
@@ -28,8 +31,10 @@ def synchronise(
     connect: ConnectOptions,
     observer: Observer,
     key: KeyHolder | None = None,
+    asking: Asking | None = None,
 ) -> Report:
-    """Bring what changed on any of the replicas to all others. Raises `SyncronError` for what ends
+    """Bring what changed on any of the replicas to all others. ``asking``: makes the policy of two
+    replicas, by what they are called, if a person is asked. Raises `SyncronError` for what ends
     the run, with the report so far as its ``report``."""
     report = Report(
         locations[0].shown(),
@@ -41,7 +46,7 @@ def synchronise(
 
     def work(pool: Pool) -> None:
         try:
-            _synchronise(pool, locations, options, observer, report)
+            _synchronise(pool, locations, options, observer, report, asking)
         except SyncronError as error:
             error.report = report  # type: ignore[attr-defined]
             raise
@@ -60,6 +65,7 @@ def _synchronise(
     options: RunOptions,
     observer: Observer,
     report: Report,
+    asking: Asking | None,
 ) -> None:
     """The first replica meets each of the others: so it has everything in the end, and those that
     it met before that meet it once more."""
@@ -70,7 +76,10 @@ def _synchronise(
         )
         for end in (one, other):
             end.guarded = pool.key is not None and isinstance(end.location, Local)
-        run = PairRun(one, other, options, policy_of(options.conflicts), observer, report)
+        policy = policy_of(options.conflicts)
+        if asking is not None and not options.dry_run:
+            policy = asking(one.shown, other.shown)
+        run = PairRun(one, other, options, policy, observer, report)
         run.run()
         return run.written
 
