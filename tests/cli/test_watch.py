@@ -77,6 +77,37 @@ def test_what_changes_is_brought_over_until_a_signal_ends_it(tmp_path: Path) -> 
     assert all(run["exit_code"] in (0, 24, 143) for run in runs)
 
 
+def test_what_the_kernels_queue_dropped_is_looked_for(tmp_path: Path) -> None:
+    source, target = tmp_path / "src", tmp_path / "dst"
+    (source / "many").mkdir(parents=True)
+    (source / "dropped").mkdir()
+    (source / "file").touch()
+    limit = Path("/proc/sys/fs/inotify/max_queued_events")
+    before = limit.read_text()
+    root = os.geteuid() == 0  # who alone may make the queue short, which is quick
+    files = 200 if root else int(before)
+    try:
+        if root:
+            limit.write_text("64")
+        with watching(tmp_path / "out", source, target) as process:
+            soon((target / "file").exists)
+            if root:
+                limit.write_text(before)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGSTOP)  # so that nobody empties the queue
+            for number in range(files):
+                (source / f"many/{number}").touch()
+            (source / "dropped/file").touch()
+            process.send_signal(signal.SIGCONT)
+            soon((target / "dropped/file").exists)
+            runs = ended(process, tmp_path / "out")
+    finally:
+        if root:
+            limit.write_text(before)
+    assert len(runs) >= 2
+    assert len(list((target / "many").iterdir())) == files
+
+
 def test_a_full_run_comes_now_and_then_and_nothing_makes_no_run(tmp_path: Path) -> None:
     source, state = tmp_path / "src", tmp_path / "src/state"
     source.mkdir()

@@ -26,6 +26,9 @@ _TICK = 500
 """Milliseconds after which the clock is looked at."""
 _OVERFLOW = 2000
 """Changes in one burst; more may have been too many for the kernel's queue, which drops some."""
+_QUEUE, _EVENTS = "/proc/sys/fs/inotify/max_queued_events", 8
+"""How long that queue is, and how many events in it one change may be at the most. watchfiles does
+not tell that some were dropped."""
 _AGAIN, _SOON = 60.0, 1.0
 """Seconds after which a run that failed is tried again, as a full one; the second where files
 changed while they were read."""
@@ -45,6 +48,7 @@ class Watch:
         if not os.path.isdir(self._top):
             raise UsageError(f"--watch is for a directory, and {source.shown()} is none.")
         self._rescan = rescan
+        self._most = _most()
         own = state_place(environ)
         # Each run writes there: it would be the reason for the next.
         self._own = None if own is None else os.fsencode(os.path.realpath(own))
@@ -81,7 +85,7 @@ class Watch:
     def _directories(self, burst: Iterable[str]) -> list[bytes] | None:
         """The directories to look at; None for all."""
         changed = list(burst)
-        if len(changed) > _OVERFLOW:
+        if len(changed) > self._most:
             return None
         found: set[bytes] = set()
         for text in changed:
@@ -129,6 +133,15 @@ def _changes(top: bytes, signals: Signals) -> Iterator[Iterator[set[str]]]:
         yield bursts()
     finally:
         notify.close()
+
+
+def _most() -> int:
+    """Changes in one burst that the kernel's queue has surely held."""
+    try:
+        with open(_QUEUE, encoding="ascii") as file:
+            return min(_OVERFLOW, int(file.read()) // _EVENTS)
+    except (OSError, ValueError):  # no Linux, or no /proc
+        return _OVERFLOW
 
 
 def _is_signal(status: int) -> bool:
