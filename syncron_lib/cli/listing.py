@@ -6,8 +6,10 @@ import json
 import os
 import stat
 import time
+from typing import Any
 
 from syncron_lib.cli.format import human_number
+from syncron_lib.cli.json_lines import named
 from syncron_lib.cli.settings import Settings
 from syncron_lib.core.names import shown
 from syncron_lib.session.listonly import Entry
@@ -17,13 +19,13 @@ def line(entry: Entry, settings: Settings) -> str:
     """One entry, with the end of its line."""
     name = shown(entry.path or b".")
     if settings.json:
-        said = {
+        said: dict[str, Any] = {
             "message_type": "entry",
-            "path": name,
+            **named("path", entry.path or b"."),
             "mode": entry.mode,
             "size": entry.size,
             "mtime_ns": entry.mtime_ns,
-            "target": None if entry.target is None else shown(entry.target),
+            **({"target": None} if entry.target is None else named("target", entry.target)),
         }
         if entry.problem:
             said["problem"] = os.strerror(entry.problem)

@@ -307,6 +307,8 @@ class Command:
 
     def _list(self, settings: Settings, sources: Sequence[Location]) -> int:
         face = self._face(settings, "")
+        start = time.monotonic()
+        blank = Report(" ".join(each.shown() for each in sources), "")
 
         def carry_out() -> int:
             from syncron_lib.cli.listing import line
@@ -314,13 +316,18 @@ class Command:
 
             parts = self._listed(replace(settings, list_only=True), sources)
             options, connect = settings.run_options(), self._connect_options(settings, face)
-            failed = False
-            for entry in entries(parts, options, connect, face):
-                failed = failed or entry.problem != 0
+            found = entries(parts, options, connect, face)
+            for entry in found:
                 self._output.write(line(entry, settings))
-            return Exit.PARTIAL if failed else Exit.OK
+            status = Exit.PARTIAL if any(entry.problem for entry in found) else Exit.OK
+            if settings.json:
+                duration = time.monotonic() - start
+                report = replace(blank, source_entries=len(found), duration=duration)
+                report.exit_code = status
+                face.root(report)
+            return status
 
-        return self._shielded(face, Report("", ""), carry_out)
+        return self._shielded(face, blank, carry_out)
 
     def _key(
         self,

@@ -52,7 +52,8 @@ def test_a_list_of_what_is_far_away(syncron: Command, hosts: Sshd, tmp_path: Pat
     ended = syncron(f"target:{tmp_path}")
     assert [line.split()[-1] for line in ended.out.splitlines()] == [".", "a", "d"]
     one = syncron("--json", f"target:{tmp_path}/a")
-    assert [(each["path"], each["size"]) for each in one.messages] == [("a", 3)]
+    entries = [each for each in one.messages if each["message_type"] == "entry"]
+    assert [(each["path"], each["size"]) for each in entries] == [("a", 3)]
     assert syncron(f"target:{tmp_path}/none").code == 3
 
 

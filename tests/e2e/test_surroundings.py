@@ -41,7 +41,8 @@ def in_shell(syncron: Command, line: str, **environ: str) -> subprocess.Complete
     [
         (["missing", "dst"], 3),
         (["--nonsense", "src", "dst"], 1),
-        (["src"], 1),
+        ([], 1),
+        (["src"], 0),
         (["src", "nowhere:dst"], 255),
         (["--port=1", "src", "target:dst"], 255),
         (["--job=unknown"], 1),
