@@ -21,7 +21,7 @@ _CHOICES = {
 }
 _FILES = ("config", "exclude-from", "include-from", "files-from")
 _TREES = ("root", "list-snapshots", "list-hot")
-_JOBS = ("job", "install-schedule", "print-schedule", "remove-schedule", "history")
+_JOBS = ("job", "install-schedule", "print-schedule", "remove-schedule", "refresh-hot", "history")
 
 FILES = {"bash": "syncron", "zsh": "_syncron", "fish": "syncron.fish"}
 TOP = Path(__file__).parents[2] / "completions"

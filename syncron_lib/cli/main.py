@@ -125,7 +125,7 @@ class Command:
         if invocation.schedule is not None:
             from syncron_lib.cli.jobs.install import Installer
 
-            installer = Installer(self._environ, self._home)
+            installer = Installer(self._environ, self._home, self._hot_in)
             self._output.write(installer.carry_out(invocation.schedule, config))
             return Exit.OK
         settings = invocation.settings.over(config.defaults)
@@ -273,15 +273,22 @@ class Command:
             parts[0].source, destination, options, connect, face, name, settings.keep, key
         )
 
+    def _hot_in(
+        self, settings: Settings, location: Location, face: Face | None = None
+    ) -> list[tuple[bytes, float]]:
+        from syncron_lib.session.run import hot
+
+        face = face or self._face(settings, "")
+        connect = self._connect_options(settings, face)
+        return hot(location, settings.run_options(), connect, face)
+
     def _list_hot(self, settings: Settings, location: Location) -> int:
         face = self._face(settings, "")
 
         def carry_out() -> int:
             from syncron_lib.cli.jobs.overview import hot_directories
-            from syncron_lib.session.run import hot
 
-            connect = self._connect_options(settings, face)
-            found = hot(location, settings.run_options(), connect, face)
+            found = self._hot_in(settings, location, face)
             self._output.write(hot_directories(found, json=bool(settings.json)))
             return Exit.OK
 

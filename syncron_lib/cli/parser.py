@@ -76,20 +76,21 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
-    """What is to become of the schedule of a job; one of ``every`` and ``on_calendar`` where it
-    is not ``remove``."""
+    """What is to become of a job's schedule: when it runs, and whether on changes of hot ones."""
 
     action: str
     job: str
     config: str | None
     every: str | None = None
     on_calendar: str | None = None
+    hot: bool = False
 
 
 _SCHEDULING = {
     "install-schedule": "have the job run by itself, by systemd or cron",
     "print-schedule": "show what that would write",
     "remove-schedule": "take it away again",
+    "refresh-hot": "have it watch what is hot by now",
 }
 
 
@@ -104,9 +105,8 @@ class Invocation:
     history: str | None = None
     """The job whose runs are to be shown; empty for all."""
     hot: str | None = None
-    """The directory whose hot directories are to be listed."""
     snapshots: str | None = None
-    """The directory that holds those to be listed."""
+    """The directories whose hot ones, or snapshots, are to be listed."""
     rescan: float | None = None
     """To watch, with so many seconds between two full runs; None: run once."""
     jobs: tuple[str, ...] = ()
@@ -271,7 +271,7 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         raise UsageError("--verify compares two trees and --root reads one: give one of them.")
     for name in both if paths and not given.job else ():
         raise UsageError(f"{name} takes no further paths, but {paths[0]!r} was given.")
-    schedule = _scheduling(given)
+    schedule = _scheduling(given, bool(settings.hot))
     if schedule is not None:
         return Invocation(Mode.SCHEDULE, settings, config=given.config, schedule=schedule)
     if given.look is not None:
@@ -342,7 +342,7 @@ def _rescan(given: argparse.Namespace) -> float | None:
         raise UsageError(f"--rescan {given.rescan!r}: {error}.") from error
 
 
-def _scheduling(given: argparse.Namespace) -> Scheduling | None:
+def _scheduling(given: argparse.Namespace, hot: bool) -> Scheduling | None:
     times = [f"--{each}" for each in ("every", "on-calendar") if _of(given, each) is not None]
     for action in _SCHEDULING:
         job = _of(given, action)
@@ -350,10 +350,10 @@ def _scheduling(given: argparse.Namespace) -> Scheduling | None:
             continue
         if len(times) > 1:
             raise UsageError("--every and --on-calendar exclude each other: give one of them.")
-        if (action == "remove-schedule") == bool(times):
+        if (action in ("remove-schedule", "refresh-hot")) == bool(times):
             wants = f"needs no {times[0]}" if times else "needs --every or --on-calendar"
             raise UsageError(f"--{action} {wants}.")
-        return Scheduling(action, job, given.config, given.every, given.on_calendar)
+        return Scheduling(action, job, given.config, given.every, given.on_calendar, hot)
     if times:
         raise UsageError(
             f"{times[0]} says when a job runs: give --install-schedule or --print-schedule too."

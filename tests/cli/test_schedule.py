@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from syncron_lib.cli.jobs import hotpaths
 from syncron_lib.cli.jobs.schedule import every, next_by_cron, on_calendar
 from syncron_lib.errors import UsageError
 
@@ -155,6 +156,107 @@ def test_a_job_may_do_what_it_needs_and_no_more(syncron: Run, config: Path, tmp_
         assert str(tmp_path) in missing
         # Links between two mounts of one file system cannot be made.
         assert f"{tmp_path}/there" in re.findall(r'ReadWritePaths="?([^"\n]*)', text["dated"])
+
+
+NAMES = [
+    "a b",
+    "50%",
+    "end\\",
+    "trailing ",
+    "$HOME 'x' \"y\"",
+    "#c",
+    "line\nbreak",
+    os.fsdecode(b"\xff"),
+]
+"""The last two no unit can hold."""
+
+
+@pytest.fixture
+def hot(syncron: Run, config: Path, tmp_path: Path) -> Path:
+    """``config``, when something has changed in each of those directories."""
+    for name in NAMES:
+        (tmp_path / "src" / name).mkdir()
+    for number in range(2):
+        for name in NAMES:
+            (tmp_path / "src" / name / f"{number}").touch()
+        time.sleep(0.06)
+        done = syncron("--config", config, "--job", "local")
+        assert done.returncode == 0, done.stderr
+    return config
+
+
+def test_systemd_understands_the_units_for_hot_directories(
+    syncron: Run, hot: Path, tmp_path: Path
+) -> None:
+    done = syncron("--config", hot, "--print-schedule", "local", "--every=1d", "--hot")
+    assert done.returncode == 0, done.stderr
+    parts = re.split(r"\n(?=# /|# crontab)", done.stdout)
+    texts = {text.split("\n", 1)[0].rpartition("/")[2]: text for text in parts[:-1]}
+    ends = (".service", ".timer", "-hot.service", "-hot.path")
+    assert list(texts) == [f"syncron-local{end}" for end in ends]
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    command = ["systemd-analyze", *["--user"] * (os.geteuid() != 0), "verify", "--man=no"]
+    environ = {**os.environ, "SYSTEMD_LOG_LEVEL": "info", "XDG_RUNTIME_DIR": str(tmp_path)}
+    files = [str(tmp_path / name) for name in texts]
+    verified = subprocess.run([*command, *files], capture_output=True, text=True, env=environ)
+    ours = [line for line in verified.stderr.splitlines() if "syncron-" in line]
+    assert (verified.returncode, ours) == (0, []), verified.stderr
+    watched = re.findall(r"PathChanged=(.*)", texts["syncron-local-hot.path"])
+    top = f"{tmp_path}/src"
+    expected = [f"{top}/{name}" for name in ("50%%", "a b", "#c", "$HOME 'x' \"y\"")]
+    assert watched == sorted([*expected, f"{top}/end\\/", f"{top}/trailing /"])
+    service, hot_service = texts["syncron-local.service"], texts["syncron-local-hot.service"]
+    plus = "+" * (os.geteuid() == 0)
+    assert re.search(
+        rf"ExecStartPost=-{re.escape(plus)}[^-+].* \"?--refresh-hot\"? local\n", service
+    )
+    assert len(re.findall(r"ExecStart=.*--hot.*--job.* local\n", hot_service)) == 2
+    held = [text[text.index("NoNewPrivileges") :] for text in (service, hot_service)]
+    assert held[0] == held[1]
+    assert "# Hot directories need systemd, or --watch." in parts[-1]
+
+
+def test_no_more_is_watched_than_inotify_allows(tmp_path: Path) -> None:
+    few, many = tmp_path / "few", tmp_path / "many"
+    few.write_text("128\n")
+    many.write_text("1000000\n")
+    assert hotpaths.most(str(few), str(many)) == 16
+    assert hotpaths.most(str(many), str(few)) == 0
+    assert hotpaths.most(str(many), str(tmp_path / "none")) == hotpaths.MOST == 32
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "file").touch()
+    hottest = [b"c", b"gone", b"link", b"file", b"a", b"b"]
+    top = os.fsencode(tmp_path)
+    assert hotpaths.watched(top, hottest, 2) == [f"{tmp_path}/a", f"{tmp_path}/c"]
+    assert hotpaths.watched(top, [b""], 2) == [str(tmp_path)]
+    assert hotpaths.watched(top, hottest, 3, own=f"{tmp_path}/a") == [
+        f"{tmp_path}/{x}" for x in "bc"
+    ]
+
+
+def test_hot_directories_are_for_one_source_on_this_machine(
+    syncron: Run, config: Path, tmp_path: Path
+) -> None:
+    more = (
+        "  pull: {source: 'host:x', destination: there}\n"
+        "  two: {sources: [src, there], destination: both}\n"
+        "  dates: {source: src, destination: there, snapshot: true}\n"
+        "  local-hot: {source: src, destination: there}\n"
+    )
+    config.write_text(config.read_text() + more)
+    for job, named in (
+        ("pull", "for one SRC that is a directory on this machine"),
+        ("two", "for one SRC that is a directory on this machine"),
+        ("dates", "--snapshot"),
+        ("local-hot", "does not end in -hot"),
+    ):
+        done = syncron("--config", config, "--print-schedule", job, "--every=1d", "--hot")
+        assert (done.returncode, named in done.stderr) == (1, True), done.stderr
+    done = syncron("--config", config, "--refresh-hot", "local", "--every=1d")
+    assert done.returncode == 1 and "--refresh-hot needs no --every" in done.stderr
 
 
 def test_what_cannot_be_scheduled_is_refused(syncron: Run, config: Path) -> None:

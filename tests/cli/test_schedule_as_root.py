@@ -112,3 +112,133 @@ def test_systemd_is_told_of_what_is_installed_and_removed(config: Path, tmp_path
         "disable --now syncron-push.timer",
         "daemon-reload",
     ]
+
+
+HOT = """\
+set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system /run/bin
+mount -t tmpfs tmpfs /etc/systemd/system
+# A stand-in for systemd, which cannot run here: it only notes what it is told.
+printf '%s\\n' '#!/bin/sh' 'echo "$*" >> told' '[ "$1" != "$(cat fails)" ]' > /run/bin/systemctl
+chmod +x /run/bin/systemctl
+PATH=/run/bin:$PATH
+touch fails
+units=/etc/systemd/system
+path=$units/syncron-local-hot.path
+step() { echo "-- $1" >> told; }
+run() { sleep 0.06; "$@" --job local; }
+step refused; "$@" --refresh-hot local || echo "refused: $?" >> told
+mkdir src/a src/b
+run "$@"
+step 'nothing hot'; "$@" --install-schedule local --every=1h --hot
+ls $units >> told
+step 'still nothing'; "$@" --refresh-hot local
+touch src/a/1; run "$@"
+step 'one'; "$@" --refresh-hot local
+grep PathChanged $path >> told
+step 'the same'; "$@" --refresh-hot local
+touch src/b/1; run "$@"; touch src/b/2; run "$@"
+step 'another'; "$@" --refresh-hot local
+grep PathChanged $path >> told
+touch src/a/2; run "$@"; touch src/a/3; run "$@"; touch src/a/4; run "$@"
+step 'another order'; "$@" --refresh-hot local
+rm -r src/b
+echo restart > fails
+step 'fails'; "$@" --refresh-hot local || echo "failed: $?" >> told
+echo > fails
+step 'again'; "$@" --refresh-hot local
+grep PathChanged $path >> told
+rm -r src/a
+step 'gone'; "$@" --refresh-hot local
+ls $units >> told
+mkdir src/a
+step 'installed'; "$@" --install-schedule local --every=1h --hot
+ls $units >> told
+step 'without'; "$@" --install-schedule local --every=1h
+ls $units >> told
+step 'back'; "$@" --install-schedule local --every=1h --hot
+step 'removed'; "$@" --remove-schedule local
+ls $units >> told
+"""
+
+TOLD = """\
+-- refused
+refused: 1
+-- nothing hot
+daemon-reload
+enable --now syncron-local.timer
+syncron-local-hot.service
+syncron-local.service
+syncron-local.timer
+-- still nothing
+-- one
+daemon-reload
+enable syncron-local-hot.path
+restart syncron-local-hot.path
+PathChanged=TOP/src/a
+-- the same
+-- another
+daemon-reload
+enable syncron-local-hot.path
+restart syncron-local-hot.path
+PathChanged=TOP/src/a
+PathChanged=TOP/src/b
+-- another order
+-- fails
+daemon-reload
+enable syncron-local-hot.path
+restart syncron-local-hot.path
+failed: 1
+-- again
+daemon-reload
+enable syncron-local-hot.path
+restart syncron-local-hot.path
+PathChanged=TOP/src/a
+-- gone
+disable --now syncron-local-hot.path
+daemon-reload
+syncron-local-hot.service
+syncron-local.service
+syncron-local.timer
+-- installed
+daemon-reload
+enable --now syncron-local.timer
+enable syncron-local-hot.path
+restart syncron-local-hot.path
+syncron-local-hot.path
+syncron-local-hot.service
+syncron-local.service
+syncron-local.timer
+-- without
+disable --now syncron-local-hot.path
+daemon-reload
+enable --now syncron-local.timer
+syncron-local.service
+syncron-local.timer
+-- back
+daemon-reload
+enable --now syncron-local.timer
+enable syncron-local-hot.path
+restart syncron-local-hot.path
+-- removed
+disable --now syncron-local.timer
+disable --now syncron-local-hot.path
+daemon-reload
+"""
+
+
+def test_systemd_is_told_of_hot_directories_only_where_they_are_others(
+    config: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "syncron", "--config", str(config)]
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", HOT, "sh", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = (tmp_path / "told").read_text()
+    assert told.replace(str(tmp_path), "TOP") == TOLD, done.stderr

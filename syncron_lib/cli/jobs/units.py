@@ -31,6 +31,8 @@ ProtectClock=yes
 ProtectHostname=yes
 RestrictNamespaces=yes
 """
+_GATHERS = 0.5
+"""Seconds from the first change of a burst to the run."""
 _READS = "CAP_DAC_READ_SEARCH"
 _WRITES = f"{_READS} CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP"
 _ALL_ATTRIBUTES = " CAP_SYS_ADMIN"
@@ -54,17 +56,60 @@ def places(environ: Mapping[str, str]) -> list[str]:
     return [f"{name}={environ[name]}" for name in names if environ.get(name)]
 
 
-def service(job: Job, settings: Settings, setting: Setting) -> str:
-    """The unit that runs a job once. ``settings``: the job's, over the defaults."""
+def service(job: Job, settings: Settings, setting: Setting, refresh: Sequence[str] = ()) -> str:
+    """The unit that runs a job once. ``settings``: the job's, over the defaults. ``refresh``: the
+    command that has the hot directories watched, after a run that went well."""
+    lines = _head(f"syncron job {job.name}", job, settings, setting)
+    lines += ["", "[Service]", "Type=oneshot", f"ExecStart={_line(setting.command)}"]
+    if refresh:
+        # Units are written outside of what holds the run; and a run that went well stays one.
+        lines.append(f"ExecStartPost=-{'+' * setting.system}{_line(refresh)}")
+    return _run_by(lines, job, settings, setting)
+
+
+def hot_service(job: Job, settings: Settings, setting: Setting) -> str:
+    """The unit that a change in a hot directory starts, after a while in which a burst gathers.
+    systemd does not watch while it runs: what changed during the first run is the second's."""
+    lines = _head(f"syncron job {job.name}, its hot directories", job, settings, setting)
+    # After: a whole run that is going on is not disturbed. No limit: starts are by nature many.
+    lines += [f"After=syncron-{job.name}.service", "StartLimitIntervalSec=0"]
+    lines += ["", "[Service]", "Type=oneshot", f"ExecStartPre=sleep {_GATHERS}"]
+    lines += [f"ExecStart={_line(setting.command)}"] * 2
+    return _run_by(lines, job, settings, setting)
+
+
+def path(job: Job, directories: Sequence[str]) -> str:
+    """The unit that watches hot directories, at least one of them, see `hotpaths.watched`."""
+    lines = [
+        "# Written by syncron, with what is hot: each run of the job may write it anew.",
+        "[Unit]",
+        f"Description=The hot directories of the syncron job {job.name}",
+        "Documentation=man:syncron(1)",
+        "",
+        "[Path]",
+        *(f"PathChanged={directory}" for directory in directories),
+        # The service is slow to start again; a limit would end the watching for good.
+        "TriggerLimitIntervalSec=0",
+        "",
+        "[Install]",
+        "WantedBy=paths.target",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head(description: str, job: Job, settings: Settings, setting: Setting) -> list[str]:
     lines = [
         "# Written by syncron --install-schedule; it will be written anew by the next.",
         "[Unit]",
-        f"Description=syncron job {job.name}",
+        f"Description={description}",
         "Documentation=man:syncron(1)",
     ]
     if _network(job, settings) and setting.system:
         lines += ["Wants=network-online.target", "After=network-online.target"]
-    lines += ["", "[Service]", "Type=oneshot", f"ExecStart={_line(setting.command)}"]
+    return lines
+
+
+def _run_by(lines: list[str], job: Job, settings: Settings, setting: Setting) -> str:
     lines += [f"Environment={_quoted(each)}" for each in places(setting.environ)]
     # Room for an orderly end, and for the hook that follows it.
     lines += ["TimeoutStartSec=infinity", "TimeoutStopSec=90", "KillMode=mixed"]
