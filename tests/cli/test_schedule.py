@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -212,6 +213,11 @@ def test_systemd_understands_the_units_for_hot_directories(
         rf"ExecStartPost=-{re.escape(plus)}[^-+].* \"?--refresh-hot\"? local\n", service
     )
     assert len(re.findall(r"ExecStart=.*--hot.*--job.* local\n", hot_service)) == 2
+    (tmp_path / "src/a b/later").touch()
+    line = re.findall(r"ExecStart=(.*)", hot_service)[0].replace("%%", "%")
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run(shlex.split(line), env=environ, cwd="/").returncode == 0
+    assert (tmp_path / "there/a b/later").exists()
     held = [text[text.index("NoNewPrivileges") :] for text in (service, hot_service)]
     assert held[0] == held[1]
     assert "# Hot directories need systemd, or --watch." in parts[-1]

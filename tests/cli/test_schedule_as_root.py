@@ -117,6 +117,7 @@ def test_systemd_is_told_of_what_is_installed_and_removed(config: Path, tmp_path
 HOT = """\
 set -e
 mount -t tmpfs tmpfs /run
+"$@" --install-schedule local --every=1h --hot || echo "without systemd: $?" > told
 mkdir -p /run/systemd/system /run/bin
 mount -t tmpfs tmpfs /etc/systemd/system
 # A stand-in for systemd, which cannot run here: it only notes what it is told.
@@ -163,6 +164,7 @@ ls $units >> told
 """
 
 TOLD = """\
+without systemd: 1
 -- refused
 refused: 1
 -- nothing hot
@@ -240,5 +242,6 @@ def test_systemd_is_told_of_hot_directories_only_where_they_are_others(
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert "Hot directories need systemd" in done.stderr.splitlines()[0]
     told = (tmp_path / "told").read_text()
     assert told.replace(str(tmp_path), "TOP") == TOLD, done.stderr
