@@ -75,7 +75,7 @@ class Workshop:
 
     def make_key(self) -> None:
         """Have syncron find a key, as after ``--keygen``."""
-        if not (Path(self.environment["HOME"]) / ".config/syncron/key").exists():
+        if not (Path(self.environment["XDG_CONFIG_HOME"]) / "syncron/key").exists():
             measure.seconds([*self.executable, "--keygen"], self.environment)
 
     def reach(self, port: int) -> None:
