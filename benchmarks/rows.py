@@ -61,7 +61,7 @@ class Row:
     at_most: float | None = None
     literal_at_most: float | None = None
     sealed: bool = False
-    """All of it is sealed, and sent in clear beside that."""
+    """All of it is sealed; first copies are sent in clear beside that, too."""
     inodes: int = 110_000
     """Files and directories of one copy of the tree at scale 1."""
 

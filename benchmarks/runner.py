@@ -62,7 +62,9 @@ class Workshop:
         ]
         if row.sealed:
             tools[0] = Sealing(self.executable, self.remote, row.options)
-            tools.append(InClear(self.executable, self.remote, row.options))
+            if row.start is Start.ABSENT:
+                # Whoever remembers a source sealed has to read it to send it in clear.
+                tools.append(InClear(self.executable, self.remote, row.options))
         for reference in row.references:
             match reference:
                 case Reference.TAR:
