@@ -6,11 +6,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from syncron_lib.cli.catalog import OPTIONS
 from syncron_lib.cli.option import Kind
 from syncron_lib.cli.parser import build_parser
+from syncron_lib.record import NamedTuple
 
 _CHOICES = {
     "compress-choice": ("auto", "zstd", "zlib", "none"),

@@ -7,10 +7,10 @@ import re
 import stat
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from syncron_lib.core.names import shown
 from syncron_lib.core.report import Action, Item
+from syncron_lib.record import NamedTuple
 
 _ESCAPE = re.compile(r"%('{0,3})(-?)([0-9]{0,4})([A-Za-z%])")
 _UNKNOWN_HERE = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.record import NamedTuple
 
 _EVERYONE = 0o111
 _CLASSES = {"u": 0o100, "g": 0o010, "o": 0o001, "a": _EVERYONE}

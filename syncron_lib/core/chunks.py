@@ -13,7 +13,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import accumulate
-from typing import NamedTuple, Optional
+from typing import Optional
+
+from syncron_lib.record import NamedTuple
 
 FASTCDC = "fastcdc-2020"
 """Content-defined chunks, cut as the 2020 paper has it (pyfastcdc)."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile, compared
 from syncron_lib.core.table import PROBLEM, TYPE_MASK, Table, link_targets
+from syncron_lib.record import NamedTuple
 
 
 class Relation(Enum):

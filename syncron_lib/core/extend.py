@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import NamedTuple
 
 from syncron_lib.core.compare import letter
 from syncron_lib.core.extended import PLAIN, Kinds, Mark
 from syncron_lib.core.fates import Fates
 from syncron_lib.core.links import walk_order
 from syncron_lib.core.plan import Extend, Plan
+from syncron_lib.record import NamedTuple
 
 _ATIME, _ACL, _XATTR = 7, 8, 9
 """Where in an entry's flags another time of access, ACL, and other attributes are told."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from enum import IntFlag
-from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.links import up, walk_order
 from syncron_lib.core.table import Malformed, Reader, pack_blob, pack_names
+from syncron_lib.record import NamedTuple
 
 ACL_NAMES = frozenset((b"system.posix_acl_access", b"system.posix_acl_default"))
 ATIME = b"atime"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.options import DeleteCap
 from syncron_lib.core.permission import EVERYTHING, Effect
 from syncron_lib.core.plan import Plan
 from syncron_lib.errors import DeleteCapRefused, GuardRefused
+from syncron_lib.record import NamedTuple
 
 
 class Facts(NamedTuple):

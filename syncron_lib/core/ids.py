@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
+
+from syncron_lib.record import NamedTuple
 
 LARGEST = 2**32 - 2
 """One more stands for none."""

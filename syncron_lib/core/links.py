@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import split
 from syncron_lib.core.table import pack_names
+from syncron_lib.record import NamedTuple
 
 
 class Group(NamedTuple):

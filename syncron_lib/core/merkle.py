@@ -11,10 +11,11 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.table import TYPE_MASK, Table, pack_column, pack_names
+from syncron_lib.record import NamedTuple
 
 _EXECUTABLE = 0o111
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import split
+from syncron_lib.record import NamedTuple
 
 
 class Entry(NamedTuple):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.ids import IdOptions
 from syncron_lib.core.view import View
+from syncron_lib.record import NamedTuple
 
 
 class DeleteCap(NamedTuple):

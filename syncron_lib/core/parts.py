@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.options import FileList
 from syncron_lib.errors import UsageError
+from syncron_lib.record import NamedTuple
 
 
 class Part(NamedTuple):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import split
+from syncron_lib.record import NamedTuple
 
 
 class Create(NamedTuple):

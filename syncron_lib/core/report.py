@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.errors import Exit
+from syncron_lib.record import NamedTuple
 
 
 class Place(NamedTuple):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import NamedTuple, Optional
+from typing import Optional
+
+from syncron_lib.record import NamedTuple
 
 INCOMPLETE = b"incomplete"
 """Where the next snapshot is made."""

@@ -16,10 +16,10 @@ import itertools
 import stat
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import NAME_MAX, PRIVATE
+from syncron_lib.record import NamedTuple
 
 TYPE_MASK = 0o170000
 PROBLEM = 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from enum import IntFlag
-from typing import NamedTuple
+
+from syncron_lib.record import NamedTuple
 
 MUNGED = b"/rsyncd-munged/"
 """What rsync puts before the target of a symlink that is to lead nowhere."""

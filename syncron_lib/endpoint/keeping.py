@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.names import shown
 from syncron_lib.errors import PeerViolation, RootError
@@ -13,6 +13,7 @@ from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.reach import Reach
 from syncron_lib.fs.root import Root
 from syncron_lib.protocol import messages
+from syncron_lib.record import NamedTuple
 
 
 class Kept(NamedTuple):

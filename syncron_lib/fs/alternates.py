@@ -13,7 +13,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile
@@ -38,6 +38,7 @@ from syncron_lib.fs.staging import CREATE_READABLE, Staging
 from syncron_lib.fs.stats import FIELDS, StatRow
 from syncron_lib.fs.tree import Node, is_directory
 from syncron_lib.protocol.messages import TakenEntry
+from syncron_lib.record import NamedTuple
 
 _CTIME = 20
 """Where the ctime is in a packed row, behind its name: see `stats.FIELDS`."""

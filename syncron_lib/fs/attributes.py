@@ -6,13 +6,14 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.core.view import MUNGED
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.stats import StatRow, in_range
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.extended import Waiting as Sets

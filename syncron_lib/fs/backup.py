@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 import time
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, split
@@ -23,6 +23,7 @@ from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
 from syncron_lib.fs.hashing import OPEN_FILE
 from syncron_lib.fs.reach import Reach
 from syncron_lib.fs.staging import CREATE_FILE
+from syncron_lib.record import NamedTuple
 
 _TEMPORARY = b".syncron-backup"
 """A copy while it is made."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import join
@@ -18,6 +18,7 @@ from syncron_lib.core.table import TYPE_MASK, Malformed, Table
 from syncron_lib.fs import stats
 from syncron_lib.fs.state import Row, State
 from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.record import NamedTuple
 
 _MOST = 4096
 """Directories; where more changed, the walk level by level takes few exchanges for its size."""

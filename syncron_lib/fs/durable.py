@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.fs.staging import Staging
+from syncron_lib.record import NamedTuple
 
 _MOST = 200
 """Entries that wait at most: a new directory holds a descriptor."""

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.extended import (
@@ -35,6 +35,7 @@ from syncron_lib.errors import PeerViolation, RootError
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.stats import in_range
 from syncron_lib.fs.tree import Tree
+from syncron_lib.record import NamedTuple
 
 _NONE = frozenset((errno.ENOTSUP, errno.ENOENT, errno.ENODATA, errno.ELOOP, errno.EACCES))
 """What is said of an entry that has none, or is gone, or whose attributes are not for us."""

@@ -8,13 +8,14 @@ import stat
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import split
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.stats import StatRow, Stats, is_same_file, is_settled
 from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.links import Links

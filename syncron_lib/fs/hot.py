@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from syncron_lib.core.names import split
 from syncron_lib.core.table import TYPE_MASK, Malformed
@@ -17,6 +16,7 @@ from syncron_lib.fs import stats
 from syncron_lib.fs.changes import changes
 from syncron_lib.fs.state import State
 from syncron_lib.fs.tree import Tree
+from syncron_lib.record import NamedTuple
 
 KEY = "hot"
 """Of `State.get`."""

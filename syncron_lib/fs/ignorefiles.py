@@ -13,7 +13,6 @@ import os
 import stat
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import is_below
@@ -21,6 +20,7 @@ from syncron_lib.core.rules import MERGED, Merge
 from syncron_lib.core.table import Malformed, Reader, pack_blob
 from syncron_lib.errors import GuardRefused, RootError
 from syncron_lib.fs.reach import Reach
+from syncron_lib.record import NamedTuple
 
 MOUNTS = b"mounts"
 """Stands beside the names of ignore files: its content is the names of mount points, joined by

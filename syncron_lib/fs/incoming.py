@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -30,6 +30,7 @@ from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher
 from syncron_lib.fs.staging import CREATE_READABLE
 from syncron_lib.protocol.pack import Delta, Piece
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.sealedreceive import Opening

@@ -8,7 +8,7 @@ import os
 import struct
 from array import array
 from bisect import bisect_left
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.chunks import MARK, ChunkList, StepKind
@@ -18,6 +18,7 @@ from syncron_lib.fs.sparse import write as sparse_write
 from syncron_lib.fs.staging import Staging
 from syncron_lib.fs.writebehind import BLOCK, WriteBehind, close_beside, write_at
 from syncron_lib.protocol.pack import Delta, Piece
+from syncron_lib.record import NamedTuple
 
 _BESIDE = 8 << 20
 """Bytes from which on a copy, or freeing a file, is worth a thread."""

@@ -12,7 +12,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -22,6 +22,7 @@ from syncron_lib.fs import listing, stats
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.stats import PackedRow, StatRow, is_settled_as_written
 from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.record import NamedTuple
 
 
 class Written(NamedTuple):

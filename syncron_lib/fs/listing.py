@@ -7,11 +7,11 @@ import os
 import stat
 import struct
 import sys
-from typing import NamedTuple
 
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.fs import stats
 from syncron_lib.fs.stats import FIELDS, PackedRow
+from syncron_lib.record import NamedTuple
 
 _ENCODING = sys.getfilesystemencoding()
 _ENCODING_ERRORS = sys.getfilesystemencodeerrors()

@@ -11,12 +11,12 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from syncron_lib.core.names import split
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.ledger import Ledger
 from syncron_lib.fs.staging import Leftover, Staging
+from syncron_lib.record import NamedTuple
 
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 """How the kernel writes blanks, tabs, newlines and backslashes in a path."""

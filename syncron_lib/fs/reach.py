@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from syncron_lib.core.names import shown
 from syncron_lib.core.permission import EVERYTHING, Effect
 from syncron_lib.errors import RootError
+from syncron_lib.record import NamedTuple
 
 
 class Place(NamedTuple):

@@ -12,7 +12,6 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -28,6 +27,7 @@ from syncron_lib.fs.publish import link_new
 from syncron_lib.fs.staging import CREATE_FILE, Staging
 from syncron_lib.fs.stats import StatRow, is_settled_as_written
 from syncron_lib.fs.tree import Node, is_directory
+from syncron_lib.record import NamedTuple
 
 _FILE, _DIRECTORY = stat.S_IFREG, stat.S_IFDIR
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import join
@@ -16,6 +15,7 @@ from syncron_lib.core.table import TYPE_MASK, Malformed
 from syncron_lib.fs import stats
 from syncron_lib.fs.state import Row, State
 from syncron_lib.fs.tree import Node, Tree, is_directory
+from syncron_lib.record import NamedTuple
 
 
 class Displaced(NamedTuple):

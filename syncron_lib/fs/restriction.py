@@ -12,7 +12,6 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from syncron_lib.core.names import PRIVATE, is_valid_name, shown
 from syncron_lib.core.permission import Effect
@@ -20,6 +19,7 @@ from syncron_lib.core.view import OUT_OF_REACH, REASONS
 from syncron_lib.errors import RootError, UsageError
 from syncron_lib.fs.directories import OPEN_DIRECTORY
 from syncron_lib.fs.reach import Place, resolved, unseen
+from syncron_lib.record import NamedTuple
 
 _PASS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
@@ -28,6 +28,7 @@ from syncron_lib.fs.staging import is_staging
 from syncron_lib.fs.state import NewerState, NoRoom, State, file_stem, state_directory
 from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.fs.walk import Walk, processors
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.extended import Reading

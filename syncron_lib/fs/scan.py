@@ -14,7 +14,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -30,6 +30,7 @@ from syncron_lib.fs.renamed import Displaced
 from syncron_lib.fs.state import Row, State
 from syncron_lib.fs.stats import FIELDS
 from syncron_lib.fs.tree import Node
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.lens import Lens

@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.options import SecureOptions
@@ -23,6 +23,7 @@ from syncron_lib.fs.seen import Seen, SeenFile
 from syncron_lib.fs.stats import StatRow, is_same_file
 from syncron_lib.fs.view import Opened, Reader
 from syncron_lib.protocol import messages
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.root import Root

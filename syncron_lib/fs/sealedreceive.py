@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, Union
 
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, shown
@@ -16,6 +16,7 @@ from syncron_lib.errors import NotAuthentic
 from syncron_lib.fs.contents import Missing
 from syncron_lib.fs.ledger import Written
 from syncron_lib.fs.staging import CREATE_READABLE
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.largefile import LargeFile

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.options import RuleOptions
@@ -17,6 +17,7 @@ from syncron_lib.core.rules import MAX_IGNORE_FILE, SYNCRONIGNORE, AnyScope, Rul
 from syncron_lib.core.sealing import MAGIC, RULES
 from syncron_lib.errors import GuardRefused
 from syncron_lib.fs.hashing import OPEN_FILE
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.root import Root

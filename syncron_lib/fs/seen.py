@@ -6,10 +6,10 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from syncron_lib.errors import StateUnusable
 from syncron_lib.fs.state import state_directory
+from syncron_lib.record import NamedTuple
 
 
 class Seen(NamedTuple):

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -28,6 +28,7 @@ from syncron_lib.fs.view import FileReader
 from syncron_lib.protocol.contents import pack_sizes, unpack_contents
 from syncron_lib.protocol.messages import Arrived, Next, Problem, Selected
 from syncron_lib.protocol.pack import PLAIN, Buffer, Group, Groups, Packer, Piece, read_head
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.view import Reader, View

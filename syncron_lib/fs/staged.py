@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.fs.ledger import NewEntry
 from syncron_lib.fs.staging import Staging
+from syncron_lib.record import NamedTuple
 
 
 class StagedDirectory(NamedTuple):

@@ -11,11 +11,12 @@ import contextlib
 import os
 import re
 import stat
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.names import PRIVATE, is_valid_path, shown
 from syncron_lib.errors import FileFatal
 from syncron_lib.fs.directories import OPEN_DIRECTORY
+from syncron_lib.record import NamedTuple
 
 STATE_FILE = b"state.db"
 """What a replica keeps of itself (`fs.replica.store`), beside what is staged: it stays."""

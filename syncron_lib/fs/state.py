@@ -19,11 +19,12 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.names import shown
 from syncron_lib.errors import StateUnusable
 from syncron_lib.fs.stateplace import state_place
+from syncron_lib.record import NamedTuple
 
 VERSION = 1
 """``user_version`` of the files that this code writes."""

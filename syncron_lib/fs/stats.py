@@ -8,9 +8,9 @@ import stat
 import struct
 from array import array
 from collections.abc import Mapping, Sequence, Set
-from typing import NamedTuple
 
 from syncron_lib.core.table import TYPE_MASK, Malformed, Table, pack_names
+from syncron_lib.record import NamedTuple
 
 StatRow = tuple[bytes, int, int, int, int, int, int, int]
 """(name, mode, size, mtime_ns, ctime_ns, inode, uid, gid); a plain tuple, because a scan makes

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Optional, Protocol
+from typing import TYPE_CHECKING, Optional, Protocol
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import split
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.root import Root

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from syncron_lib.errors import PeerViolation
+from syncron_lib.record import NamedTuple
 
 _SIZE = struct.Struct("<Q")
 _CONTENT = struct.Struct("<Q16s")

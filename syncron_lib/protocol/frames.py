@@ -8,9 +8,9 @@ neither (greeting, heartbeat, progress).
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from syncron_lib.errors import PeerViolation
+from syncron_lib.record import NamedTuple
 
 HEADER = struct.Struct(">IBI")
 MAX_PAYLOAD = 16 << 20

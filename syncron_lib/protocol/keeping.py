@@ -4,7 +4,9 @@ finds what did not change."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
+
+from syncron_lib.record import NamedTuple
 
 
 class SetAttributes(NamedTuple):

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from syncron_lib.record import NamedTuple
 
 
 class GetSizes(NamedTuple):

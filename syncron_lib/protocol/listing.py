@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.table import Table
+from syncron_lib.record import NamedTuple
 
 
 class List(NamedTuple):

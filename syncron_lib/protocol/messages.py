@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from syncron_lib.core.permission import EVERYTHING
 from syncron_lib.core.view import View as View
@@ -97,6 +97,7 @@ from syncron_lib.protocol.snapshots import GetSnapshots as GetSnapshots
 from syncron_lib.protocol.snapshots import KeepSnapshot as KeepSnapshot
 from syncron_lib.protocol.snapshots import Snapshot as Snapshot
 from syncron_lib.protocol.snapshots import Snapshots as Snapshots
+from syncron_lib.record import NamedTuple
 
 VERSION = 1
 """Protocol version spoken by this code; a greeting carries the range that a program speaks."""

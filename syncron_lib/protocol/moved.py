@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from syncron_lib.protocol.keeping import SetAttributes
+from syncron_lib.record import NamedTuple
 
 
 class Moved(NamedTuple):

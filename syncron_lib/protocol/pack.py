@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 from syncron_lib.core.chunks import Step, StepKind
 from syncron_lib.core.merkle import Attributes
@@ -25,6 +25,7 @@ from syncron_lib.core.table import pack as pack_table
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol.compression import Compressor, Method, decompress
 from syncron_lib.protocol.messages import Next, Problem
+from syncron_lib.record import NamedTuple
 
 Buffer = Union[bytes, bytearray, memoryview]
 

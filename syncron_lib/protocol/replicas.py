@@ -6,9 +6,9 @@ What is packed in them is read by `core.twoway`; the helper reads it, the client
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from syncron_lib.protocol.moved import Moved
+from syncron_lib.record import NamedTuple
 
 
 class Introduce(NamedTuple):

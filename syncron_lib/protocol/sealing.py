@@ -7,7 +7,8 @@ for a client's own local helper, which has the key from the client and not over 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from syncron_lib.record import NamedTuple
 
 
 class GetManifest(NamedTuple):

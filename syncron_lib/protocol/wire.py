@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 from syncron_lib.core.ids import IdRule
 from syncron_lib.core.permission import Effect
@@ -151,6 +151,7 @@ from syncron_lib.protocol.messages import (
     Viewed,
     Wanted,
 )
+from syncron_lib.record import NamedTuple
 
 
 class Sender(Enum):

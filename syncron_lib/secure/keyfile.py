@@ -14,13 +14,13 @@ import os
 import stat
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from syncron_lib.core.names import shown
 from syncron_lib.errors import KeyUnusable, WrongPassphrase
+from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import MASTER_SIZE, ROOT_ID_SIZE, Keyring, Keys
 from syncron_lib.secure.wrapped import BARE, MAGIC, WRAPPED
 

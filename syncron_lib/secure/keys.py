@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from syncron_lib.record import NamedTuple
 
 MASTER_SIZE = 32
 ROOT_ID_SIZE = 16

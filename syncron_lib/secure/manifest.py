@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from syncron_lib.errors import NotAuthentic, SealedByAnotherKey
+from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring, Keys
 from syncron_lib.secure.sealed import SALT_SIZE
 

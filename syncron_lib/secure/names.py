@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hmac
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from syncron_lib.core.names import join
+from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import Keyring, Keys, prefixed
 
 LONGEST = 143

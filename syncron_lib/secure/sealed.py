@@ -15,13 +15,13 @@ import hashlib
 import hmac
 import struct
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
 
 from syncron_lib.core.sealing import CHUNK, MAGIC, PREFIX, TAG, chunks_of, sealed_size
 from syncron_lib.errors import NotAuthentic, SealedByAnotherKey
+from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring, Keys, expand, prefixed
 
 SALT_SIZE = 32

@@ -10,7 +10,7 @@ import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any
 
 from syncron_lib.core.compare import attributes_of, digest_of
 from syncron_lib.core.merkle import Attributes
@@ -21,6 +21,7 @@ from syncron_lib.core.report import Failure
 from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.protocol import messages
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import batches, replies
 from syncron_lib.session.listings import below_by_row, listings
 

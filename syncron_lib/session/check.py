@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join, shown
@@ -15,6 +14,7 @@ from syncron_lib.errors import Exit, NotAuthentic
 from syncron_lib.fs.seen import Seen, SeenFile
 from syncron_lib.protocol import messages, pack
 from syncron_lib.protocol.messages import Selected
+from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import Keyring
 from syncron_lib.secure.manifest import Entry, Manifest, hash_of
 from syncron_lib.secure.sealed import Feed

@@ -6,12 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from syncron_lib.core.options import RunOptions
 from syncron_lib.protocol.compression import BY_NAME, MAX_LEVEL, Method
 from syncron_lib.protocol.messages import Next
 from syncron_lib.protocol.pack import Head
+from syncron_lib.record import NamedTuple
 
 _AUTO_LEVEL = 1
 """Where it must pay by itself: more takes far longer than it saves."""

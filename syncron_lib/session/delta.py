@@ -6,7 +6,7 @@ from array import array
 from collections import deque
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from syncron_lib.core.chunks import FASTCDC, FIXED, SMALLEST
 from syncron_lib.core.options import RunOptions
@@ -14,6 +14,7 @@ from syncron_lib.core.plan import Change, Plan
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import IN_FLIGHT, replies, reply_of
 from syncron_lib.session.observer import Observer
 

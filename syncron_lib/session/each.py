@@ -4,7 +4,7 @@ what is not there is one failure, and the others are brought over all the same."
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import FileList, Missing, RunOptions
@@ -12,6 +12,7 @@ from syncron_lib.core.parts import Part
 from syncron_lib.core.report import Cause, Failure, Report
 from syncron_lib.errors import Exit, SourceMissing, SyncronError
 from syncron_lib.protocol.messages import RootKind
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.conduct import with_pool
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool

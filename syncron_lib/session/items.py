@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from array import array
 from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from syncron_lib.core.compare import new_flags
 from syncron_lib.core.links import up
@@ -16,6 +15,7 @@ from syncron_lib.core.plan import Create, Extend, Link, Make, Plan, Remove, Take
 from syncron_lib.core.report import Action, Item
 from syncron_lib.core.table import link_targets
 from syncron_lib.endpoint.base import Endpoint
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.listings import listings
 
 _DELETING = "*deleting  "

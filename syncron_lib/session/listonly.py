@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from syncron_lib.core.names import join
 from syncron_lib.core.options import DIRECTLY_IN, RunOptions
@@ -14,6 +13,7 @@ from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Directory, RootKind
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.conduct import with_pool
 from syncron_lib.session.listings import listings

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from syncron_lib.core import digest
 from syncron_lib.core.location import Local, Location
@@ -23,6 +23,7 @@ from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import RootError, UsageError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import ignore_files, reply_of
 from syncron_lib.session.holder import holder
 from syncron_lib.session.observer import Observer

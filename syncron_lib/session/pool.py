@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from syncron_lib.core.location import Local, Location, Remote
 from syncron_lib.core.names import shown
 from syncron_lib.errors import SyncronError, VersionMismatch
+from syncron_lib.record import NamedTuple
 from syncron_lib.transport.beside import beside
 from syncron_lib.transport.pipes import SocketStream
 from syncron_lib.transport.settings import Ask, ConnectOptions

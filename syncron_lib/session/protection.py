@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RuleOptions
@@ -16,6 +15,7 @@ from syncron_lib.core.plan import Remove
 from syncron_lib.core.rules import MERGED, AnyScope, RuleSet, Side, are_one_sided
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.endpoint.parts import GivenFiles
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import ignore_files
 from syncron_lib.session.listings import listings
 

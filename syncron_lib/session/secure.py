@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from syncron_lib.core.links import up
 from syncron_lib.core.names import shown
@@ -20,6 +20,7 @@ from syncron_lib.errors import NotAuthentic, PeerViolation, UsageError
 from syncron_lib.fs.view import View
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Role, SealedFile
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import Flight, batches, reply_of
 from syncron_lib.session.sealing import Sealing as MerkleSealing
 from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from syncron_lib.core import retention
 from syncron_lib.core.location import Local, Location
@@ -17,6 +17,7 @@ from syncron_lib.core.retention import INCOMPLETE, Retention
 from syncron_lib.errors import Exit, GuardRefused, RootError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import RootKind
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import reply_of
 from syncron_lib.session.conduct import with_pool
 from syncron_lib.session.observer import Observer

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -13,6 +12,7 @@ from syncron_lib.core.report import Failure
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
+from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import FRAME, IN_FLIGHT, failure_of, reply_of
 
 _FILES_A_REQUEST = 500

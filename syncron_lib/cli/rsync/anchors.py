@@ -7,12 +7,12 @@ source itself. So each rule is rewritten as what it says below the name: pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.rules import RuleSet, filters
 from syncron_lib.errors import UsageError
+from syncron_lib.record import NamedTuple
 
 
 class Below(NamedTuple):

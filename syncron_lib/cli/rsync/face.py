@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from syncron_lib.cli.face import Face, PassingFace
 from syncron_lib.cli.format import human_number
@@ -12,6 +12,7 @@ from syncron_lib.core.location import Location
 from syncron_lib.core.names import join, shown
 from syncron_lib.core.report import Action, Item, Report
 from syncron_lib.protocol.messages import RootKind
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.session.each import Given

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.names import shown
 from syncron_lib.errors import UsageError
+from syncron_lib.record import NamedTuple
 
 EXCLUDE, INCLUDE, DIR_MERGE = b"-", b"+", b":"
 _MERGE, _CLEAR = b".", b"!"

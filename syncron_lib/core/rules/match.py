@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.rules.pattern import ANY_DEPTH, Component, Rule, Shape
 from syncron_lib.core.rules.wildmatch import expression
+from syncron_lib.record import NamedTuple
 
 Matcher = Callable[[bytes], object]
 """What it returns is true if the name (or path) matches."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 from syncron_lib.core.names import NAME_MAX
 from syncron_lib.core.rules.wildmatch import STAR, Kind, Token, Tokens, expression
+from syncron_lib.record import NamedTuple
 
 
 class Shape(Enum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.rules.filters import EXCLUDE, parsed
 from syncron_lib.core.rules.pattern import ANY, Rule, WholePath, component_list
@@ -15,6 +15,7 @@ from syncron_lib.core.rules.wildmatch import (
     parse,
     split,
 )
+from syncron_lib.record import NamedTuple
 
 _WILDCARD = re.compile(rb"[*?\[]")
 

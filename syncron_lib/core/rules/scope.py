@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.names import shown
 from syncron_lib.core.rules import filters, gitignore, rsync
 from syncron_lib.core.rules.match import Progress, RuleList, Run, Runs, Stand
 from syncron_lib.core.rules.pattern import Component, Rule
 from syncron_lib.errors import GuardRefused, UsageError
+from syncron_lib.record import NamedTuple
 
 SYNCRONIGNORE = b".syncronignore"
 GITIGNORE = b".gitignore"

@@ -15,7 +15,9 @@ from __future__ import annotations
 import re
 from enum import Enum
 from itertools import count
-from typing import NamedTuple, Optional
+from typing import Optional
+
+from syncron_lib.record import NamedTuple
 
 SLASH = 0x2F
 _BACKSLASH = 0x5C

@@ -7,10 +7,11 @@ first side knows of the path. See the decision table in docs/two-way.md.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.twoway.dots import Dots, Vector, all_known, any_known, merged
 from syncron_lib.core.twoway.records import MOST_ALONE, NOTHING, Record
+from syncron_lib.record import NamedTuple
 
 
 class Verdict(Enum):

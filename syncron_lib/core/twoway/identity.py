@@ -10,10 +10,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.table import Malformed, Reader
 from syncron_lib.core.twoway.dots import REPLICA, Vector
+from syncron_lib.record import NamedTuple
 
 _KEPT = 16
 """Ticks of each replica whose numbers are remembered: copies are found out if they meet anybody

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.names import is_valid_path, join, split
 from syncron_lib.core.table import Malformed, Reader, pack_blob, pack_names, unpack_names
@@ -22,6 +22,7 @@ from syncron_lib.core.twoway.knowledge import (
     read_untouched,
 )
 from syncron_lib.core.twoway.records import Record, pack_records, read_records
+from syncron_lib.record import NamedTuple
 
 _COUNT = struct.Struct("<I")
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 from syncron_lib.core.names import is_below, is_valid_path, split
 from syncron_lib.core.table import Malformed, Reader, pack_blob
 from syncron_lib.core.twoway.dots import Vector, joined, pack_vector, unpack_vector
+from syncron_lib.record import NamedTuple
 
 _COUNT = struct.Struct("<I")
 

@@ -6,11 +6,12 @@ Pure. One event stands for all that a scan finds: dots are compared for one path
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.twoway.dots import Dot
 from syncron_lib.core.twoway.records import NOTHING, Record, Records
+from syncron_lib.record import NamedTuple
 
 
 class Observed(NamedTuple):

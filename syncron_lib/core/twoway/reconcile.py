@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.names import join, split
 from syncron_lib.core.twoway.decide import Verdict, decide, keep, one_of_both, order
@@ -19,6 +19,7 @@ from syncron_lib.core.twoway.dots import Dot, Dots, merged
 from syncron_lib.core.twoway.knowledge import Knowledge, Untouched, topmost
 from syncron_lib.core.twoway.naming import conflict_names
 from syncron_lib.core.twoway.records import MOST_ALONE, NOTHING, Record
+from syncron_lib.record import NamedTuple
 
 
 class Side(Enum):

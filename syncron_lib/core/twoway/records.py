@@ -11,13 +11,14 @@ import hashlib
 import stat
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.table import PROBLEM, TYPE_MASK, Malformed, Reader, Table, link_targets, pack
 from syncron_lib.core.table import unpack as unpack_table
 from syncron_lib.core.twoway.dots import NO_DOTS, Dots, pack_dots, unpack_dots
+from syncron_lib.record import NamedTuple
 
 NOTHING = bytes(digest.SIZE)
 """In the place of a digest that there is none of."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -39,6 +39,7 @@ from syncron_lib.fs.replica import witness
 from syncron_lib.fs.replica.book import Book, Page
 from syncron_lib.fs.replica.store import Damaged, Store
 from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.record import NamedTuple
 
 _NONCE = 8
 _NOWHERE: Mapping[bytes, Attributes] = {}

@@ -13,12 +13,13 @@ import sqlite3
 import stat
 import zlib
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from syncron_lib.core.names import PRIVATE, shown
 from syncron_lib.errors import StateUnusable
 from syncron_lib.fs.directories import OPEN_DIRECTORY
 from syncron_lib.fs.staging import STATE_FILE
+from syncron_lib.record import NamedTuple
 
 VERSION = 1
 _SCHEMA = f"""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from syncron_lib.core.names import shown
 from syncron_lib.errors import StateUnusable
+from syncron_lib.record import NamedTuple
 
 
 class Witness(NamedTuple):
