@@ -7,11 +7,10 @@ beyond the type it has.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from syncron_lib.cli.catalog import CONFIGURABLE
@@ -21,13 +20,13 @@ from syncron_lib.cli.settings import Settings
 from syncron_lib.core.location import Local, Location, parse_location
 from syncron_lib.core.names import shown
 from syncron_lib.errors import UsageError
+from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One job: what to make like what, and how. Local paths are absolute. Of replicas the last one
     stands for the destination, and ``settings`` say that it is a run in both directions."""
 
@@ -39,13 +38,12 @@ class Job:
     """Where it is written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """One configuration file, or what several say together; empty where there is none."""
 
     files: tuple[str, ...] = ()
     defaults: Settings = Settings()
-    jobs: Mapping[str, Job] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = MappingProxyType({})
     includes: tuple[str, ...] = ()
     """Patterns of further files, absolute; none once they are read."""
 
@@ -153,7 +151,7 @@ class _Reader:
             if sources is not None or destination is not None:
                 what = 'give "replicas", or "source" and "destination", not both'
                 raise self._error(node, f"{where}.replicas", what)
-            settings = dataclasses.replace(draft.settings(), two_way=True)
+            settings = draft.settings()._replace(two_way=True)
             return Job(name, tuple(replicas[:-1]), replicas[-1], settings, self._file)
         if sources is None or destination is None:
             missing = "source" if sources is None else "destination"

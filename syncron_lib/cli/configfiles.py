@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from syncron_lib.cli.config import Config, Job, parse, shown_file
 from syncron_lib.cli.settings import Settings
@@ -83,7 +82,7 @@ def _with_included(data: bytes, file: str, home: str | None, above: tuple[str, .
             included = _read(name, must_exist=True, by=f"{shown_file(file)}: include: ")
             if included is not None:
                 config = _beside(config, _with_included(included, name, home, above))
-    return replace(config, includes=())
+    return config._replace(includes=())
 
 
 def _read(file: str, *, must_exist: bool, by: str = "") -> bytes | None:

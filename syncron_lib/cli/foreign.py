@@ -8,18 +8,18 @@ not kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from syncron_lib.errors import UsageError
+from syncron_lib.record import NamedTuple
 
 
 class OptionRefused(UsageError):
     """An option that rsync has and syncron has not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(NamedTuple):
     """One of rsync's options. ``advice`` says what to do instead."""
 
     long: str = ""
@@ -55,14 +55,13 @@ def _any(_value: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """What of rsync's asks for what always holds, or is another name. ``names``: of the options.
     ``holds``: for which values it does; None where there is no value. ``sets``: fields of
     `Settings`. ``advice``: said of other values."""
 
     names: str
-    sets: Mapping[str, Any] = field(default_factory=dict)
+    sets: Mapping[str, Any] = MappingProxyType({})
     holds: Callable[[str], bool] | None = None
     advice: str = ""
 

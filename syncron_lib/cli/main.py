@@ -186,10 +186,10 @@ class Command:
 
         if len(sources) > 1:
             raise UsageError(f"--watch is of one tree, but there are {len(sources)} sources.")
-        replace(settings, hot=True).run_options()  # what does not go with it is refused now
+        settings._replace(hot=True).run_options()  # what does not go with it is refused now
 
         def run(directories: tuple[bytes, ...]) -> int:
-            hot = replace(settings, hot=bool(directories), hot_paths=directories)
+            hot = settings._replace(hot=bool(directories), hot_paths=directories)
             return self._copy(hot, sources, destination, "", job)
 
         return Watch(sources[0], rescan, self._environ).run(run, self._signals)
@@ -321,7 +321,7 @@ class Command:
             from syncron_lib.cli.listing import line
             from syncron_lib.session.listonly import entries
 
-            parts = self._listed(replace(settings, list_only=True), sources)
+            parts = self._listed(settings._replace(list_only=True), sources)
             options, connect = settings.run_options(), self._connect_options(settings, face)
             found = entries(parts, options, connect, face)
             for entry in found:

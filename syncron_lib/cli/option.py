@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from syncron_lib.record import NamedTuple
 
 
 class Kind(Enum):
@@ -38,8 +39,7 @@ class Kind(Enum):
     """Only a letter, on the command line only: a filter rule each time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option that may stand on the command line and in the configuration."""
 
     group: str

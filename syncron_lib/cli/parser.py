@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NoReturn
 
@@ -18,6 +17,7 @@ from syncron_lib.cli.secrets.options import GROUP as SECURE_GROUP
 from syncron_lib.cli.secrets.options import add_about_keys
 from syncron_lib.cli.settings import Settings
 from syncron_lib.errors import UsageError
+from syncron_lib.record import NamedTuple
 
 SYNOPSIS = """\
 syncron [OPTIONS] SRC... DST          make DST like SRC
@@ -74,8 +74,7 @@ class Mode(Enum):
     VERSION = "version"
 
 
-@dataclass(frozen=True, slots=True)
-class Scheduling:
+class Scheduling(NamedTuple):
     """What is to become of a job's schedule: when it runs, and whether on changes of hot ones."""
 
     action: str
@@ -94,8 +93,7 @@ _SCHEDULING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """One command line, understood. ``operands`` are the paths as written."""
 
     mode: Mode

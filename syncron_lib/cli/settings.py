@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Any
 
 from syncron_lib.cli.securing import secure_options
 from syncron_lib.core.ids import IdOptions, IdRule
@@ -33,6 +31,7 @@ from syncron_lib.core.parts import Part
 from syncron_lib.core.retention import Retention
 from syncron_lib.core.view import Follow, View
 from syncron_lib.errors import UsageError
+from syncron_lib.record import NamedTuple
 
 DEFAULT_TIMEOUT = 60.0
 ZLIB_MAX_LEVEL = 9
@@ -47,8 +46,7 @@ class Ownership(Enum):
     WHERE_ROOT = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Options by their long names; see `syncron_lib.cli.catalog` for what each means."""
 
     links: bool | None = None
@@ -186,12 +184,8 @@ class Settings:
 
         Patterns add up, this one's first, because the first match decides.
         """
-        merged: dict[str, Any] = {}
-        for each in fields(self):
-            mine = getattr(self, each.name)
-            merged[each.name] = getattr(weaker, each.name) if mine in (None, ()) else mine
-        merged["patterns"] = self.patterns + weaker.patterns
-        return Settings(**merged)
+        merged = (other if mine in (None, ()) else mine for mine, other in zip(self, weaker))
+        return Settings._make(merged)._replace(patterns=self.patterns + weaker.patterns)
 
     @property
     def shows_changes(self) -> bool:
@@ -429,7 +423,7 @@ class Settings:
                     "--snapshot makes a new tree each time, and does not go together with"
                     f" {option}: give one of them."
                 )
-        replace(self, snapshot=None, keep=None, link_dest=("x",))._alternates("--snapshot")
+        self._replace(snapshot=None, keep=None, link_dest=("x",))._alternates("--snapshot")
 
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 
 from syncron_lib.cli.format import SENDING, Run, line, speaks_of
 from syncron_lib.cli.output import Output, one_line
@@ -21,10 +20,10 @@ from syncron_lib.cli.wording import (
 )
 from syncron_lib.core.report import Cause, Clash, Failure, Item, Phase, Report
 from syncron_lib.errors import Exit, SyncronError
+from syncron_lib.record import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(NamedTuple):
     """How much is said, decided once from the settings and from what the streams are."""
 
     itemize: bool

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from syncron_lib.cli.settings import Ownership, Settings
 from syncron_lib.errors import UsageError
 
@@ -44,9 +42,8 @@ _KEPT = ("links", "perms", "times", "devices", "specials")
 
 def require_alone(settings: Settings) -> None:
     """Raise UsageError for what does not go together with a run in both directions."""
-    for field in fields(Settings):
-        name = field.name
-        if name not in _GOES and getattr(settings, name) not in (None, False, (), field.default):
+    for name, value in settings._asdict().items():
+        if name not in _GOES and value not in (None, False, (), Settings._field_defaults[name]):
             raise _refusal(f"--{name.replace('_', '-')}", _WHY.get(name, _DIRECTED))
     for name in _KEPT:
         if getattr(settings, name) is False:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Optional, Union
 
 from syncron_lib.core.names import shown as shown_name
 from syncron_lib.errors import UsageError
+from syncron_lib.record import NamedTuple
 
 _SCHEME = "ssh://"
 
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
-@dataclass(frozen=True)
-class Local:
+class Local(NamedTuple):
     """A path on this machine, as given."""
 
     path: bytes
@@ -25,8 +24,7 @@ class Local:
         return shown_name(self.path)
 
 
-@dataclass(frozen=True)
-class Remote:
+class Remote(NamedTuple):
     """A path on another machine, reached over SSH.
 
     A relative ``path`` is below the home directory of the remote account; ``b""`` is that

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Optional
 
 from syncron_lib.core.location import Local, Location
@@ -37,7 +36,7 @@ def relative(sources: Sequence[Location], whole: bool) -> list[Part]:
                 f"--relative cannot give {source.shown()} a path in DST, because of its '..'; write"
                 " /./ behind the part that is not to count."
             )
-        found.setdefault(replace(source, path=before), []).append(normal(path))
+        found.setdefault(source._replace(path=before), []).append(normal(path))
     return _apart([Part(root, _list(paths, whole)) for root, paths in found.items()], sources)
 
 
@@ -66,7 +65,7 @@ def listed(
         if some or not before:
             above = source.path if source.path.endswith(b"/") else source.path + b"/"
             path = above + before if source.path else before
-            root = replace(source, path=path) if before else source
+            root = source._replace(path=path) if before else source
             found.append(Part(root, _list(some, whole)))
     if len(found) > 1 and not paths[b""]:
         del found[0]

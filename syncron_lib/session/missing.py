@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from syncron_lib.core.location import Location
 from syncron_lib.core.names import join, shown
@@ -45,7 +44,7 @@ def _gone(source: Location, into: bool) -> Part:
             " all of DST: use --relative, --files-from or several sources."
         )
     above, name = os.path.split(source.path.rstrip(b"/"))
-    return Part(replace(source, path=above), FileList(name, True))
+    return Part(source._replace(path=above), FileList(name, True))
 
 
 def delete_missing(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
 from syncron_lib.core import digest
@@ -258,7 +257,7 @@ def require_all(
 def inside(destination: Location, source: Location) -> Location:
     """Where one of several sources goes to."""
     name = os.path.basename(source.path.rstrip(b"/"))
-    return replace(destination, path=os.path.join(destination.path, name))
+    return destination._replace(path=os.path.join(destination.path, name))
 
 
 def as_seen(options: RunOptions, source: Location, destination: Location) -> RunOptions:
@@ -360,7 +359,7 @@ def open_both(
     # Not held up by the destination's answer, which is on its way.
     sealing.map_ids(reply_of(asked_source.scanned, Scanned))
     name = join(destination.path, os.path.basename(source.path.rstrip(b"/"))) if into else b""
-    shown_destination = replace(destination, path=name).shown() if into else destination.shown()
+    shown_destination = destination._replace(path=name).shown() if into else destination.shown()
     opened = reply_of(asked_destination.opened, Opened)
     require_destination(opened, shown_destination, options.mkpath or into)
     if source_opened.identity == opened.identity != digest.UNKNOWN:
@@ -484,7 +483,7 @@ def _open_file(
         destination_endpoint,
         opener.request(destination, Role.DESTINATION, wanted, path=directory),
     )
-    place = replace(destination, path=join(directory.rstrip(b"/"), wanted)).shown()
+    place = destination._replace(path=join(directory.rstrip(b"/"), wanted)).shown()
     reply_of(asked_source.opened, Opened)
     sealing = Sealing(
         source_endpoint, destination_endpoint, opener.options, _near(source, destination)

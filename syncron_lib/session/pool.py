@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from syncron_lib.core.location import Local, Location, Remote
@@ -82,7 +81,7 @@ class Pool:
         self.key = key
         # Two machines may be connected at once; a person answers one question at a time.
         self._connect = (
-            replace(connect, ask=_one_at_a_time(connect.ask)) if connect.ask else connect
+            connect._replace(ask=_one_at_a_time(connect.ask)) if connect.ask else connect
         )
         self._timeout = timeout
         self._rate = rate

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from syncron_lib.core import retention
@@ -50,7 +49,7 @@ def run_snapshot(
 ) -> Report:
     """Make a snapshot called ``wanted``, or a little later where that is taken, and then drop
     what ``keep`` does not keep. Raises as `run.run_many` does."""
-    place = replace(destination, path=join(destination.path.rstrip(b"/") or b"/", INCOMPLETE))
+    place = destination._replace(path=join(destination.path.rstrip(b"/") or b"/", INCOMPLETE))
 
     def work(pool: Pool) -> Report:
         from syncron_lib.session.single import SingleRun
@@ -103,7 +102,7 @@ def _named(
                 text = f"A snapshot could not be removed: {problem}"
                 report.warnings.append(text)
                 observer.warning(text)
-    report.destination = replace(destination, path=join(destination.path, name)).shown()
+    report.destination = destination._replace(path=join(destination.path, name)).shown()
     return report
 
 

@@ -6,10 +6,10 @@ import hashlib
 import json
 import re
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import syncron_lib
+from syncron_lib.record import NamedTuple
 
 ENTRY = "syncron_lib.helper.main:main_shipped"
 """The helper's entry point."""
@@ -25,8 +25,7 @@ _IMPORT = re.compile(
 parsing, and held by a test to find what parsing finds."""
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """``digest`` is the SHA-256 of ``text``, hexadecimal; ``entry`` is what the first stage
     calls, as ``module:function``."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from syncron_lib.core.location import Remote
 from syncron_lib.errors import SyncronError, TimedOut
+from syncron_lib.record import NamedTuple
 from syncron_lib.transport import archive
 from syncron_lib.transport.bootstrap import (
     InstalledFailed,
@@ -34,8 +34,7 @@ def _ignore() -> None:
     """For who does nothing meanwhile."""
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(NamedTuple):
     """A helper that is running. The next byte of ``stream`` is the first of its first frame."""
 
     stream: ByteStream
@@ -83,7 +82,7 @@ def connect(
         return _attempt(remote, options, recipe, build, on_asked)
     except InstalledFailed as error:
         options.notice(f"{error.message} Sending the helper instead.")
-        return _attempt(remote, options, replace(recipe, ship=True), build, on_asked)
+        return _attempt(remote, options, recipe._replace(ship=True), build, on_asked)
 
 
 def _attempt(

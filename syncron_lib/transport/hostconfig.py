@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SshFailed
+from syncron_lib.record import NamedTuple
 from syncron_lib.transport.sshconfig import (
     ConfigFiles,
     local_user,
@@ -17,8 +17,7 @@ from syncron_lib.transport.sshconfig import (
 )
 
 
-@dataclass(frozen=True)
-class HostConfig:
+class HostConfig(NamedTuple):
     """What the configuration says about one host, values expanded."""
 
     hostname: str

@@ -12,15 +12,14 @@ import hashlib
 import hmac
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from syncron_lib.record import NamedTuple
 from syncron_lib.transport.sshconfig import matches_any
 
 
-@dataclass(frozen=True)
-class HostKey:
+class HostKey(NamedTuple):
     """A public host key: its type (``ssh-ed25519``) and its wire form."""
 
     kind: str
@@ -36,8 +35,7 @@ class HostKey:
         return self.kind.removeprefix("ssh-").partition("-")[0].upper()
 
 
-@dataclass(frozen=True)
-class KnownKey:
+class KnownKey(NamedTuple):
     """One line of a ``known_hosts`` file that speaks about the host."""
 
     key: HostKey

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from syncron_lib.record import NamedTuple
 from syncron_lib.transport.sshconfig import SYSTEM_CONFIG, ConfigFiles
 
 Ask = Callable[[str, bool], "str | None"]
@@ -18,8 +19,7 @@ def _ignore(_text: str) -> None:
     """For who wants no notices."""
 
 
-@dataclass(frozen=True)
-class ConnectOptions:
+class ConnectOptions(NamedTuple):
     """How to reach remote machines and start the helper there."""
 
     rsh: str | None = None

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from syncron_lib.core.location import shown_text
@@ -120,7 +120,7 @@ def _connect(
         port=port if port is not None else (options.port if final else None),
     )
     if config.batch_mode:
-        options = replace(options, ask=None)
+        options = options._replace(ask=None)
     hops = config.proxy_jump if jump is None else jump
     the_port = config.port or 22
     the_user = config.user or local_user()

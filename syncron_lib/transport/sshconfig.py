@@ -14,11 +14,12 @@ import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from syncron_lib.core.location import shown_text
 from syncron_lib.errors import SshFailed
+from syncron_lib.record import NamedTuple
 
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 
@@ -30,8 +31,7 @@ _LINE = re.compile(r"(\w+)(?:\s*=\s*|\s+)(.*\S)\s*")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:[^\s"\\#]|\\.)+)|(#.*)')
 
 
-@dataclass(frozen=True)
-class ConfigFiles:
+class ConfigFiles(NamedTuple):
     """Which files to read, and who reads them. The first value found for a keyword wins."""
 
     user: str | None
@@ -39,7 +39,7 @@ class ConfigFiles:
     system: str | None = SYSTEM_CONFIG
     home: str | None = None
     """The home directory ``~`` stands for; None where the account has none."""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
 def local_user() -> str:

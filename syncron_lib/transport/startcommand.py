@@ -5,8 +5,8 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from syncron_lib.record import NamedTuple
 from syncron_lib.transport import archive
 from syncron_lib.transport.marker import VARIABLE
 
@@ -23,8 +23,7 @@ _RUN_FIRST_STAGE = (
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_./+,@%:=-]")
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """How the helper is to be started."""
 
     remote_python: str | None = None

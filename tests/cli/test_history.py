@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def test_runs_are_remembered_by_job_in_order(environ: dict[str, str]) -> None:
     for began, job in enumerate(("job", "other", "job")):
-        history.remember(replace(OUTCOME, job=job, began=float(began)), environ)
+        history.remember(OUTCOME._replace(job=job, began=float(began)), environ)
     assert [run["began"] for run in history.runs_of("job", environ)] == [0, 2]
     assert [run["job"] for run in history.all_runs(environ)] == ["job", "other", "job"]
     last = history.last_of("job", environ)
@@ -34,7 +33,7 @@ def test_a_history_is_bounded(environ: dict[str, str], tmp_path: Path) -> None:
     report = Report("/src", "/dst")
     report.failures = [Failure(b"x" * 200, "source", "gone", Cause.ERROR)] * 200
     for began in range(100):
-        history.remember(replace(OUTCOME, report=report, began=float(began)), environ)
+        history.remember(OUTCOME._replace(report=report, began=float(began)), environ)
     (file,) = (tmp_path / "syncron/history").iterdir()
     assert file.stat().st_size <= history.FILE_MAX
     runs = [run["began"] for run in history.runs_of("job", environ)]
@@ -48,7 +47,7 @@ def test_the_number_of_pairs_is_bounded(
 ) -> None:
     monkeypatch.setattr(history, "FILES_MAX", 3)
     for number in range(5):
-        history.remember(replace(OUTCOME, job=f"job{number}", began=float(number)), environ)
+        history.remember(OUTCOME._replace(job=f"job{number}", began=float(number)), environ)
         (newest,) = {*(tmp_path / "syncron/history").iterdir()} - {
             path for path in (tmp_path / "syncron/history").iterdir() if path.stat().st_mtime < 1e9
         }

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from syncron_lib.cli.config import Config, Job
 from syncron_lib.cli.jobs import hotpaths, units
@@ -23,6 +22,7 @@ from syncron_lib.core.location import Local, Location, shown_text
 from syncron_lib.errors import SyncronError, UsageError
 from syncron_lib.fs.state import state_directory
 from syncron_lib.fs.stateplace import state_place
+from syncron_lib.record import NamedTuple
 
 BOOTED = "/run/systemd/system"
 """There where systemd runs the machine, see sd_booted(3)."""
@@ -37,8 +37,7 @@ HotIn = Callable[[Settings, Location], Sequence[tuple[bytes, float]]]
 """The hot directories of a source, the hottest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Installer:
+class Installer(NamedTuple):
     """Schedules of this user on this machine."""
 
     environ: Mapping[str, str]
@@ -165,7 +164,7 @@ class Installer:
                 " for one SRC that is a directory on this machine."
             )
         settings = job.settings.over(config.defaults)
-        replace(settings, hot=True).run_options()  # what does not go with it is refused now
+        settings._replace(hot=True).run_options()  # what does not go with it is refused now
         found = [path for path, _ in self.hot_in(settings, source)]
         top, own = os.path.realpath(source.path), state_place(self.environ)
         return hotpaths.watched(top, found, hotpaths.most(), own)
@@ -236,7 +235,7 @@ class Installer:
         }
         if asked.hot:
             command = self._command(asked, "--hot", *wait, "--job", job.name)
-            texts[hot_service] = units.hot_service(job, settings, replace(setting, command=command))
+            texts[hot_service] = units.hot_service(job, settings, setting._replace(command=command))
             if directories := self._hot(job, config):
                 texts[hot_path] = units.path(job, directories)
         return texts

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from syncron_lib.cli.face import Face
@@ -143,8 +142,8 @@ class Occasion:
             text = f"--after ended with status {status}; it runs: {command}"
             witness.warning(text)
             if not outcome.status:
-                outcome = replace(
-                    outcome, status=int(Exit.PARTIAL), message=text, lines=witness.lines()
+                outcome = outcome._replace(
+                    status=int(Exit.PARTIAL), message=text, lines=witness.lines()
                 )
         command = self._settings.on_error
         failed = command is not None and outcome.status

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from syncron_lib.cli.face import Face, PassingFace
 from syncron_lib.cli.wording import failure_line
 from syncron_lib.core.report import Failure, Phase, Report
+from syncron_lib.record import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One run that has ended. ``status`` is its exit status, ``message`` what ended it early, or
     what put it off. ``phases``: name and seconds, in order."""
 

@@ -6,9 +6,9 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from syncron_lib.errors import UsageError
+from syncron_lib.record import NamedTuple
 
 _MINUTE, _HOUR, _DAY, _WEEK = 60, 3600, 86400, 7 * 86400
 _EVERY = re.compile(r"(?P<number>[0-9]{1,3})(?P<unit>min|h|d|w)")
@@ -33,8 +33,7 @@ _LONGEST_SPREAD = 1800
 """Seconds by which machines with the same schedule are spread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """When a job runs. ``calendar``: systemd's ``OnCalendar``. ``cron``: crontab's five fields, or
     None where cron cannot say it. ``spread``: seconds of delay that systemd chooses from."""
 

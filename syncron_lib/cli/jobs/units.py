@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from syncron_lib.cli.config import Job
 from syncron_lib.cli.jobs.schedule import Schedule
 from syncron_lib.cli.settings import Settings
 from syncron_lib.core.location import Local
 from syncron_lib.fs.stateplace import state_place
+from syncron_lib.record import NamedTuple
 
 _ALWAYS = """\
 NoNewPrivileges=yes
@@ -39,8 +39,7 @@ _ALL_ATTRIBUTES = " CAP_SYS_ADMIN"
 """Without it the attributes of some namespaces can be neither read nor set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """Where the units are for, and by whom."""
 
     system: bool

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from syncron_lib.cli.foreign import OptionRefused
@@ -77,7 +76,7 @@ class RsyncCommand(Command):
         settings = _as_rsync(invocation.settings, self._environ)
         # --progress names each file; --info=progress2 is about the whole run.
         if settings.progress and not any("progress2" in word for word in self._words):
-            settings = replace(settings, names=settings.names is not False)
+            settings = settings._replace(names=settings.names is not False)
         *sources, destination = _locations(invocation.operands)
         return self._bring(settings, sources, destination)
 
@@ -94,7 +93,7 @@ class RsyncCommand(Command):
             if is_contents(source.path):
                 found.extend(settings.parts([source]))
             else:
-                root = replace(source, path=above or (b"." if isinstance(source, Local) else b""))
+                root = source._replace(path=above or (b"." if isinstance(source, Local) else b""))
                 found.append(Part(root, FileList(name, settings.recurses)))
         return found
 
@@ -188,16 +187,16 @@ def _as_rsync(given: Settings, environ: Mapping[str, str]) -> Settings:
     settings = given.over(_BY_DEFAULT)
     # -o and -g are for those who can give files away, and no error for others.
     if settings.owner is Ownership.ALWAYS:
-        settings = replace(settings, owner=Ownership.WHERE_ROOT)
+        settings = settings._replace(owner=Ownership.WHERE_ROOT)
     if settings.group is Ownership.ALWAYS:
-        settings = replace(settings, group=Ownership.WHERE_ROOT)
+        settings = settings._replace(group=Ownership.WHERE_ROOT)
     if settings.backup and settings.backup_dir is None:
         # Backups come into directories after these have got their times.
-        settings = replace(settings, omit_dir_times=True)
+        settings = settings._replace(omit_dir_times=True)
     if settings.recursive is None:
-        settings = replace(settings, recursive=bool(settings.archive) and not settings.files_from)
+        settings = settings._replace(recursive=bool(settings.archive) and not settings.files_from)
     if settings.rsh is None and environ.get("RSYNC_RSH"):
-        settings = replace(settings, rsh=environ["RSYNC_RSH"])
+        settings = settings._replace(rsh=environ["RSYNC_RSH"])
     entered = settings.recursive or settings.dirs or settings.files_from is not None
     if (settings.delete or settings.delete_excluded) and not entered:
         raise UsageError("--delete does not work without --recursive (-r) or --dirs (-d).")
@@ -214,7 +213,7 @@ def _locations(operands: Sequence[str]) -> list[Location]:
             )
         # ":path" is on the machine of the one before.
         if operand.startswith(":") and found and isinstance(found[0], Remote):
-            found.append(replace(found[0], path=os.fsencode(operand[1:])))
+            found.append(found[0]._replace(path=os.fsencode(operand[1:])))
             continue
         location = parse_location(operand)
         if isinstance(location, Remote) and operand is not operands[-1]:

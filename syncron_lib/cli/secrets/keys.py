@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from syncron_lib.cli.parser import Mode
@@ -17,6 +16,7 @@ from syncron_lib.core.options import SecureOptions
 from syncron_lib.core.sealing import RULES
 from syncron_lib.errors import KeyUnusable, UsageError
 from syncron_lib.protocol.messages import Role
+from syncron_lib.record import NamedTuple
 from syncron_lib.secure.wrapped import needs_passphrase
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ _LONGEST = 1 << 16
 """Bytes of a key file, and of a passphrase."""
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """Where keys and passphrases come from. ``ask``: a person, if there is one."""
 
     environ: Mapping[str, str]
