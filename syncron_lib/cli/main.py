@@ -35,7 +35,7 @@ from syncron_lib.errors import Exit, Interrupted, SyncronError, UsageError
 
 if TYPE_CHECKING:
     from syncron_lib.core.parts import Part
-    from syncron_lib.session.secure import KeyHolder
+    from syncron_lib.session.keyholder import KeyHolder
     from syncron_lib.transport.settings import Ask, ConnectOptions
 
 # Imports that only some runs need are made where they are needed: a run over a tiny tree takes

@@ -12,12 +12,12 @@ from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import FileList, RuleOptions
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint import changed, hashes, ids, parts
 from syncron_lib.endpoint.alternates import Alternates
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.beside import Beside
 from syncron_lib.endpoint.greeting import greeting
-from syncron_lib.endpoint.parts import bounded
 from syncron_lib.endpoint.replicas import Replicas, require_allowed
 from syncron_lib.endpoint.sealing import Manifests
 from syncron_lib.endpoint.sending import Sending
@@ -31,7 +31,7 @@ from syncron_lib.fs.incoming import Earlier
 from syncron_lib.fs.reach import ANYWHERE, Reach
 from syncron_lib.fs.root import Choice, Root
 from syncron_lib.protocol import messages, pack, wire
-from syncron_lib.protocol.messages import Message, Problem, Role, RootKind
+from syncron_lib.protocol.messages import Message, Problem, RootKind
 from syncron_lib.protocol.order import Phase, may_come
 
 if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to import
@@ -343,7 +343,7 @@ class LocalEndpoint:
         return messages.Sealed(
             value,
             hashed,
-            bounded(problems),
+            parts.bounded(problems),
             [messages.IdPair(*pair) for pair in users.items()],
             [messages.IdPair(*pair) for pair in groups.items()],
         )
@@ -483,7 +483,7 @@ class LocalEndpoint:
         closed = request.close and self._sending.is_done
         if closed:
             self.close()
-        return messages.Finished(value, bounded(problems), closed)
+        return messages.Finished(value, parts.bounded(problems), closed)
 
     def _save(self, gone: Sequence[bytes] = (), durable: bool = False) -> None:
         """Keep what is known. That it cannot be kept costs the next run time, and no file."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib.core.names import shown
 from syncron_lib.core.permission import EVERYTHING
+from syncron_lib.core.role import Role
 from syncron_lib.core.table import Malformed
 from syncron_lib.errors import FileFatal, PeerViolation, RootError
 from syncron_lib.fs.reach import Reach
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import MAX_PAYLOAD
-from syncron_lib.protocol.messages import Role
 
 if TYPE_CHECKING:  # few runs are between replicas
     from syncron_lib.endpoint.local import LocalEndpoint

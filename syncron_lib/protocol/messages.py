@@ -103,14 +103,6 @@ VERSION = 1
 """Protocol version spoken by this code; a greeting carries the range that a program speaks."""
 
 
-class Role(IntEnum):
-    """What a root is to the run. A source is never written to. A replica is both."""
-
-    SOURCE = 0
-    DESTINATION = 1
-    REPLICA = 2
-
-
 class RootKind(IntEnum):
     """What stands at a root's path."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
+from syncron_lib.core.role import Role
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Role
 from syncron_lib.protocol.wire import STORE
 from syncron_lib.record import NamedTuple
 

@@ -22,7 +22,7 @@ from syncron_lib.transport.settings import ConnectOptions
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from syncron_lib.session.secure import KeyHolder
+    from syncron_lib.session.keyholder import KeyHolder
 
 T = TypeVar("T")
 

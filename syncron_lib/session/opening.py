@@ -17,11 +17,12 @@ from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import DIRECTLY_IN, RunOptions
 from syncron_lib.core.report import Phase
+from syncron_lib.core.role import Role
 from syncron_lib.core.view import Munge, View
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import RootError, UsageError
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Opened, Role, RootKind, Scanned
+from syncron_lib.protocol.messages import Opened, RootKind, Scanned
 from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import ignore_files, reply_of
 from syncron_lib.session.holder import holder
@@ -46,8 +47,7 @@ MOST_HOT = 100
 
 
 class Ends(NamedTuple):
-    """Both ends of a run, scanned, and asked to be sealed. ``whole``: the run is over whole roots,
-    not one file."""
+    """Both ends of a run, scanned, and asked to be sealed. ``whole``: over roots, not one file."""
 
     source: RemoteEndpoint
     destination: RemoteEndpoint

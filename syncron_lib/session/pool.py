@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from syncron_lib.endpoint.remote import RemoteEndpoint
     from syncron_lib.fs.view import View
-    from syncron_lib.session.secure import KeyHolder
+    from syncron_lib.session.keyholder import KeyHolder
 
 
 _PATIENCE = 2.0

@@ -22,7 +22,7 @@ from syncron_lib.session.pool import Pool
 from syncron_lib.transport.settings import ConnectOptions
 
 if TYPE_CHECKING:
-    from syncron_lib.session.secure import KeyHolder
+    from syncron_lib.session.keyholder import KeyHolder
 
 __all__ = ["Observer", "hot", "merged", "root", "run", "run_many", "verify"]
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.options import RunOptions
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import IdPair, Role, Scanned
+from syncron_lib.protocol.messages import IdPair, Scanned
 from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import reply_of
 from syncron_lib.session.profile import profile_of, seal_request

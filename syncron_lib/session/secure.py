@@ -15,13 +15,13 @@ from syncron_lib.core.names import shown
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.plan import Plan, Remove
 from syncron_lib.core.report import Cause, Failure, Item
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import NotAuthentic, PeerViolation, UsageError
-from syncron_lib.fs.view import View
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Role, SealedFile
-from syncron_lib.record import NamedTuple
+from syncron_lib.protocol.messages import SealedFile
 from syncron_lib.session.asking import Flight, batches, reply_of
+from syncron_lib.session.keyholder import KeyHolder
 from syncron_lib.session.sealing import Sealing as MerkleSealing
 from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
 
@@ -33,15 +33,6 @@ _PART = 4 << 20
 _MOST = 1 << 28
 """Bytes of a manifest, as `fs.manifestfile` bounds it."""
 _PATHS = 2000
-
-
-class KeyHolder(NamedTuple):
-    """The side of a run that has the key, and what makes the view of its tree, in the process that
-    serves it. ``role``: that side's; None: any that is here, which then has none and only sees that
-    nothing that is to be sealed goes in clear."""
-
-    role: Role | None
-    view: Callable[[], View]
 
 
 def manifest_of(end: Endpoint, first: messages.Manifest | None = None) -> bytes:

@@ -16,7 +16,7 @@ from syncron_lib.session.sealing import Sealing
 from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
 
 if TYPE_CHECKING:
-    from syncron_lib.session.secure import KeyHolder
+    from syncron_lib.session.keyholder import KeyHolder
 
 
 class Asked(Protocol):

@@ -16,11 +16,12 @@ from syncron_lib.core.parts import Part
 from syncron_lib.core.permission import Effect, withhold
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Failure, Phase, Report
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import SyncronError
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import IdPair, Role, RootKind
+from syncron_lib.protocol.messages import IdPair, RootKind
 from syncron_lib.session import counting, items
 from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.comparison import Comparison

@@ -24,7 +24,7 @@ from syncron_lib.session.pool import Pool
 from syncron_lib.transport.settings import ConnectOptions
 
 if TYPE_CHECKING:
-    from syncron_lib.session.secure import KeyHolder
+    from syncron_lib.session.keyholder import KeyHolder
 
 _KEPT = (Exit.OK, Exit.PARTIAL, Exit.VANISHED)
 """What leaves a snapshot that is worth its name: all that could be read is in it."""

@@ -6,7 +6,7 @@ import contextlib
 import re
 import signal
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from syncron_lib.core.location import shown_text
 from syncron_lib.core.names import shown
@@ -18,9 +18,11 @@ from syncron_lib.errors import (
     UncleanShell,
     Unreachable,
 )
-from syncron_lib.transport import archive
 from syncron_lib.transport.startcommand import Recipe
 from syncron_lib.transport.stream import Buffer, ByteStream
+
+if TYPE_CHECKING:
+    from syncron_lib.transport.archive import Archive
 
 NOISE_LIMIT = 1 << 16
 """Bytes a shell may print before the marker."""
@@ -84,7 +86,7 @@ class Start:
         self._noise = b""
         self._trying_installed = False
 
-    def run(self, build: Callable[[], archive.Archive]) -> str:
+    def run(self, build: Callable[[], Archive]) -> str:
         """Bring the command to the point where the helper speaks, and return how that was done:
         ``installed``, ``cached`` or ``shipped``. ``build`` gives what is shipped.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import secrets
+import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from syncron_lib.core.location import Remote
 from syncron_lib.errors import SyncronError, TimedOut
 from syncron_lib.record import NamedTuple
-from syncron_lib.transport import archive
 from syncron_lib.transport.bootstrap import (
     InstalledFailed,
     Pushback,
@@ -24,10 +24,20 @@ from syncron_lib.transport.startcommand import Recipe, command_line
 from syncron_lib.transport.stream import ByteStream
 from syncron_lib.transport.timelimit import abort_after
 
+if TYPE_CHECKING:
+    from syncron_lib.transport.archive import Archive
+
 __all__ = ["ConnectOptions", "Connection", "connect"]
 
 _END_GRACE = 1.0
 """Seconds to wait for the word on how the helper ended."""
+
+
+def _packed() -> Archive:
+    """This installation's own helper."""
+    from syncron_lib.transport import archive
+
+    return archive.build()
 
 
 def _ignore() -> None:
@@ -65,7 +75,7 @@ def connect(
     options: ConnectOptions,
     *,
     ship: bool = False,
-    packed: archive.Archive | None = None,
+    packed: Archive | None = None,
     on_asked: Callable[[], None] = _ignore,
 ) -> Connection:
     """Connect to ``remote`` and start the helper there.
@@ -77,7 +87,7 @@ def connect(
     is left running.
     """
     recipe = Recipe(options.remote_python, options.remote_syncron, options.rsync_path, ship)
-    build = functools.lru_cache(archive.build if packed is None else lambda: packed)
+    build = functools.lru_cache(_packed if packed is None else lambda: packed)
     try:
         return _attempt(remote, options, recipe, build, on_asked)
     except InstalledFailed as error:
@@ -89,10 +99,10 @@ def _attempt(
     remote: Remote,
     options: ConnectOptions,
     recipe: Recipe,
-    build: Callable[[], archive.Archive],
+    build: Callable[[], Archive],
     on_asked: Callable[[], None],
 ) -> Connection:
-    marker = secrets.token_hex(8)
+    marker = os.urandom(8).hex()
     port = remote.port if remote.port is not None else options.port
 
     def command() -> str:

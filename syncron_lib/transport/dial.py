@@ -54,11 +54,10 @@ def _resolve(host: str, port: int, family: str, timeout: float) -> list[Any]:
 
     def ask() -> None:
         try:
-            answer.put(
-                socket.getaddrinfo(
-                    host, port, _FAMILIES.get(family, socket.AF_UNSPEC), socket.SOCK_STREAM
-                )
-            )
+            # A name that needs no IDNA is not encoded by it: to load it takes milliseconds.
+            name = host.encode("ascii") if host.isascii() else host
+            which = _FAMILIES.get(family, socket.AF_UNSPEC)
+            answer.put(socket.getaddrinfo(name, port, which, socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             answer.put(error)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import field
 
 from syncron_lib.record import NamedTuple
 from syncron_lib.transport.sshconfig import SYSTEM_CONFIG, ConfigFiles
@@ -46,7 +45,7 @@ class ConnectOptions(NamedTuple):
     """Shows a line to the user: host keys recorded, what an external ssh says."""
     home: str | None = None
     """This account's home directory; None where it has none."""
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = os.environ
 
     @property
     def step_timeout(self) -> float:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from syncron_lib.record import NamedTuple
-from syncron_lib.transport import archive
 from syncron_lib.transport.marker import VARIABLE
+
+if TYPE_CHECKING:
+    from syncron_lib.transport.archive import Archive
 
 _PYTHONS = "python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python"
 
@@ -34,7 +37,7 @@ class Recipe(NamedTuple):
     """Do not look for an installed syncron."""
 
 
-def command_line(recipe: Recipe, marker: str, build: Callable[[], archive.Archive]) -> str:
+def command_line(recipe: Recipe, marker: str, build: Callable[[], Archive]) -> str:
     """The command for the account's login shell, whichever that is. ``build`` gives what would
     be shipped, and is called only where that could be needed.
 
@@ -68,14 +71,16 @@ def _divided(command: str | None) -> tuple[str, str | None]:
     return before, None if program.rpartition("/")[2] in ("", "rsync") else program
 
 
-def _with_python(named: str | None, marker: str, packed: archive.Archive) -> str:
+def _with_python(named: str | None, marker: str, packed: Archive) -> str:
     """Run the first stage with the first Python that is new enough.
 
     Whether it is, the Python says itself: to ask each for its version first would cost a start,
     of which a version manager's shim makes a slow one. The shell stays for the answer, and so
     the helper's end by a signal is seen as 128 plus its number.
     """
-    stage = binascii.b2a_base64(archive.first_stage(), newline=False).decode("ascii")
+    from syncron_lib.transport.archive import first_stage
+
+    stage = binascii.b2a_base64(first_stage(), newline=False).decode("ascii")
     return (
         f"O=; R=127; for P in {_PYTHONS if named is None else _sh_word(named)}; do "
         + ("command -v $P >/dev/null 2>&1 || continue; " if named is None else "")

@@ -17,12 +17,13 @@ import pytest
 
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.permission import MODES
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.restriction import Within
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import IdName, IdPair, Role
+from syncron_lib.protocol.messages import IdName, IdPair
 from syncron_lib.protocol.pack import Group, Groups, Piece
 from tests.adversary.evil import packed
 from tests.core.tables import Row, table

@@ -19,13 +19,14 @@ import pytest
 from syncron_lib.core.chunks import Step
 from syncron_lib.core.extended import pack_set
 from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import SyncronError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import HEADER, MAX_PAYLOAD
-from syncron_lib.protocol.messages import IgnoreFile, Role
+from syncron_lib.protocol.messages import IgnoreFile
 from syncron_lib.protocol.pack import Delta, End, Group, Groups, Piece
 from syncron_lib.protocol.wire import STORE, encode
 from syncron_lib.transport.pipes import SocketStream

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import SyncronError
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Role
 from syncron_lib.protocol.pack import Piece
 from syncron_lib.transport.process import ProcessStream
 from tests.adversary.evil import frame, packed

@@ -12,13 +12,14 @@ from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.options import RuleOptions, RunOptions
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Failure
+from syncron_lib.core.role import Role
 from syncron_lib.core.table import Table
 from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.fs.reach import ANYWHERE, Reach
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.compression import Method
-from syncron_lib.protocol.messages import Expected, Role, Selected
+from syncron_lib.protocol.messages import Expected, Selected
 from syncron_lib.protocol.pack import PLAIN, Group, Groups, Packer, Piece
 from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.compression import Chosen, Compression

@@ -8,10 +8,11 @@ import pytest
 
 from syncron_lib import __version__
 from syncron_lib.core import digest
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.errors import Exit, SyncronError
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Role, RootKind
+from syncron_lib.protocol.messages import RootKind
 from syncron_lib.protocol.pack import End, unpack_pack
 from tests import trees
 from tests.core.tables import Row, table

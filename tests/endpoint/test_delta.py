@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncron_lib.core.chunks import FASTCDC, FIXED, Step, StepKind
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.state import ChunkRow
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.compression import Method
-from syncron_lib.protocol.messages import Role
 from syncron_lib.protocol.pack import PLAIN, Delta, Packer
 from syncron_lib.session.compression import Chosen, Compression
 from syncron_lib.session.delta import DeltaChoice

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.contents import Content, pack_contents, pack_sizes, unpack_contents
-from syncron_lib.protocol.messages import Moved, Role, SetAttributes
+from syncron_lib.protocol.messages import Moved, SetAttributes
 from syncron_lib.protocol.pack import Group
 from tests import trees
 from tests.core.tables import Row, table

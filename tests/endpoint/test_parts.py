@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint import parts
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.ignorefiles import IgnoreFile
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Directory, Listing, Problem, Role
+from syncron_lib.protocol.messages import Directory, Listing, Problem
 from syncron_lib.session.listings import listings
 from tests.core.tables import Row, table
 from tests.endpoint.driving import ask, begin, carry_out, local, opening

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.endpoint.remote import RemoteEndpoint
@@ -29,7 +30,6 @@ from syncron_lib.errors import (
 from syncron_lib.helper.main import serve
 from syncron_lib.protocol import messages, wire
 from syncron_lib.protocol.frames import HEADER, MAX_PAYLOAD, pack_header
-from syncron_lib.protocol.messages import Role
 from syncron_lib.transport.pipes import SocketStream
 from tests.endpoint.driving import ask, begin, opening
 from tests.endpoint.ends import command_line, fork

@@ -18,6 +18,7 @@ import pytest
 from syncron_lib.core.chunks import Step, StepKind
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.permission import EVERYTHING, MODES, Effect
+from syncron_lib.core.role import Role
 from syncron_lib.core.twoway.identity import Ticks
 from syncron_lib.core.twoway.intents import Intents, pack_intents
 from syncron_lib.core.twoway.knowledge import Untouched, fresh
@@ -29,7 +30,7 @@ from syncron_lib.fs.publish import rename_new
 from syncron_lib.fs.restriction import Within
 from syncron_lib.helper.arguments import reach_of
 from syncron_lib.protocol import messages, order, wire
-from syncron_lib.protocol.messages import Expected, Extended, Linking, Moved, Role, SetAttributes
+from syncron_lib.protocol.messages import Expected, Extended, Linking, Moved, SetAttributes
 from syncron_lib.protocol.order import Phase
 from syncron_lib.protocol.pack import PLAIN, Delta, Groups, Packer, Piece
 from syncron_lib.protocol.wire import STORE, Sender

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from syncron_lib.core.names import join
+from syncron_lib.core.role import Role
 from syncron_lib.core.view import OUT_OF_REACH, Follow, View
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.errors import RootError
 from syncron_lib.helper.arguments import reach_of
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Role
 from tests.endpoint.driving import SEAL, ask, opening
 from tests.trees import Link, make
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncron_lib.core import digest
+from syncron_lib.core.role import Role
 from syncron_lib.fs.tree import Tree
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Role
 from tests import trees
 from tests.core.tables import ALL
 from tests.endpoint.driving import ask, begin, carry_out, local, start_writing

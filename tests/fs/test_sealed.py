@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from syncron_lib.core.options import SecureOptions
+from syncron_lib.core.role import Role
 from syncron_lib.core.sealing import CHUNK, PREFIX, TAG, sealed_size
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs.sealed import KeySource, SealedView
 from syncron_lib.fs.sealedreader import SealedReader
 from syncron_lib.protocol import messages, pack
-from syncron_lib.protocol.messages import Role, Selected
+from syncron_lib.protocol.messages import Selected
 from syncron_lib.secure import keyfile, sealed
 from syncron_lib.secure.keys import Keyring
 from syncron_lib.secure.sealed import Meta, Sealer

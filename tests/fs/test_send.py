@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from syncron_lib.core.names import join
+from syncron_lib.core.role import Role
 from syncron_lib.core.table import Table
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.fs.send import LARGE, PACK_HEADER, PACK_SIZE
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.frames import MAX_PAYLOAD
-from syncron_lib.protocol.messages import Arrived, Role
+from syncron_lib.protocol.messages import Arrived
 from syncron_lib.protocol.pack import End, Groups, Pack, Piece, unpack_pack
 from tests.core.tables import rows_of
 from tests.endpoint.driving import (

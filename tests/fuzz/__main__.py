@@ -16,7 +16,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["syncron_lib"]):
-    from syncron_lib.protocol.messages import Role
+    from syncron_lib.core.role import Role
     from tests.fuzz import corpus, targets
 
 NAMES = ("helper", "state", *targets.BY_NAME)

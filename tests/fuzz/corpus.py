@@ -8,13 +8,14 @@ from typing import Any
 
 from syncron_lib.core.chunks import Step, StepKind
 from syncron_lib.core.merkle import Attributes
+from syncron_lib.core.role import Role
 from syncron_lib.core.table import EMPTY
 from syncron_lib.core.table import pack as pack_table
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.fs import ignorefiles
 from syncron_lib.fs.ignorefiles import IgnoreFile
 from syncron_lib.protocol import messages, wire
-from syncron_lib.protocol.messages import Expected, Moved, Next, Role, Selected, SetAttributes
+from syncron_lib.protocol.messages import Expected, Moved, Next, Selected, SetAttributes
 from syncron_lib.protocol.pack import Delta, Group, Groups, Packer, Piece
 from syncron_lib.protocol.wire import PACK, STORE, Sender
 from tests.core.tables import Row, table

@@ -15,6 +15,7 @@ from typing import Any
 
 from syncron_lib.cli import config
 from syncron_lib.core.options import RuleOptions
+from syncron_lib.core.role import Role
 from syncron_lib.core.rules import RuleSet
 from syncron_lib.core.rules.scope import GITIGNORE, SYNCRONIGNORE
 from syncron_lib.core.table import Malformed, Reader, unpack
@@ -28,7 +29,6 @@ from syncron_lib.fs import ignorefiles, stats
 from syncron_lib.fs.state import State
 from syncron_lib.protocol import messages, wire
 from syncron_lib.protocol.frames import HEADER, Header, pack_header, unpack_header
-from syncron_lib.protocol.messages import Role
 from syncron_lib.protocol.pack import unpack_pack
 from syncron_lib.protocol.wire import PACK, STORE, Sender
 from tests.endpoint.driving import SEAL, begin, carry_out, opening

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from syncron_lib.core.role import Role
 from syncron_lib.protocol.frames import pack_header
-from syncron_lib.protocol.messages import Role
 from tests.adversary.evil import resident
 from tests.adversary.world import stats
 from tests.deep import DEEP

@@ -12,6 +12,7 @@ import pytest
 
 from syncron_lib.core import digest, extended, names, table
 from syncron_lib.core.permission import Effect
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.fs import extended as waiting
 from syncron_lib.protocol import codec, frames, messages, order, pack, wire
@@ -139,7 +140,7 @@ def test_every_message_is_explained() -> None:
 
 def test_numbers_with_names_are_the_code_s() -> None:
     for title, kinds in (
-        ("Roles", messages.Role),
+        ("Roles", Role),
         ("Kinds of root", messages.RootKind),
         ("Kinds of pack", pack.PackKind),
     ):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncron_lib.core.role import Role
 from syncron_lib.core.table import Table
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages, order
@@ -200,18 +201,18 @@ def test_only_a_destination_is_written_to():
             continue
         turn = order.TURNS[rule.kind]
         if rule.kind is messages.RemoveSource:
-            assert turn.role is messages.Role.SOURCE
+            assert turn.role is Role.SOURCE
             continue
         for phase in order.Phase:
-            may = order.may_come(rule.kind, phase, messages.Role.SOURCE)
+            may = order.may_come(rule.kind, phase, Role.SOURCE)
             # A source finishes too, to save what it learned, but has nothing to write then.
             assert not may or rule.kind is messages.Finish
-        written = messages.Role.DESTINATION, messages.Role.REPLICA
+        written = Role.DESTINATION, Role.REPLICA
         assert turn.role in written or rule.kind is messages.Finish
-    assert order.TURNS[STORE].role is messages.Role.DESTINATION
+    assert order.TURNS[STORE].role is Role.DESTINATION
 
 
-@pytest.mark.parametrize("role", [None, *messages.Role])
+@pytest.mark.parametrize("role", [None, *Role])
 def test_nothing_but_opening_comes_before_opening(role):
     early = {kind for kind in order.TURNS if order.may_come(kind, order.Phase.CLOSED, role)}
     assert early == {
@@ -233,11 +234,11 @@ def test_a_replica_takes_nothing_that_is_between_a_source_and_a_destination():
     for kind in order.NO_REPLICAS:
         turn = order.TURNS[kind]
         for phase in range(turn.earliest, turn.latest + 1):
-            may = order.may_come(kind, order.Phase(phase), messages.Role.REPLICA)
+            may = order.may_come(kind, order.Phase(phase), Role.REPLICA)
             assert not may, kind
 
 
 def test_what_is_no_request_never_comes():
     for phase in order.Phase:
         for kind in (messages.Hello, messages.Heartbeat, messages.Done, int, PACK):
-            assert not order.may_come(kind, phase, messages.Role.DESTINATION)
+            assert not order.may_come(kind, phase, Role.DESTINATION)

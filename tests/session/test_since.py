@@ -19,12 +19,13 @@ from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.options import RuleOptions, RunOptions
 from syncron_lib.core.plan import Plan
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.fs import stats
 from syncron_lib.fs.state import file_stem
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Changes, Role
+from syncron_lib.protocol.messages import Changes
 from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.listings import Known, listings
 from syncron_lib.session.profile import seal_request

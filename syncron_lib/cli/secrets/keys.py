@@ -13,16 +13,16 @@ from syncron_lib.cli.settings import Settings
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import SecureOptions
+from syncron_lib.core.role import Role
 from syncron_lib.core.sealing import RULES
 from syncron_lib.errors import KeyUnusable, UsageError
-from syncron_lib.protocol.messages import Role
 from syncron_lib.record import NamedTuple
 from syncron_lib.secure.wrapped import needs_passphrase
+from syncron_lib.session.keyholder import KeyHolder
 
 if TYPE_CHECKING:
     from syncron_lib.fs.view import View
     from syncron_lib.secure.keys import Keyring
-    from syncron_lib.session.secure import KeyHolder
 
 Ask = Callable[[str, bool], "str | None"]
 
@@ -182,8 +182,6 @@ def holder(
             return SealedView(options, None, environ)
         return SealedView(options, KeySource(*_source(path, passphrase), asked, path), environ)
 
-    from syncron_lib.session.secure import KeyHolder
-
     if path is not None and asked:
         # Said at once, and not when both sides have been scanned.
         _source(path, passphrase)[0]()
@@ -200,8 +198,6 @@ def guard(sides: Sequence[Location], option: str, environ: Mapping[str, str]) ->
         from syncron_lib.fs.sealed import SealedView
 
         return SealedView(options, None, environ)
-
-    from syncron_lib.session.secure import KeyHolder
 
     return KeyHolder(None, view)
 

@@ -11,6 +11,7 @@ from typing import Any
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import RunOptions
+from syncron_lib.core.role import Role
 from syncron_lib.core.table import Malformed, Reader
 from syncron_lib.core.twoway.dots import unpack_vector
 from syncron_lib.core.twoway.identity import Known, Ticks, read_ticks
@@ -24,7 +25,7 @@ from syncron_lib.core.twoway.records import Record, unpack_records
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import Locked, PeerViolation, RootError
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Opened, Role, RootKind
+from syncron_lib.protocol.messages import Opened, RootKind
 from syncron_lib.session.asking import ignore_files, reply_of
 from syncron_lib.session.holder import holder
 from syncron_lib.session.twoway.plans import ALGORITHM, PROFILE

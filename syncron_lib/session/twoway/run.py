@@ -20,7 +20,7 @@ from syncron_lib.session.twoway.plans import ALGORITHM
 from syncron_lib.transport.settings import ConnectOptions
 
 if TYPE_CHECKING:
-    from syncron_lib.session.secure import KeyHolder
+    from syncron_lib.session.keyholder import KeyHolder
 
 Asking = Callable[[str, str], Policy]
 

@@ -1,0 +1,21 @@
+"""Who has the key in a run; known before connecting begins, so little is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from syncron_lib.core.role import Role
+from syncron_lib.record import NamedTuple
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.view import View
+
+
+class KeyHolder(NamedTuple):
+    """The side of a run that has the key, and what makes the view of its tree, in the process that
+    serves it. ``role``: that side's; None: any that is here, which then has none and only sees that
+    nothing that is to be sealed goes in clear."""
+
+    role: Role | None
+    view: Callable[[], View]
