@@ -25,12 +25,6 @@ _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
 """`fcntl.F_SETPIPE_SZ`, which Python knows by name from 3.10 on."""
 
-_LARGE = 1 << 17
-_PAUSE = 0.001
-"""Seconds for a large pipe to fill or to drain, for who has `_LARGE` bytes or more to read from it
-or to write: an SSH server takes and gives some 32 KiB at a time, and to be woken for each takes as
-long as to copy it. At a gigabyte a second the pipe is not at its end by then."""
-
 _SOCKET_BUFFER = 4 << 20
 """Asked for on local sockets; the kernel cuts it to its own limit."""
 
@@ -54,12 +48,9 @@ class FdStream:
         self._closed = False
         self._wake_read, self._wake_write = os.pipe()
         self._was_blocking = [fd for fd in {read_fd, write_fd} if os.get_blocking(fd)]
-        self._large = set()
-        """Those that are large pipes."""
         for fd in {read_fd, write_fd}:
             os.set_blocking(fd, False)
-            if _enlarge_pipe(fd):
-                self._large.add(fd)
+            _enlarge_pipe(fd)
 
     def receive_into(self, view: memoryview) -> int:
         while True:
@@ -68,7 +59,7 @@ class FdStream:
             try:
                 return os.readv(self._read_fd, [view])
             except BlockingIOError:
-                self._wait(self._read_fd, select.POLLIN, len(view))
+                self._wait(self._read_fd, select.POLLIN)
             except ConnectionResetError:
                 return 0
             except OSError as error:
@@ -82,7 +73,7 @@ class FdStream:
             try:
                 sent = os.write(self._write_fd, view)
             except BlockingIOError:
-                self._wait(self._write_fd, select.POLLOUT, len(view))
+                self._wait(self._write_fd, select.POLLOUT)
                 continue
             except OSError as error:
                 raise ConnectionLost(f"{_GONE}: {error.strerror}.") from error
@@ -90,14 +81,11 @@ class FdStream:
                 return
             view = view[sent:]
 
-    def _wait(self, fd: int, event: int, size: int) -> None:
-        """Wait for an ``event``, to read or write ``size`` bytes."""
+    def _wait(self, fd: int, event: int) -> None:
         poll = select.poll()
         poll.register(fd, event)
         poll.register(self._wake_read, select.POLLIN)
         poll.poll()
-        if size >= _LARGE and fd in self._large:
-            time.sleep(_PAUSE)
 
     def abort(self) -> None:
         if not self._aborted:
@@ -196,11 +184,8 @@ def reap(child: int, grace: float, kill: bool = True) -> Optional[int]:
         return None
 
 
-def _enlarge_pipe(fd: int) -> bool:
-    """Make a pipe large; whether it is one, and is that."""
-    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
-        return False
-    try:
-        return fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE) >= _PIPE_SIZE
-    except OSError:
-        return False  # Not Linux, or the user's pipes are used up: the default size works too.
+def _enlarge_pipe(fd: int) -> None:
+    if stat.S_ISFIFO(os.fstat(fd).st_mode):
+        # Not Linux, or the user's pipes are used up: the default size works too.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_SIZE)
