@@ -50,6 +50,7 @@ class Authenticator:
         self._options = options
         self._explicit = options.identity if use_options_identity else ()
         self._paramiko = paramiko_library.load()
+        self._errors = self._paramiko.ssh_exception
         self._allowed: set[str] = {"publickey"}
         self._asked_server = False
         self._tried: list[str] = []
@@ -61,7 +62,7 @@ class Authenticator:
         try:
             if self._with_keys() or self._with_a_person():
                 return
-        except self._paramiko.SSHException as error:
+        except self._errors.SSHException as error:
             raise SshFailed(self._lost(error)) from error
         except (EOFError, OSError) as error:
             raise SshFailed(self._lost(error)) from error
@@ -84,10 +85,10 @@ class Authenticator:
             self._tried.append(description + (" (certificate)" if as_certificate else ""))
             try:
                 more = self._transport.auth_publickey(self._user, key)
-            except self._paramiko.BadAuthenticationType as error:
+            except self._errors.BadAuthenticationType as error:
                 self._learn(error.allowed_types)
                 return False
-            except self._paramiko.AuthenticationException:
+            except self._errors.AuthenticationException:
                 if not self._transport.is_active():
                     raise
                 continue
@@ -146,7 +147,7 @@ class Authenticator:
             connection.connect(path)
             agent = paramiko.agent.AgentSSH()
             agent._connect(connection)
-        except (OSError, paramiko.SSHException) as error:
+        except (OSError, paramiko.ssh_exception.SSHException) as error:
             connection.close()
             if not isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
                 self._problems.append(f"the agent at {shown_text(path)} gave no answer ({error})")
@@ -199,7 +200,7 @@ class Authenticator:
             except OSError as error:
                 self._problems.append(f"{shown_text(path)}: {error.strerror}")
                 return None
-            except (ValueError, TypeError, self._paramiko.SSHException) as error:
+            except (ValueError, TypeError, self._errors.SSHException) as error:
                 self._problems.append(f"{shown_text(path)} is no key that can be used ({error})")
                 return None
         self._problems.append(f"{shown_text(path)}: no right passphrase was given")
@@ -210,7 +211,7 @@ class Authenticator:
             try:
                 if not self._transport.auth_none(self._user):
                     return True
-            except self._paramiko.BadAuthenticationType as error:
+            except self._errors.BadAuthenticationType as error:
                 self._learn(error.allowed_types)
         ask = self._options.ask
         if ask is None:
@@ -227,10 +228,10 @@ class Authenticator:
                     more = self._transport.auth_password(self._user, password, fallback=False)
                 else:
                     return False
-            except self._paramiko.BadAuthenticationType as error:
+            except self._errors.BadAuthenticationType as error:
                 self._learn(error.allowed_types)
                 continue
-            except self._paramiko.AuthenticationException:
+            except self._errors.AuthenticationException:
                 if not self._transport.is_active():
                     raise
                 continue
@@ -284,11 +285,11 @@ class _NeedsPassphrase(Exception):
 def _load_key(paramiko: ModuleType, path: str, passphrase: bytes | None) -> PKey:
     try:
         # paramiko says it takes text here, but hands it on to what takes bytes only.
-        key: PKey = paramiko.PKey.from_path(path, passphrase)
+        key: PKey = paramiko.pkey.PKey.from_path(path, passphrase)
         return key
-    except paramiko.PasswordRequiredException as error:
+    except paramiko.ssh_exception.PasswordRequiredException as error:
         raise _NeedsPassphrase from error
-    except (TypeError, ValueError, paramiko.SSHException) as error:
+    except (TypeError, ValueError, paramiko.ssh_exception.SSHException) as error:
         if passphrase is not None or "ncrypted" in str(error) or "assword" in str(error):
             raise _NeedsPassphrase from error
         raise

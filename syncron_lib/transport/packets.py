@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
-from paramiko import Message, SSHException, Transport
+from paramiko.message import Message
 from paramiko.packet import NeedRekeyException, Packetizer
+from paramiko.ssh_exception import SSHException
+from paramiko.transport import Transport
 
 from syncron_lib.transport.buffered import SIZE, BufferedSocket
 from syncron_lib.transport.stream import Buffer

@@ -10,64 +10,96 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 from syncron_lib.errors import SshFailed
 
+_NAME = "paramiko"
+_USED = ("agent", "pkey", "ssh_exception", "transport")
 _lock = threading.Lock()
 
 
 def load() -> ModuleType:
-    """paramiko, imported at the first call."""
+    """paramiko, imported at the first call: the modules of it that are used here.
+
+    The package itself imports all that there is, a whole client, and ``importlib.metadata`` for
+    its own version. To spare that is a quarter of the time until the first byte is sent. It is
+    made up for when anybody asks the package for anything else.
+    """
     with _lock:
-        paramiko = sys.modules.get("paramiko")
-        if paramiko is not None:
-            return paramiko
-        try:
-            with _without_what_is_slow():
-                paramiko = importlib.import_module("paramiko")
-        except ImportError as error:
-            raise SshFailed(
-                f"The built-in SSH client cannot be loaded ({error}); install paramiko, or use "
-                "-e ssh."
-            ) from error
-        # What goes wrong is raised, in words for the user; paramiko would log tracebacks too,
-        # and Python prints them where nobody has set up logging.
-        logger = logging.getLogger("paramiko")
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
-        logger.setLevel(logging.CRITICAL)
+        paramiko = sys.modules.get(_NAME)
+        if paramiko is None:
+            paramiko = _loaded()
         return paramiko
 
 
-@contextlib.contextmanager
-def _without_what_is_slow() -> Iterator[None]:
-    """Two imports of paramiko's are spared, which together take as long as all the rest.
+def _loaded() -> ModuleType:
+    spec = importlib.util.find_spec(_NAME)
+    try:
+        if spec is None:
+            raise ModuleNotFoundError(f"No module named {_NAME!r}")
+        paramiko = sys.modules[_NAME] = _package(spec)
+        with _without_invoke():
+            for name in _USED:
+                importlib.import_module(f"{_NAME}.{name}")
+    except ImportError as error:
+        sys.modules.pop(_NAME, None)
+        raise SshFailed(
+            f"The built-in SSH client cannot be loaded ({error}); install paramiko, or use -e ssh."
+        ) from error
+    # What goes wrong is raised, in words for the user; paramiko would log tracebacks too,
+    # and Python prints them where nobody has set up logging.
+    logger = logging.getLogger(_NAME)
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    logger.setLevel(logging.CRITICAL)
+    return paramiko
 
-    ``invoke`` is for ``Match exec`` in its own reading of ``ssh_config``: `sshconfig` reads these
-    files here. ``importlib.metadata`` tells it its own version, which the name of its directory
-    of metadata tells as well.
-    """
-    metadata = ModuleType("importlib.metadata")
-    metadata.version = _version  # type: ignore[attr-defined]
-    instead = {"invoke": None, "importlib.metadata": metadata}
-    spared = [name for name in instead if name not in sys.modules]
-    for name in spared:
-        sys.modules[name] = instead[name]  # type: ignore[assignment]
+
+def _package(spec: ModuleSpec) -> ModuleType:
+    """The package, with what it does when it is imported put off until that is missed."""
+    package: Any = importlib.util.module_from_spec(spec)
+    lock = threading.RLock()
+
+    def missed(name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if importlib.util.find_spec(f"{_NAME}.{name}") is not None:
+            return importlib.import_module(f"{_NAME}.{name}")
+        with lock, _without_invoke():
+            if hasattr(package, "__getattr__"):
+                spec.loader.exec_module(package)  # type: ignore[union-attr]
+                del package.__getattr__
+        return getattr(package, name)
+
+    package.__getattr__ = missed
+    package.__version__ = _version(spec)
+    return package  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _without_invoke() -> Iterator[None]:
+    """``invoke``, which paramiko tries to import for ``Match exec`` in its own reading of
+    ``ssh_config``, takes longer than all the rest together and is kept out: `sshconfig` reads
+    these files here."""
+    hide = "invoke" not in sys.modules
+    if hide:
+        sys.modules["invoke"] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        for name in spared:
-            del sys.modules[name]
+        if hide:
+            del sys.modules["invoke"]
 
 
-def _version(distribution: str) -> str:
-    """Of an installed distribution with a package of the same name. ``0`` where it is not known:
-    it is told to servers, and used for nothing."""
-    spec = importlib.util.find_spec(distribution)
-    place = os.path.dirname(os.path.dirname(spec.origin or "")) if spec is not None else ""
+def _version(spec: ModuleSpec) -> str:
+    """As the name of the directory of its metadata tells it. ``0`` where that is not found: it is
+    told to servers, and used for nothing."""
+    place = os.path.dirname(os.path.dirname(spec.origin or ""))
     with contextlib.suppress(OSError):
         for name in os.listdir(place or os.devnull):
-            if name.startswith(f"{distribution}-") and name.endswith(".dist-info"):
-                return name[len(distribution) + 1 : -len(".dist-info")]
+            if name.startswith(f"{spec.name}-") and name.endswith(".dist-info"):
+                return name[len(spec.name) + 1 : -len(".dist-info")]
     return "0"

@@ -192,12 +192,12 @@ def _tunnel(link: Link, host: str, port: int, options: ConnectOptions) -> Channe
             max_packet_size=MAX_PACKET,
             timeout=options.step_timeout,
         )
-    except paramiko.ChannelException as error:
+    except paramiko.ssh_exception.ChannelException as error:
         raise SshFailed(
             f"{link.label} (ProxyJump) does not connect on to {shown_text(host)} port {port}: "
             f"{shown_text(error.text)}."
         ) from error
-    except (paramiko.SSHException, EOFError, OSError) as error:
+    except (paramiko.ssh_exception.SSHException, EOFError, OSError) as error:
         raise SshFailed(
             f"{link.label} (ProxyJump) did not connect on to {shown_text(host)} port {port}: "
             f"{shown_text(str(error))}."
@@ -217,7 +217,7 @@ def _make_transport(carrier: socket.socket | Channel) -> Transport:
         buffered: Any = BufferedSocket(carrier)
         transport = Connection(buffered, packetizer_class=Packets, **windows)
     else:
-        transport = paramiko.Transport(carrier, **windows)
+        transport = paramiko.transport.Transport(carrier, **windows)
     security = transport.get_security_options()
     first = [cipher for cipher in _CIPHERS if cipher in security.ciphers]
     security.ciphers = (*first, *(c for c in security.ciphers if c not in first))
@@ -239,7 +239,7 @@ def _negotiate(link: Link, config: HostConfig, port: int, options: ConnectOption
     in_time = agreed.wait(timeout)
     if not in_time or not transport.is_active():
         error = transport.get_exception()  # which forgets it
-        incompatible = isinstance(error, paramiko_library.load().IncompatiblePeer)
+        incompatible = isinstance(error, paramiko_library.load().ssh_exception.IncompatiblePeer)
         kind = SshFailed if incompatible else Unreachable
         raise kind(_no_agreement(link, config, port, error, in_time, timeout))
     shown_key = transport.get_remote_server_key()
@@ -257,7 +257,7 @@ def _no_agreement(
 ) -> str:
     paramiko = paramiko_library.load()
     place = f"{shown_text(config.hostname)} port {port}"
-    if isinstance(error, paramiko.IncompatiblePeer):
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         what = str(error).rpartition("(")[2].rstrip(")")
         return (
             f"{place} and syncron have no algorithm in common ({shown_text(what)}); update its SSH "
@@ -299,12 +299,12 @@ def _start(link: Link, command: Callable[[], str], options: ConnectOptions) -> C
             SshStream.prepare(channel)
             channel.exec_command(line.result())
             return channel
-        except paramiko.ChannelException as error:
+        except paramiko.ssh_exception.ChannelException as error:
             raise SshFailed(
                 f"{link.label} let you in but opens no session ({shown_text(error.text)}); is "
                 "MaxSessions or a restriction of the key in the way?"
             ) from error
-        except (paramiko.SSHException, EOFError, OSError) as error:
+        except (paramiko.ssh_exception.SSHException, EOFError, OSError) as error:
             if expired.is_set():
                 raise SshFailed(
                     f"{link.label} let you in but started no command within "

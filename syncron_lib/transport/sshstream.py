@@ -127,7 +127,7 @@ class SshStream:
     def __init__(self, channel: Channel, link: _Link) -> None:
         self._channel = channel
         self._link = link
-        self._paramiko = paramiko_library.load()
+        self._errors = paramiko_library.load().ssh_exception
         self._aborted = False
         # Within another connection, it is that one's packets that count.
         self._in_bursts = hasattr(link.transport.packetizer, "attach")
@@ -150,7 +150,7 @@ class SshStream:
     def receive_into(self, view: memoryview) -> int:
         try:
             data = self._channel.recv(len(view))
-        except (self._paramiko.SSHException, EOFError, OSError) as error:
+        except (self._errors.SSHException, EOFError, OSError) as error:
             raise self._lost(error) from error
         size = len(data)
         if not size:
@@ -173,7 +173,7 @@ class SshStream:
                 if not sent:
                     raise self._lost(None)
                 view = view[sent:]
-        except (self._paramiko.SSHException, EOFError, OSError) as error:
+        except (self._errors.SSHException, EOFError, OSError) as error:
             raise self._lost(error) from error
         if self._aborted:
             # paramiko drops what is sent after the transport has ended, without a word.
@@ -209,7 +209,7 @@ class SshStream:
         timer.daemon = True
         timer.start()
         try:
-            with contextlib.suppress(self._paramiko.SSHException, EOFError, OSError):
+            with contextlib.suppress(self._errors.SSHException, EOFError, OSError):
                 self._channel.shutdown_write()
             if not at_rest:
                 self.exit_status(_CLOSE_GRACE)
@@ -251,5 +251,5 @@ class SshStream:
                 if not data:
                     return
                 self._stderr.feed(bytes(data))
-        except (self._paramiko.SSHException, EOFError, OSError):
+        except (self._errors.SSHException, EOFError, OSError):
             return

@@ -1,39 +1,83 @@
-"""What is spared at importing paramiko is not missing afterwards."""
+"""What is put off at importing paramiko is not missing afterwards."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-_LOADED = """
-import sys
+import pytest
+
+_VERSION = """
 from syncron_lib.transport.paramiko_library import load
 paramiko = load()
 assert load() is paramiko
 told = paramiko.__version__
-spared = [name for name in ("invoke", "importlib.metadata") if name in sys.modules]
+print("importlib.metadata" in sys.modules, "paramiko.client" in sys.modules)
 from importlib import metadata
-print(told == metadata.version("paramiko"), told in paramiko.Transport._CLIENT_ID, spared)
+print(told == metadata.version("paramiko"), told in paramiko.transport.Transport._CLIENT_ID)
 """
 
-_AFTER = """
-import sys
-from importlib import metadata
+_MISSED = """
 from syncron_lib.transport.paramiko_library import load
-told = load().__version__
-print(told == metadata.version("paramiko"), sys.modules[metadata.__name__] is metadata)
+transport = load().transport.Transport
+import paramiko
+print(paramiko is load(), paramiko.Transport is transport, paramiko.SSHClient.__name__)
+from paramiko import RSAKey, client
+print(paramiko.RSAKey is RSAKey, paramiko.client.SSHClient is paramiko.SSHClient)
+print(hasattr(paramiko, "nothing"), "invoke" in sys.modules)
 """
 
+_AT_ONCE = """
+import threading
+from syncron_lib.transport.paramiko_library import load
+paramiko, found = load(), []
+start = threading.Barrier(8)
+def ask():
+    start.wait()
+    found.append(paramiko.SSHException)
+asking = [threading.Thread(target=ask) for _ in range(8)]
+for thread in asking: thread.start()
+for thread in asking: thread.join()
+print(len(found), set(found) == {paramiko.ssh_exception.SSHException})
+"""
 
-def _said(program: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
+_BEFORE = """
+import paramiko
+from syncron_lib.transport.paramiko_library import load
+print(load() is paramiko, load().SSHClient.__name__)
+"""
+
+_ABSENT = """
+import importlib.util
+importlib.util.find_spec = lambda name: None
+from syncron_lib.errors import SshFailed
+from syncron_lib.transport.paramiko_library import load
+try:
+    load()
+except SshFailed as error:
+    print(error.message)
+"""
+
+_CANNOT = (
+    "The built-in SSH client cannot be loaded (No module named 'paramiko');"
+    " install paramiko, or use -e ssh."
+)
 
 
-def test_the_version_is_that_of_the_metadata_and_nothing_stands_in_for_them_afterwards() -> None:
-    assert _said(_LOADED) == "True True []"
-
-
-def test_metadata_that_are_loaded_are_left_alone() -> None:
-    assert _said(_AFTER) == "True True"
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (_VERSION, ["False False", "True True"]),
+        (_MISSED, ["True True SSHClient", "True True", "False False"]),
+        (_AT_ONCE, ["8 True"]),
+        (_BEFORE, ["True SSHClient"]),
+        (
+            _ABSENT,
+            [_CANNOT],
+        ),
+    ],
+)
+def test_it_is(program: str, said: list[str]) -> None:
+    run = [sys.executable, "-c", "import sys\n" + program]
+    done = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True)
+    assert done.stdout.splitlines() == said
