@@ -205,7 +205,7 @@ def test_a_command_ends_when_its_client_is_killed(tmp_path, number):
         "from syncron_lib.endpoint.remote import RemoteEndpoint\n"
         "from syncron_lib.transport.process import ProcessStream\n"
         "from tests.endpoint.driving import begin\n"
-        "from syncron_lib.protocol.messages import Role\n"
+        "from syncron_lib.core.role import Role\n"
         "stream = ProcessStream(sys.argv[2:], print)\n"
         "end = RemoteEndpoint(stream, 'x', 60)\n"
         "begin(end, sys.argv[1], Role.DESTINATION)\n"
