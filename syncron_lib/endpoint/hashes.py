@@ -42,7 +42,7 @@ def hashed(hasher: FileHasher, paths: Sequence[bytes]) -> Hashed:
 def hash_all(tree: Tree, hasher: FileHasher) -> list[Problem]:
     """Hash every file whose digest is unknown; what could not be read."""
     problems = []
-    for node in list(tree.nodes.values()):
+    for node in tree.present():
         if node.problem:
             problems.append(_problem_of(node))
         unknown = list(seal.unknown_rows(node, (stat.S_IFREG, PROBLEM)))

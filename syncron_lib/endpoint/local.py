@@ -296,7 +296,7 @@ class LocalEndpoint:
         return messages.Scanned(
             root.tree.root.entries,
             root.tree.root.size,
-            sum(1 for node in root.tree.nodes.values() if node.problem),
+            sum(1 for node in root.tree.present() if node.problem),
             ignorefiles.identity(root.ignore_files),
             ids.named_users(root.users) if reading else (),
             ids.named_groups(root.groups) if reading else (),

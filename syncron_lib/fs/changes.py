@@ -37,7 +37,7 @@ def changes(tree: Tree, state: State) -> Optional[list[Change]]:
     """Every directory of a sealed ``tree`` that is not as remembered, or has no digest; None where
     that is too much to say, or the state cannot be read."""
     found: list[Change] = []
-    for node in tree.nodes.values():
+    for node in tree.present():
         if node.stored and node.merkle != digest.UNKNOWN:
             continue
         if len(found) == _MOST:

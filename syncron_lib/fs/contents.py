@@ -70,7 +70,10 @@ class Contents:
         """Contents of the scanned files that have one of ``sizes``. Of large ones unknown digests
         are computed."""
         found: list[Content] = []
-        for node in list(self._ledger.tree.nodes.values()):
+        tree = self._ledger.tree
+        if max(sizes, default=0) >= LARGE:
+            tree.complete()  # Reading all that a hot run knows takes longer than a little content.
+        for node in tree.present():
             if not stats.has_one_of(sizes, node.stats):
                 continue
             columns = node.columns()

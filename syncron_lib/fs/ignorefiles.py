@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import is_below
@@ -175,3 +175,11 @@ def require_bounded(total: int) -> None:
             f"The ignore files of the source are more than {_MAX_TOTAL >> 20} MiB in all. Nothing"
             " was changed; rename those that are none."
         )
+
+
+def by_directory(files: Sequence[IgnoreFile]) -> dict[bytes, dict[bytes, bytes]]:
+    """Names to contents, by the directory that they are in."""
+    found: dict[bytes, dict[bytes, bytes]] = {}
+    for file in files:
+        found.setdefault(file.directory, {})[file.name] = file.content
+    return found

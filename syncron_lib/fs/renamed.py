@@ -32,9 +32,7 @@ def take_over(tree: Tree, state: State, displaced: Iterable[Displaced]) -> None:
     believed as any other is: entry by entry, if its stat is the same. Raises
     sqlite3.DatabaseError where the state is damaged.
     """
-    wanted = {
-        node.identity[1]: node for node in tree.nodes.values() if node.path and not node.stored
-    }
+    wanted = {node.identity[1]: node for node in tree.present() if node.path and not node.stored}
     if not wanted:
         return
     for top in displaced:

@@ -26,7 +26,7 @@ from syncron_lib.fs.reach import ANYWHERE, Place, Reach
 from syncron_lib.fs.scan import OnProgress, Subject
 from syncron_lib.fs.staging import is_staging
 from syncron_lib.fs.state import NewerState, NoRoom, State, file_stem, state_directory
-from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.fs.tree import Tree, Unread, empty
 from syncron_lib.fs.walk import Walk, processors
 from syncron_lib.record import NamedTuple
 
@@ -211,12 +211,12 @@ class Root:
         # What the nodes take over is for the profile of the state, not of an earlier seal.
         self._profile_key = b""
         if self.directories is None:
-            self.tree = _empty_tree()
+            self.tree = empty()
             self.ignore_files = given or ()
             return
         remembered = () if self.state is None else self._remembered("ignore_files")
         reader = IgnoreFiles(remembered)
-        files = None if given is None else _by_directory(given)
+        files = None if given is None else ignorefiles.by_directory(given)
         if files is None:
             above = ignorefiles.read_above(reader, self._reach, self.path, self.rules.merges)
         else:
@@ -237,6 +237,7 @@ class Root:
             self.choice.alias,
             files,
             None if self.hot is None else hot.looked_at(self.hot),
+            self._may_leave_unread(),
         )
         try:
             processes = min(self.processes, processors())
@@ -261,9 +262,25 @@ class Root:
         own = self.tree.root.attributes
         self.users = walk.users | {own.uid}
         self.groups = walk.groups | {own.gid}
+        if isinstance(self.tree.nodes, Unread):
+            users, groups = self._owners() or ((), ())
+            self.users.update(users)
+            self.groups.update(groups)
         self.ignore_files = reader.found if given is None else given
         if not self.choice.trust_state:
             seal.forget_digests(self.tree)
+
+    def _may_leave_unread(self) -> bool:
+        """Whether a hot run need not read all that it believes: not where every directory is asked
+        for in any case, or where who owns what is below is not known without."""
+        asked = self.sealed_before or self.prunes or self.choice.replica
+        asked = asked or self.choice.rules.chosen is not None or not self.choice.trust_state
+        known = not self.choice.reading or self._owners() is not None
+        return self.hot is not None and not asked and known
+
+    def _owners(self) -> Optional[tuple[set[int], set[int]]]:
+        """The users and groups of the tree at the last run."""
+        return None if self.state is None else ids.unpacked_owners(self.state.get("owners"))
 
     def _forget_sealed(self) -> None:
         """Forget the digests of what another run saw sealed, and this one does not."""
@@ -405,6 +422,8 @@ class Root:
         }
         if self.profile is not None and self.choice.reading:
             values["ids"] = ids.packed(self.profile)
+        if self.choice.reading:
+            values["owners"] = ids.packed_owners(self.users, self.groups)
         values.update(hot.more(self.tree, state) if self.choice.reading else {})
         if self.view is not None:
             values.update(self.view.remembered())
@@ -479,16 +498,3 @@ class Root:
         if self.state is not None:
             self.state.close()
             self.state = None
-
-
-def _by_directory(files: Sequence[IgnoreFile]) -> dict[bytes, dict[bytes, bytes]]:
-    found: dict[bytes, dict[bytes, bytes]] = {}
-    for file in files:
-        found.setdefault(file.directory, {})[file.name] = file.content
-    return found
-
-
-def _empty_tree() -> Tree:
-    tree = Tree()
-    tree.add(Node(b"", None, 0))
-    return tree

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
-from syncron_lib.core.names import PRIVATE, join
+from syncron_lib.core.names import PRIVATE, join, split
 from syncron_lib.core.rules import GIT, GIT_EXCLUDE, IGNORE_FILES, AnyScope, RuleSet
 from syncron_lib.core.table import TYPE_MASK, Malformed
 from syncron_lib.fs import listing as listing_module
@@ -26,14 +26,15 @@ from syncron_lib.fs import stats as stats_module
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.ignorefiles import MOUNTS, IgnoreFiles
 from syncron_lib.fs.listing import Listing
+from syncron_lib.fs.remembered import Stored, answers, carry_over
 from syncron_lib.fs.renamed import Displaced
 from syncron_lib.fs.state import Row, State
-from syncron_lib.fs.stats import FIELDS
+from syncron_lib.fs.stats import FIELDS, Stats
 from syncron_lib.fs.tree import Node
 from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
-    from syncron_lib.fs.lens import Lens
+    pass
 
 _PRIVATE_ONLY = frozenset((PRIVATE,))
 _FILES_ONLY = frozenset((stat.S_IFREG,))
@@ -64,6 +65,18 @@ class Subject(NamedTuple):
     given: Optional[Mapping[bytes, Mapping[bytes, bytes]]] = None
     looked_at: Optional[frozenset[bytes]] = None
     """The directories that are looked at; of all others the state is believed. None: all are."""
+    may_leave_unread: bool = False
+    """What is believed need not even be read before somebody asks for it."""
+
+    @property
+    def on_the_way(self) -> frozenset[bytes]:
+        """The directories that are looked at, or have rules of their own, and all above them."""
+        found: set[bytes] = {b""}
+        for path in (*(self.looked_at or ()), *(self.given or ())):
+            while path not in found:
+                found.add(path)
+                path = split(path)[0]
+        return frozenset(found)
 
     def listing(self, fd: int, path: bytes) -> Listing:
         """The directory open at ``fd``, as it is shown; of the root only what the run is over."""
@@ -97,6 +110,10 @@ class Scanner:
         self._on_progress = on_progress
         self._device = os.fstat(subject.directories.root_fd).st_dev
         self._special = _PRIVATE_ONLY | subject.rules.root().ignore_names
+        self._leaves_unread = subject.may_leave_unread
+        self._on_the_way = subject.on_the_way if subject.may_leave_unread else frozenset()
+        self.unread: dict[bytes, Optional[AnyScope]] = {}
+        """Directories below which nothing was read, and the rules that hold in them."""
         self.entries = 0
         self.size = 0
         """Entries, and bytes of files, scanned so far."""
@@ -133,7 +150,7 @@ class Scanner:
     def below(self, step: Step) -> list[Node]:
         """Scan a directory and all below; their nodes, depth first."""
         nodes = []
-        stored = _Stored(self._rows(step[0].path))
+        stored = Stored(self._rows(step[0].path))
         stack = [step]
         while stack:
             node, scope = stack.pop()
@@ -143,6 +160,24 @@ class Scanner:
             stack.extend(following)
             self._report()
         return nodes
+
+    def read(self, top: Node, whole: bool) -> tuple[list[Node], list[bytes]]:
+        """What was left unread below a directory, as `fs.tree.Read` gives it."""
+        scope = self.unread.pop(top.path)
+        before, nodes = set(self.unread), []
+        self._leaves_unread = not whole
+        columns = top.columns()
+        rows = [row for row, mode in enumerate(columns.modes) if stat.S_ISDIR(mode)]
+        stack = self._children(top, columns, rows, scope)
+        stack.reverse()
+        while stack:
+            step = stack.pop()
+            if whole:
+                nodes.extend(self.below(step))
+            else:
+                nodes.append(step[0])
+                stack.extend(reversed(self.one(step)))
+        return nodes, [path for path in self.unread if path not in before]
 
     def _report(self) -> None:
         if self.entries - self._reported >= _REPORT_EVERY:
@@ -195,12 +230,12 @@ class Scanner:
         ):
             node.digests = stored.digests
             node.targets = stored.targets
-            node.merkle = stored.merkle
+            node.merkle, node.kept = stored.merkle, stored.below
             node.stored = stored.scope == node.scope
         else:
             lens = self._subject.directories.lens
             only = self._subject.only if self._subject.alias and not node.path else None
-            _carry_over(fd, node, listing, stored, lens, only)
+            carry_over(fd, node, listing, stored, lens, only)
             if stored is not None:
                 self._note_displaced(node.path, listing, stored)
         node.own_entries = len(listing.rows)
@@ -227,9 +262,9 @@ class Scanner:
             return None
         node.stats, node.digests, node.targets = stored.stats, stored.digests, stored.targets
         node.excluded, node.scope, node.merkle = stored.excluded, stored.scope, stored.merkle
-        node.stored = True
+        node.stored, node.kept = True, stored.below
         node.own_entries = len(columns.names)
-        below: list[Step] = []
+        directories: list[int] = []
         rows: Iterable[tuple[int, int]] = enumerate(columns.modes)
         if {mode & TYPE_MASK for mode in set(columns.modes)} <= _FILES_ONLY:
             # Most directories; in C, since a hot run does little else.
@@ -239,16 +274,39 @@ class Scanner:
             if kind == stat.S_IFREG:
                 node.own_size += columns.sizes[row]
             elif kind == stat.S_IFDIR:
-                name = columns.names[row]
-                child = Node(join(node.path, name), node, row)
-                own = mode, columns.mtimes[row], columns.uids[row], columns.gids[row]
-                child.attributes = Attributes(*own)
-                child.identity = (self._device, columns.inodes[row])
-                below.append((child, scope and scope.child(name)))
+                directories.append(row)
         self.entries += node.own_entries
         self.size += node.own_size
         self.users.update(columns.uids)
         self.groups.update(columns.gids)
+        if directories and self._may_stay_unread(node) and node.leave_unread(stored.below):
+            self.unread[node.path] = scope
+            self.entries += node.unread[0]
+            self.size += node.unread[1]
+            return []
+        return self._children(node, columns, directories, scope)
+
+    def _may_stay_unread(self, node: Node) -> bool:
+        """Whether nobody looks at anything below a believed directory, and its digest is known."""
+        return (
+            self._leaves_unread
+            and node.path not in self._on_the_way
+            and node.merkle != digest.UNKNOWN
+            and not node.scope
+        )
+
+    def _children(
+        self, node: Node, columns: Stats, rows: Iterable[int], scope: Optional[AnyScope]
+    ) -> list[Step]:
+        """The subdirectories in ``rows`` of a believed directory."""
+        below: list[Step] = []
+        for row in rows:
+            name = columns.names[row]
+            child = Node(join(node.path, name), node, row)
+            own = columns.modes[row], columns.mtimes[row], columns.uids[row], columns.gids[row]
+            child.attributes = Attributes(*own)
+            child.identity = (self._device, columns.inodes[row])
+            below.append((child, scope and scope.child(name)))
         return below
 
     def _note_displaced(self, path: bytes, listing: Listing, stored: Row) -> None:
@@ -328,7 +386,7 @@ class Scanner:
         kept = []
         # Mount points are no matter of rules: they are part of what the answers stand for.
         node.scope = scope.digest + b"\0".join(sorted(mounts))
-        answers = _answers(stored, node.scope)
+        said = answers(stored, node.scope)
         size = 0
         for packed in listing.rows:
             name = packed[0]
@@ -337,7 +395,7 @@ class Scanner:
             row = stats_module.unpack_row(packed)
             directory = name in listing.directories
             marked = name + b"/" if directory else name
-            answer: Optional[bool] = True if name in mounts else answers.get(marked)
+            answer: Optional[bool] = True if name in mounts else said.get(marked)
             if answer is None:
                 answer = not scope.trivial and scope.excluded(name, directory)
             if answer:
@@ -377,106 +435,6 @@ class Scanner:
             if content is not None:
                 files[GIT_EXCLUDE] = content
         return files
-
-
-def _answers(stored: Optional[Row], scope: bytes) -> dict[bytes, bool]:
-    """What the same rules said of the same names last time: name (with a slash behind it for a
-    directory) to whether it is excluded."""
-    if stored is None or stored.scope != scope:
-        return {}
-    try:
-        columns = stats_module.unpack(stored.stats)
-    except Malformed:
-        return {}
-    answers = {
-        (name + b"/" if stat.S_ISDIR(mode) else name): False
-        for name, mode in zip(columns.names, columns.modes)
-    }
-    answers.update((name, True) for name in stored.excluded.split(b"\0") if name)
-    return answers
-
-
-def _carry_over(
-    fd: int,
-    node: Node,
-    listing: Listing,
-    stored: Optional[Row],
-    lens: Optional[Lens],
-    only: Optional[bytes],
-) -> None:
-    """Give ``node`` the digests and targets of entries that are as they were, and read the
-    targets of new symlinks. Those that vanish meanwhile are dropped from the listing. ``only``: the
-    name on disk of the one entry, where that is another."""
-    known = _known_entries(stored)
-    digests = []
-    targets = []
-    dropped = []
-    for index, packed in enumerate(listing.rows):
-        name, fields = packed
-        before = known.get(name)
-        same = before is not None and before[0] == fields
-        value = digest.UNKNOWN
-        kind = FIELDS.unpack(fields)[0] & TYPE_MASK
-        if kind == stat.S_IFLNK:
-            if before is not None and same:
-                targets.append(before[1])
-            else:
-                try:
-                    target = os.readlink(only or name, dir_fd=fd)
-                except OSError:
-                    dropped.append(index)
-                    continue
-                targets.append(target if lens is None else lens.target(target))
-        elif before is not None and same and kind == stat.S_IFREG:
-            value = before[1]
-        digests.append(value)
-    for index in reversed(dropped):
-        del listing.rows[index]
-    if dropped:
-        node.stats = stats_module.join(listing.rows)
-    node.digests = b"".join(digests)
-    node.targets = b"\0".join(targets)
-
-
-def _known_entries(stored: Optional[Row]) -> dict[bytes, tuple[bytes, bytes]]:
-    """Name to (packed fields, digest or target) as stored."""
-    if stored is None:
-        return {}
-    try:
-        columns = stats_module.unpack(stored.stats)
-    except Malformed:
-        return {}
-    if len(stored.digests) != len(columns.names) * digest.SIZE:
-        return {}
-    targets = iter(stored.targets.split(b"\0"))
-    known = {}
-    for index, row in enumerate(zip(*columns)):
-        if stat.S_ISLNK(row[1]):
-            value = next(targets, b"")
-        else:
-            value = stored.digests[index * digest.SIZE : (index + 1) * digest.SIZE]
-        known[row[0]] = (stats_module.pack_fields(row), value)
-    return known
-
-
-class _Stored:
-    """Stored rows of one subtree, drawn beside a walk over it in the same order."""
-
-    def __init__(self, rows: Iterator[Row]) -> None:
-        self._rows = rows
-        self._next = next(rows, None)
-
-    def row(self, path: bytes) -> Optional[Row]:
-        """The row of ``path``, which the walk has come to."""
-        key = path.replace(b"/", b"\0")
-        row = self._next
-        while row is not None and row.path.replace(b"/", b"\0") < key:
-            row = next(self._rows, None)
-        if row is not None and row.path == path:
-            self._next = next(self._rows, None)
-            return row
-        self._next = row
-        return None
 
 
 def _is_loop(node: Node) -> bool:

@@ -75,16 +75,12 @@ def seal_without(
     content, which need not be known. ``implied``: directories whose own attributes do not count.
     """
     anew = by_size or (any_times and profile.times)
+    if anew:
+        tree.complete()
     if any_times:
         profile = profile._replace(times=False)
-    left_out: dict[bytes, set[bytes]] = {}
-    for path in extras:
-        parent, name = split(path)
-        left_out.setdefault(parent, set()).add(name)
-    plain: dict[bytes, set[bytes]] = {}
-    for path in implied:
-        parent, name = split(path)
-        plain.setdefault(parent, set()).add(name)
+    left_out = _by_parent(tree, extras)
+    plain = _by_parent(tree, implied)
     changed: dict[bytes, bytes] = {}
     for node in tree.upwards():
         names = left_out.get(node.path)
@@ -117,6 +113,18 @@ def seal_without(
         return digest.UNKNOWN
     own = tree.root.attributes if whole and b"" not in implied else None
     return root_digest(algorithm, profile, top, own, beside)
+
+
+def _by_parent(tree: Tree, paths: Iterable[bytes]) -> dict[bytes, set[bytes]]:
+    """Names by the directory that they are in, which is in the tree then, if there is one."""
+    found: dict[bytes, set[bytes]] = {}
+    for path in paths:
+        parent, name = split(path)
+        if parent not in found:
+            tree.nodes.get(parent)
+            found[parent] = set()
+        found[parent].add(name)
+    return found
 
 
 def _without_attributes(table: Table, names: Set[bytes]) -> Table:
@@ -169,7 +177,7 @@ def rows_to_keep(tree: Tree) -> Iterator[Row]:
             if node.parent is not None:
                 tainted.add(node.parent.path)
             merkle = digest.UNKNOWN
-        elif node.stored:
+        elif node.stored and node.kept == node.plain:
             continue
         else:
             merkle = node.merkle
@@ -183,5 +191,7 @@ def rows_to_keep(tree: Tree) -> Iterator[Row]:
             node.excluded,
             node.scope,
             merkle,
+            node.plain,
         )
         node.stored = not node.unsettled and node.path not in tainted
+        node.kept = node.plain

@@ -26,15 +26,22 @@ from syncron_lib.errors import StateUnusable
 from syncron_lib.fs.stateplace import state_place
 from syncron_lib.record import NamedTuple
 
-VERSION = 1
-"""``user_version`` of the files that this code writes."""
+VERSION = 2
+"""``user_version`` of the files that this code writes. Version 1 had no ``below``."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE directory (
     key BLOB PRIMARY KEY, stats BLOB NOT NULL, digests BLOB NOT NULL, targets BLOB NOT NULL,
-    excluded BLOB NOT NULL, scope BLOB NOT NULL, merkle BLOB NOT NULL, checksum INTEGER NOT NULL
+    excluded BLOB NOT NULL, scope BLOB NOT NULL, merkle BLOB NOT NULL, checksum INTEGER NOT NULL,
+    below BLOB NOT NULL DEFAULT x''
 ) WITHOUT ROWID;
+"""
+_FROM_1 = """
+BEGIN;
+ALTER TABLE directory ADD COLUMN below BLOB NOT NULL DEFAULT x'';
+PRAGMA user_version=2;
+COMMIT;
 """
 
 
@@ -47,8 +54,13 @@ CREATE TABLE IF NOT EXISTS chunks (
 """Made when it is first needed: most roots never need it."""
 
 _ALL = (
-    "SELECT key, stats, digests, targets, excluded, scope, merkle, checksum"
+    "SELECT key, stats, digests, targets, excluded, scope, merkle, below, checksum"
     " FROM directory ORDER BY key"
+)
+_PUT = (
+    "INSERT OR REPLACE INTO directory"
+    " (key, stats, digests, targets, excluded, scope, merkle, below, checksum)"
+    " VALUES (?,?,?,?,?,?,?,?,?)"
 )
 _ONE = _ALL.replace("ORDER BY key", "WHERE key=?")
 _CHUNK_KEYS = "SELECT key FROM chunks"
@@ -63,7 +75,8 @@ class Row(NamedTuple):
     """One directory as it was scanned last; `fs.scan` knows what the columns hold.
 
     ``digests``: only of entries that were settled. ``merkle``: the directory's digest under the
-    profile that `State.profile` names, zeros where it was not known.
+    profile that `State.profile` names, zeros where it was not known. ``below``: its totals, as
+    `fs.tree.Node.plain` packs them.
     """
 
     path: bytes
@@ -73,6 +86,7 @@ class Row(NamedTuple):
     excluded: bytes
     scope: bytes
     merkle: bytes
+    below: bytes = b""
 
     def checksum(self) -> int:
         """CRC over all columns: a damaged page must not pass for an answer."""
@@ -265,8 +279,10 @@ class State:
                 db.executescript(_BEGINNING)
             elif not os.access(self.path, os.W_OK):
                 raise sqlite3.OperationalError("it is readonly")
+            elif version == 1:
+                db.executescript(_FROM_1)
             db.execute("SELECT value FROM meta LIMIT 1").fetchone()
-            db.execute("SELECT checksum FROM directory LIMIT 1").fetchone()
+            db.execute("SELECT checksum, below FROM directory LIMIT 1").fetchone()
         except UnicodeDecodeError as error:
             # Python could not decode SQLite's complaint, which quotes what is damaged.
             db.close()
@@ -388,7 +404,7 @@ class State:
                 "DELETE FROM directory WHERE key>=? AND key<?", (_range(path) for path in gone)
             )
             db.executemany(
-                "INSERT OR REPLACE INTO directory VALUES (?,?,?,?,?,?,?,?)",
+                _PUT,
                 ((_key(row.path), *row[1:], row.checksum()) for row in changed),
             )
             if chunks:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Set
-from typing import Optional
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from typing import Any, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
-from syncron_lib.core.names import join
-from syncron_lib.core.sealing import sealed_size
+from syncron_lib.core.names import join, split
+from syncron_lib.core.sealing import RULES, sealed_size
 from syncron_lib.core.table import EMPTY, TYPE_MASK, Table
 from syncron_lib.fs import stats as stats_module
 from syncron_lib.fs.stats import Stats
+
+_TOTALS = struct.Struct("<QQ")
+"""Entries, and bytes of files."""
+_NOTHING = (0, 0)
 
 
 class Node:
@@ -22,10 +27,12 @@ class Node:
     `core.table.Table.digests`. ``targets``, ``excluded``: strings joined by NUL. ``scope``:
     digest of the rules in force. ``merkle``: digest under the profile last sealed for, or
     `digest.UNKNOWN`. ``entries``, ``size``: totals of all that lies below; ``holds``: whether
-    something there is excluded. ``identity``:
-    (device, inode). ``problem``: errno that kept it from being read, 0 for none. ``stored``:
-    it is in the state exactly so. ``unsettled``: rows whose digests must not be kept.
-    ``sealed``: names of files that the other side sees sealed, with the digests of that.
+    something there is excluded; ``ruled``: or rules of its own hold there, or may. ``unread``:
+    entries and bytes of what lies below and is not in the tree, as `Unread` has it. ``kept``:
+    `plain`, as the state has it. ``identity``: (device, inode). ``problem``: errno that kept it
+    from being read, 0 for none. ``stored``: it is in the state exactly so. ``unsettled``: rows
+    whose digests must not be kept. ``sealed``: names of files that the other side sees sealed, with
+    the digests of that.
     """
 
     __slots__ = (
@@ -35,6 +42,7 @@ class Node:
         "excluded",
         "holds",
         "identity",
+        "kept",
         "merkle",
         "own_entries",
         "own_size",
@@ -42,12 +50,14 @@ class Node:
         "path",
         "problem",
         "row",
+        "ruled",
         "scope",
         "sealed",
         "size",
         "stats",
         "stored",
         "targets",
+        "unread",
         "unsettled",
     )
 
@@ -60,6 +70,9 @@ class Node:
         self.targets = b""
         self.excluded = b""
         self.holds = False
+        self.ruled = False
+        self.unread = _NOTHING
+        self.kept = b""
         self.scope = b""
         self.merkle = digest.UNKNOWN
         self.attributes = Attributes(stat.S_IFDIR, 0, 0, 0)
@@ -93,6 +106,20 @@ class Node:
         """Symlink targets in row order."""
         return self.targets.split(b"\0") if self.targets else []
 
+    @property
+    def plain(self) -> bytes:
+        """The totals; empty where rules decide about something below, which totals do not tell."""
+        return b"" if self.ruled else _TOTALS.pack(self.entries, self.size)
+
+    def leave_unread(self, kept: bytes) -> bool:
+        """Take the totals of all below from what was ``kept`` of them; False where that is nothing
+        to go by. To be called when the node itself is complete."""
+        if len(kept) != _TOTALS.size:
+            return False
+        entries, size = _TOTALS.unpack(kept)
+        self.unread = entries - self.own_entries, size - self.own_size
+        return min(self.unread) >= 0
+
     def table(self) -> Table:
         """What the other side may know of this directory."""
         if not self.stats:
@@ -124,11 +151,94 @@ class Node:
         return bytes(kept)
 
 
+Read = Callable[[Node, bool], tuple[list[Node], Iterable[bytes]]]
+"""Gives what lies below a node, each before what is below it: directly, or, if the second argument
+says so, all of it; and those of these below which more was left out."""
+
+
+class Unread(dict[bytes, Node]):
+    """Nodes by path, of which those below some are not there before somebody asks for them.
+
+    Whoever asks for one path has only the way to it read; whoever asks for all of them has all.
+    `Tree.present` gives those that are there.
+    """
+
+    def __init__(self, tops: Iterable[bytes], read: Read) -> None:
+        """``tops``: the paths of nodes below which nothing is there."""
+        super().__init__()
+        self._tops = set(tops)
+        self._read = read
+        self.grown = False
+        """Nodes were added behind the others."""
+
+    def _add_below(self, path: bytes, whole: bool) -> None:
+        self._tops.remove(path)
+        top = super().__getitem__(path)
+        top.unread = _NOTHING
+        self.grown = True
+        nodes, tops = self._read(top, whole)
+        _total(nodes)
+        for node in nodes:
+            super().__setitem__(node.path, node)
+        self._tops.update(tops)
+
+    def _add_all(self) -> None:
+        while self._tops:
+            self._add_below(next(iter(self._tops)), True)
+
+    def __missing__(self, path: bytes) -> Node:
+        # Each step adds what lies directly below the last directory on the way that is there.
+        while self._tops:
+            above = path
+            while above and above not in self._tops:
+                above = split(above)[0]
+            if above not in self._tops:
+                break
+            self._add_below(above, False)
+            if super().__contains__(path):
+                return super().__getitem__(path)
+        raise KeyError(path)
+
+    def get(self, path: bytes, default: Any = None) -> Any:
+        try:
+            return self[path]
+        except KeyError:
+            return default
+
+    def __contains__(self, path: object) -> bool:
+        return self.get(path) is not None  # type: ignore[arg-type]
+
+    def __delitem__(self, path: bytes) -> None:
+        super().__delitem__(path)
+        self._tops.discard(path)
+
+    def __len__(self) -> int:
+        self._add_all()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._add_all()
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        self._add_all()
+        return super().keys()
+
+    def values(self) -> Any:
+        self._add_all()
+        return super().values()
+
+    def items(self) -> Any:
+        self._add_all()
+        return super().items()
+
+
 class Tree:
     """All nodes of one scan by path, in depth-first order with sorted names."""
 
-    def __init__(self) -> None:
-        self.nodes: dict[bytes, Node] = {}
+    def __init__(self, nodes: Optional[Unread] = None) -> None:
+        """``nodes``: where some are not read yet; empty, to be added to."""
+        self.nodes: dict[bytes, Node] = {} if nodes is None else nodes
         self.ordered = True
 
     @property
@@ -140,31 +250,36 @@ class Tree:
         """Add a node behind the ones there are."""
         self.nodes[node.path] = node
 
+    def present(self) -> list[Node]:
+        """The nodes that are there: all, but for those below directories that a hot run believes
+        to be as they were, whose own digest and totals are known."""
+        return list(dict.values(self.nodes))
+
+    def complete(self) -> None:
+        """See that all nodes are there."""
+        self.nodes.values()
+
     def upwards(self) -> Iterator[Node]:
-        """Every node after all below it."""
-        if not self.ordered:
+        """Every node that is there after all below it."""
+        nodes = self.nodes
+        if not self.ordered or (isinstance(nodes, Unread) and nodes.grown):
             # "/" sorts behind bytes that names may begin with; NUL is what no name holds.
-            order = sorted(self.nodes.items(), key=lambda item: item[0].replace(b"/", b"\0"))
-            self.nodes = dict(order)
+            order = sorted(dict.items(nodes), key=lambda item: item[0].replace(b"/", b"\0"))
+            dict.clear(nodes)
+            dict.update(nodes, order)
             self.ordered = True
-        return reversed(list(self.nodes.values()))
+            if isinstance(nodes, Unread):
+                nodes.grown = False
+        return reversed(self.present())
 
     def total(self) -> None:
         """Recompute the totals of every node."""
-        for node in self.nodes.values():
-            node.entries = node.own_entries
-            node.size = node.own_size
-            node.holds = bool(node.excluded)
-        for node in self.upwards():
-            parent = node.parent
-            if parent is not None:
-                parent.entries += node.entries
-                parent.size += node.size
-                parent.holds = parent.holds or node.holds
+        _total([*self.upwards()][::-1])
 
     def prune(self, some: Optional[Set[bytes]] = None) -> None:
         """Drop the directories, of all or of ``some``, that hold nothing but such directories, the
         root excepted; one that could not be read may hold something."""
+        self.complete()
         gone: set[bytes] = set()
         lose: set[Node] = set()
         for node in self.upwards():
@@ -200,12 +315,38 @@ class Tree:
     def remove(self, tops: set[bytes]) -> list[bytes]:
         """Drop the nodes at ``tops`` and all below; the paths of all that went."""
         gone: set[bytes] = set()
-        for path, node in self.nodes.items():
-            if path in tops or (node.parent is not None and node.parent.path in gone):
-                gone.add(path)
+        for node in self.present():
+            if node.path in tops or (node.parent is not None and node.parent.path in gone):
+                gone.add(node.path)
         for path in gone:
             del self.nodes[path]
         return list(gone)
+
+
+def _total(nodes: Sequence[Node]) -> None:
+    """Recompute the totals of ``nodes``, each of which comes before those below it; a parent that
+    is not among them is left as it is."""
+    for node in nodes:
+        entries, size = node.unread
+        node.entries = node.own_entries + entries
+        node.size = node.own_size + size
+        node.holds = bool(node.excluded)
+        node.ruled = bool(node.excluded or node.scope or RULES in node.stats)
+    among = set(nodes)
+    for node in reversed(nodes):
+        parent = node.parent
+        if parent in among:
+            parent.entries += node.entries
+            parent.size += node.size
+            parent.holds = parent.holds or node.holds
+            parent.ruled = parent.ruled or node.ruled
+
+
+def empty() -> Tree:
+    """The tree of what is not there."""
+    tree = Tree()
+    tree.add(Node(b"", None, 0))
+    return tree
 
 
 def is_directory(mode: int) -> bool:

@@ -24,7 +24,7 @@ from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
 from syncron_lib.fs.renamed import Displaced, take_over
 from syncron_lib.fs.scan import OnProgress, Scanner, Step, Subject
 from syncron_lib.fs.state import State
-from syncron_lib.fs.tree import Node, Tree
+from syncron_lib.fs.tree import Node, Tree, Unread
 
 _SUBTREES = 64
 """Subtrees to share: so many that the last one does not keep one process waiting for long."""
@@ -71,13 +71,15 @@ class Walk:
         top: dict[bytes, list[Step]] = {}
         first = scanner.root()
         waiting = deque([first])
-        while waiting and len(waiting) < _SUBTREES and scanner.entries < _TOP_ENTRIES:
+        # Where most is left unread, what is read is found by name and not in the state's order.
+        few = self._subject.may_leave_unread
+        while waiting and (few or (len(waiting) < _SUBTREES and scanner.entries < _TOP_ENTRIES)):
             step = waiting.popleft()
             top[step[0].path] = below = scanner.one(step)
             waiting.extend(below)
         subtrees = sorted(waiting, key=lambda step: step[0].path.replace(b"/", b"\0"))
         scanned = self._shared(subtrees)
-        tree = Tree()
+        tree = Tree(Unread(scanner.unread, scanner.read) if scanner.unread else None)
         stack = [first]
         while stack:
             step = stack.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,33 @@ def test_a_hot_run_brings_over_what_is_hot_and_the_next_full_one_the_rest(
     full = syncron.ok(*words)
     assert (full["created"], full["deleted"]) == (1, 0)
     assert_same(target, source)
+
+
+def test_what_differs_in_the_cold_is_made_equal_as_far_as_it_is_known(
+    syncron: Command, way: Way, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "src", tmp_path / "dst"
+    cold = {f"e{number}": {"f": {"file": b"f"}} for number in range(3)}
+    make(source, {"hot": {"log": b"0"}, "cold": cold, "gone": cold})
+    words = ("--delete", *way.words(source, target))
+    syncron.ok(*words)
+    for number in range(2):
+        time.sleep(0.06)
+        (source / "hot/log").write_text("x" * (number + 2))
+        syncron.ok(*words)
+    (target / "cold/e1/f/file").write_text("edited there")
+    make(target / "cold/e2/f", {"more": {"than": {"there": b"was"}}})
+    shutil.rmtree(source / "gone")
+    shutil.copytree(target / "cold/e0", target / "cold/e3")
+    # Either side has a run of its own, by which it knows.
+    syncron.ok(way.destination(target), tmp_path / "other", *way.options)
+    syncron.ok(way.source(source), tmp_path / "another", *way.options)
+    (source / "hot/log").write_text("longer and longer")
+    hot = syncron.ok("--hot", *words)
+    assert hot["match"] is True and hot["changed"] == 2
+    assert_same(target, source)
+    full = syncron.ok(*words)
+    assert full["created"] + full["changed"] + full["deleted"] == 0
 
 
 def test_where_nothing_is_known_a_hot_run_is_a_full_one(syncron: Command, tmp_path: Path) -> None:

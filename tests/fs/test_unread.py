@@ -1,0 +1,171 @@
+"""What a hot scan leaves unread: it is there when it is asked for, and as if it had been read."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncron_lib.core import digest
+from syncron_lib.fs.root import Root
+from syncron_lib.fs.tree import Node, Unread
+from tests.core.tables import ALL
+from tests.fs.roots import XXH3, hash_all, opened, remember, settle, state_of
+from tests.trees import make
+
+WIDE: dict[str, Any] = {
+    f"d{one}": {f"e{two}": {f"f{three}": {"file": b"x" * (three + 1)} for three in range(3)}}
+    for one in range(4)
+    for two in range(1)
+} | {"hot": {"here": {"log": b"0"}}, "empty": {"in": {"it": {}}}, "odd-name!": {"d": {"f": b""}}}
+
+
+def _hot(root: Root, paths: Sequence[bytes]) -> bytes:
+    root.hot = paths
+    root.scan(None, lambda entries, size: None)
+    return root.seal(XXH3, ALL)
+
+
+def _shown(node: Node) -> tuple[object, ...]:
+    return (
+        *(node.stats, bytes(node.digests), node.targets, node.excluded, node.scope, node.merkle),
+        *(node.attributes, node.identity, node.own_entries, node.own_size),
+        *(node.entries, node.size, node.holds, node.row, node.parent and node.parent.path),
+    )
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    make(tmp_path / "tree", WIDE)
+    remember(tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+def test_little_is_read_and_all_of_it_counts(tree: Path) -> None:
+    (tree / "hot/here/log").write_bytes(b"longer")
+    settle()
+    with opened(tree) as root:
+        _hot(root, [b"hot/here"])
+        seen = {node.path for node in root.tree.present()}
+        value = hash_all(root)
+        assert root.save() is None
+    top = {os.fsencode(name) for name in os.listdir(tree)}
+    assert seen == {b"", b"hot/here"} | top
+    with opened(tree) as root:
+        root.scan(None, lambda entries, size: None)
+        assert root.seal(XXH3, ALL) == value != digest.UNKNOWN
+
+
+def test_whoever_asks_finds_what_a_whole_scan_finds(tree: Path) -> None:
+    with opened(tree) as root:
+        _hot(root, ())
+        whole = {path: _shown(node) for path, node in root.tree.nodes.items()}
+    with opened(tree) as root:
+        root.scan(None, lambda entries, size: None)
+        root.seal(XXH3, ALL)
+        assert {path: _shown(node) for path, node in root.tree.nodes.items()} == whole
+    for asked in whole:
+        with opened(tree) as root:
+            _hot(root, [b"hot/here"])
+            nodes = root.tree.nodes
+            assert isinstance(nodes, Unread)
+            assert nodes.get(asked + b"x") is None and b"nowhere" not in nodes
+            assert asked in nodes and nodes[asked].path == asked
+            assert len(root.tree.present()) < len(whole)
+            upwards = [node.path for node in root.tree.upwards()]
+            assert all(
+                upwards.index(path) < upwards.index(path.rpartition(b"/")[0])
+                for path in upwards
+                if path
+            )
+            root.tree.total()
+            assert _shown(nodes[asked]) == whole[asked]
+            assert {path: _shown(node) for path, node in nodes.items()} == whole
+
+
+def test_totals_and_digests_are_those_of_all(tree: Path) -> None:
+    with opened(tree) as root:
+        root.scan(None, lambda entries, size: None)
+        value, top = root.seal(XXH3, ALL), root.tree.root
+        with opened(tree) as other:
+            assert _hot(other, [b"hot/here"]) == value != digest.UNKNOWN
+            mine = other.tree.root
+            assert (mine.entries, mine.size) == (top.entries, top.size)
+            assert (other.users, other.groups) == (root.users, root.groups)
+
+
+def test_what_goes_is_asked_for_no_more(tree: Path) -> None:
+    with opened(tree) as root:
+        _hot(root, [b"hot/here"])
+        assert root.tree.remove({b"d1"}) == [b"d1"]
+        assert root.tree.nodes.get(b"d1/e0") is None
+        assert b"d1" not in set(root.tree.nodes)
+
+
+@pytest.mark.parametrize("name", [".gitignore", ".secure"])
+def test_what_may_have_rules_of_its_own_is_read(tree: Path, name: str) -> None:
+    from syncron_lib.core.options import RuleOptions
+
+    (tree / "d2/e0" / name).write_text("nothing")
+    rules = RuleOptions(gitignore=True)
+    remember(tree, rules=rules)
+    remember(tree, rules=rules)
+    with opened(tree, rules=rules) as root:
+        _hot(root, [b"hot/here"])
+        seen = {node.path for node in root.tree.present()}
+    assert {b"d2", b"d2/e0"} <= seen and b"d1/e0" not in seen
+
+
+def test_what_another_profile_makes_of_it_is_known(tree: Path) -> None:
+    profile = ALL._replace(times=False)
+    with opened(tree) as root:
+        root.scan(None, lambda entries, size: None)
+        value = root.seal(XXH3, profile)
+    with opened(tree) as root:
+        _hot(root, [b"hot/here"])
+        assert root.seal(XXH3, profile) == value != digest.UNKNOWN
+
+
+def test_a_row_that_is_damaged_is_looked_up_on_the_disk(tree: Path) -> None:
+    with opened(tree) as root:
+        value = _hot(root, ())
+        path = state_of(root).path
+    with sqlite3.connect(os.fsdecode(path)) as db:
+        db.execute("UPDATE directory SET checksum = 1 WHERE key = ?", (b"d1\0e0\0f1",))
+    db.close()
+    with opened(tree) as root:
+        assert _hot(root, [b"hot/here"]) == value
+        node = root.tree.nodes[b"d1/e0/f1"]
+        assert node.columns().names == [b"file"] and not any(bytes(node.digests))
+        assert root.seal(XXH3, ALL) == digest.UNKNOWN
+        assert hash_all(root) == value
+        assert root.save() is None
+    with opened(tree) as root:
+        root.scan(None, lambda entries, size: None)
+        assert root.seal(XXH3, ALL) == value
+
+
+def test_state_of_the_version_before_is_taken_over(tree: Path) -> None:
+    with opened(tree) as root:
+        value = _hot(root, ())
+        state = state_of(root)
+        path, rows = os.fsdecode(state.path), [row._replace(below=b"") for row in state.rows()]
+    with sqlite3.connect(path) as db:
+        for row in rows:
+            key = row.path.replace(b"/", b"\0")
+            db.execute("UPDATE directory SET checksum = ? WHERE key = ?", (row.checksum(), key))
+        db.execute("ALTER TABLE directory DROP COLUMN below")
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    with opened(tree) as root:
+        assert list(state_of(root).rows()) == rows
+        assert _hot(root, [b"hot/here"]) == value
+        assert not isinstance(root.tree.nodes, Unread)
+        assert root.save() is None
+    with opened(tree) as root:
+        assert _hot(root, [b"hot/here"]) == value
+        assert isinstance(root.tree.nodes, Unread)
