@@ -172,6 +172,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         _SAFETY,
+        "merge",
+        Kind.TEXTS,
+        "merge what both sides changed in a file by a command with {base} {a} {b} {out}",
+        metavar="PATTERN=COMMAND",
+        convert=values.merge_rule,
+    ),
+    Option(
+        _SAFETY,
         "moves",
         Kind.SWITCH,
         "with --delete, rename in DST what was renamed in SRC (default)",

@@ -21,6 +21,7 @@ from syncron_lib.core.options import (
     DeleteCap,
     FileList,
     Keep,
+    MergeRule,
     Missing,
     RuleOptions,
     RunOptions,
@@ -86,6 +87,7 @@ class Settings(NamedTuple):
     remove_source_files: bool | None = None
     two_way: bool | None = None
     conflicts: Conflicts | None = None
+    merge: tuple[MergeRule, ...] = ()
     max_delete: DeleteCap | None = None
     allow_empty_source: bool | None = None
     allow_unmounted: bool | None = None
@@ -434,6 +436,8 @@ class Settings(NamedTuple):
             require_alone(self)
         elif self.conflicts is not None:
             raise UsageError("--conflicts says who keeps a name in a run with --two-way.")
+        elif self.merge:
+            raise UsageError("--merge is about what both sides changed, in a run with --two-way.")
         ids = self._ids()
         self._require_told()
         self._require_snapshot_alone()
@@ -475,6 +479,7 @@ class Settings(NamedTuple):
             verify=bool(self.verify),
             mkpath=bool(self.mkpath),
             conflicts=self.conflicts or Conflicts.KEEP_BOTH,
+            merges=self.merge,
             max_delete=self.max_delete,
             allow_empty_source=bool(self.allow_empty_source),
             allow_unmounted=bool(self.allow_unmounted),

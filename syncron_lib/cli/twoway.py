@@ -7,7 +7,15 @@ from syncron_lib.errors import UsageError
 
 _GOES = frozenset(
     (
-        *("two_way", "conflicts", "dry_run", "max_delete", "allow_empty_source", "allow_unmounted"),
+        *(
+            "two_way",
+            "conflicts",
+            "merge",
+            "dry_run",
+            "max_delete",
+            "allow_empty_source",
+            "allow_unmounted",
+        ),
         *("archive", "links", "perms", "times", "devices", "specials", "owner", "group"),
         *("patterns", "gitignore", "one_file_system", "checksum", "whole_file", "fsync", "sparse"),
         *("compress", "compress_level", "bwlimit", "timeout", "lock_wait", "port", "identity"),

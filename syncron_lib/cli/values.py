@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from syncron_lib.core.options import Conflicts, DeleteCap
+from syncron_lib.core.options import Conflicts, DeleteCap, MergeRule
 
 
 def seconds(text: str) -> float:
@@ -34,6 +34,23 @@ def conflicts(text: str) -> Conflicts:
     except ValueError:
         words = ", ".join(each.value for each in Conflicts)
         raise ValueError(f"expected one of {words}") from None
+
+
+def merge_rule(text: str) -> MergeRule:
+    import os
+    import shlex
+
+    pattern, _, command = text.partition("=")
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise ValueError(f"its command cannot be taken apart: {error}") from None
+    if not pattern or not all(any(f"{{{place}}}" in word for word in words) for place in "ab"):
+        raise ValueError(
+            "expected PATTERN=COMMAND, and {a} and {b} in the command, as in"
+            " '*.txt=git merge-file -p {a} {base} {b}'"
+        )
+    return MergeRule(os.fsencode(pattern), words)
 
 
 def compression(text: str) -> str:

@@ -89,6 +89,7 @@ def clash_line(clash: Clash) -> str:
         "deleted": f"deleted on one side and changed on the other: {whose} is kept",
         "revived": "deleted on one side, and kept for what is new in it",
         "permissions": "its permissions were changed on both sides: the larger number holds",
+        "merged": "changed on both sides, and merged",
         "skipped": "changed on both sides, and left as it is",
     }
     return f"{path}: {said[clash.what]}"

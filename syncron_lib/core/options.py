@@ -186,6 +186,13 @@ class Conflicts(Enum):
     """A person says, for each."""
 
 
+class MergeRule(NamedTuple):
+    """``--merge``: files that match ``pattern`` are merged by the command ``words``."""
+
+    pattern: bytes
+    words: tuple[str, ...]
+
+
 class SecureOptions(NamedTuple):
     """What is sealed on the other side, and what is believed of it. ``patterns``: as in a
     ``.secure`` file in the root. ``declassify``: what the rules do not name any more may go, and
@@ -257,5 +264,7 @@ class RunOptions(NamedTuple):
     """Seconds to wait for a root that another run holds."""
     conflicts: Conflicts = Conflicts.KEEP_BOTH
     """Of runs in both directions."""
+    merges: tuple[MergeRule, ...] = ()
+    """What both sides changed in one is merged by these, where that can be."""
     timeout: float = 60.0
     """Seconds without a sign of life from the other side before the run is given up."""

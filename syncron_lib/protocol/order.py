@@ -77,7 +77,7 @@ TURNS: dict[Any, Turn] = {
     messages.Introduce: Turn(Phase.OPEN, Phase.SEALED, _REPLICA, unopened=True),
     messages.Observe: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
     messages.GetKnowledge: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
-    messages.GetRecords: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
+    messages.GetRecords: Turn(Phase.SEALED, Phase.WRITING, _REPLICA),
     messages.Tick: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
     messages.Intend: Turn(Phase.SEALED, Phase.WRITING, _REPLICA),
     messages.Preserve: Turn(Phase.WRITING, Phase.WRITING, _REPLICA),

@@ -195,7 +195,7 @@ def test_a_person_chooses_for_each(syncron: Command, hosts: Sshd, tmp_path: Path
     words = [str(one), f"target:{other}"]
     in_sync(syncron, *words)
     for name in names:
-        (one / name).write_bytes(b"one's")
+        (one / name).write_bytes(b"one's\x1b[2J" if name == "a" else b"one's")
         (other / name).write_bytes(b"the other's")
     words = ["--two-way", "--conflicts=ask", "--timeout=1", *words]
     # "what" is no answer; the time-out is far shorter than the thinking
@@ -203,10 +203,11 @@ def test_a_person_chooses_for_each(syncron: Command, hosts: Sshd, tmp_path: Path
     code, shown = on_a_terminal(syncron, words, answers, thinks=1.5)
     assert code == 4, shown  # one is skipped
     assert "b\\#033 was changed on both sides" in shown
-    assert f"[1] {one}: a file of 5 bytes, 20" in shown
+    assert f"[1] {one}: a file of 9 bytes, 20" in shown
     assert f"[2] target:{other}: a file of 11 bytes, 20" in shown
     assert "e was changed on both sides:\n" not in shown
-    expected = [b"one's", *[b"the other's"] * 4]
+    assert "\n    -one's\\#033[2J\n    +the other's\n" in shown
+    expected = [b"one's\x1b[2J", *[b"the other's"] * 4]
     assert [(other / name).read_bytes() for name in names] == expected
     expected[2] = b"one's"
     assert [(one / name).read_bytes() for name in names] == expected

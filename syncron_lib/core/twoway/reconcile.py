@@ -11,12 +11,13 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Optional
+from typing import Optional, Union
 
 from syncron_lib.core.names import join, split
 from syncron_lib.core.twoway.decide import Verdict, decide, keep, one_of_both, order
 from syncron_lib.core.twoway.dots import Dot, Dots, merged
 from syncron_lib.core.twoway.knowledge import Knowledge, Untouched, topmost
+from syncron_lib.core.twoway.merging import Merged
 from syncron_lib.core.twoway.naming import conflict_names
 from syncron_lib.core.twoway.records import MOST_ALONE, NOTHING, Record
 from syncron_lib.record import NamedTuple
@@ -52,7 +53,7 @@ class Choice(Enum):
     SKIP = "both stay as they are"
 
 
-Policy = Callable[[bytes, Record, Record], Choice]
+Policy = Callable[[bytes, Record, Record], Union[Choice, Merged]]
 
 
 def keep_both(_path: bytes, _first: Record, _second: Record) -> Choice:
@@ -73,6 +74,8 @@ class What(Enum):
     """A directory that was deleted on one side, and holds what stays."""
     PERMISSIONS = "permissions"
     """Both sides changed them; one's hold."""
+    MERGED = "merged"
+    """Both sides changed it, and what both changed is in it now."""
     SKIPPED = "skipped"
     """Both sides changed it, and it is left so."""
 
@@ -100,12 +103,13 @@ class Copy(NamedTuple):
 class Outcome:
     """``final``: by path, what both sides are to have, None for nothing. ``copies``: paths among
     them that are new names of versions that lose theirs. ``minted``: paths whose record is a new
-    event, which the first side must have before the second hears of it. ``untouched``: what stays
-    as it is on either side."""
+    event, which the first side must have before the second hears of it. ``merged``: those of them
+    whose content neither side has yet. ``untouched``: what stays as it is on either side."""
 
     final: dict[bytes, Optional[Record]] = field(default_factory=dict)
     copies: dict[bytes, Copy] = field(default_factory=dict)
     minted: set[bytes] = field(default_factory=set)
+    merged: set[bytes] = field(default_factory=set)
     untouched: Untouched = Untouched()
     conflicts: list[Conflict] = field(default_factory=list)
 
@@ -116,6 +120,7 @@ class Outcome:
             self.final.pop(path, None)
             self.copies.pop(path, None)
             self.minted.discard(path)
+            self.merged.discard(path)
         self.untouched = self.untouched.with_paths(left)
 
 
@@ -233,6 +238,7 @@ class _Reconciling:
 
     def _conflict(self, path: bytes, first: Record, second: Record) -> None:
         what = What.CONTENT
+        choice: Union[Choice, Merged]
         if first.is_directory != second.is_directory:
             what = What.KIND
             choice = Choice.FIRST if first.is_directory else Choice.SECOND
@@ -244,13 +250,24 @@ class _Reconciling:
             self._skipped.add(path)
             self._outcome.conflicts.append(Conflict(path, What.SKIPPED, first, second))
             return
-        if choice is Choice.BY_ORDER:
+        merged_to = choice if isinstance(choice, Merged) else None
+        if merged_to is not None or choice is Choice.BY_ORDER:
             choice = Choice.FIRST if order(first) > order(second) else Choice.SECOND
         won = Side.FIRST if choice is Choice.FIRST else Side.SECOND
         winner, loser = (first, second) if won is Side.FIRST else (second, first)
         known = self._first.knowledge.of(path), self._second.knowledge.of(path)
         kept = merged(first.kept, known[0], second.kept, known[1])
-        self._mint(path, self._resolved(path, winner, first, second)._replace(kept=kept))
+        record = self._resolved(path, winner, first, second)._replace(kept=kept)
+        if merged_to is not None:
+            # Permissions are no part of what is merged: both sides' count as if alone.
+            own = keep(first, second, *known, Verdict.SAME)
+            dots = self._event if own.settled else own.dots
+            mode = record.kind | own.permissions
+            self._mint(path, record._replace(mode=mode, kept=dots, **merged_to._asdict()))
+            self._outcome.merged.add(path)
+            self._outcome.conflicts.append(Conflict(path, What.MERGED, first, second))
+            return
+        self._mint(path, record)
         copy = self._copy(Copy(won.other, path), loser)
         self._outcome.conflicts.append(Conflict(path, what, first, second, won, copy))
 
@@ -328,6 +345,7 @@ class _Reconciling:
         for path in [path for path in outcome.final if left.in_tree(path)]:
             del outcome.final[path]
             outcome.minted.discard(path)
+            outcome.merged.discard(path)
             outcome.copies.pop(path, None)
         for path, copy in list(outcome.copies.items()):
             if left.in_tree(copy.path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from syncron_lib.core.location import Local
 from syncron_lib.core.options import Conflicts, RunOptions
@@ -11,6 +13,7 @@ from syncron_lib.core.report import Action, Cause, Clash, Failure, Item, Phase, 
 from syncron_lib.core.twoway.identity import Renewal, renewals
 from syncron_lib.core.twoway.intents import Intents, pack_intents
 from syncron_lib.core.twoway.knowledge import Untouched, learned, topmost
+from syncron_lib.core.twoway.merging import Merged
 from syncron_lib.core.twoway.reconcile import (
     Choice,
     Conflict,
@@ -28,12 +31,13 @@ from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Arrived, Moved
 from syncron_lib.session import items
 from syncron_lib.session.asking import batches, reply_of
-from syncron_lib.session.compression import Compression, choose_way
-from syncron_lib.session.delta import choose
 from syncron_lib.session.observer import Observer
-from syncron_lib.session.transfer import Transfer
 from syncron_lib.session.twoway.ends import End, differing
+from syncron_lib.session.twoway.exchange import Scratch, transfer
 from syncron_lib.session.twoway.plans import plan_for
+
+if TYPE_CHECKING:
+    from syncron_lib.session.twoway.merging import Merger
 
 _PART = 4 << 20
 """Bytes of intents in one request."""
@@ -53,11 +57,16 @@ class PairRun:
         policy: Policy,
         observer: Observer,
         report: Report,
+        merger: Merger | None = None,
+        scratch: Scratch | None = None,
     ) -> None:
-        """``report``: what the run did is added to it."""
+        """``report``: what the run did is added to it. ``merger``: what is asked instead of
+        ``policy``, and ``scratch`` where its results are sent from."""
         self._ends = first, second
         self._options = options
-        self._policy = policy
+        self._policy = policy if merger is None else merger
+        self._merger = merger
+        self._scratch = scratch
         self._observer = observer
         self._report = report
         self._only: frozenset[bytes] | None = None
@@ -133,6 +142,7 @@ class PairRun:
             end.hear()
         if first.observed.records == second.observed.records:
             self._learn()
+            self._keep_bases()
             report.match = True
             return
         self._observer.phase(Phase.COMPARE)
@@ -146,6 +156,7 @@ class PairRun:
             self._count(plans, set())
             return
         self._carry_out(outcome, has)
+        self._keep_bases()
         equal = first.observed.records == second.observed.records
         report.source_root = first.observed.records.hex()
         report.destination_root = second.observed.records.hex()
@@ -211,7 +222,7 @@ class PairRun:
         if only is None:
             return reconcile(mine, theirs, event, self._policy)
 
-        def policy(path: bytes, first: Record, second: Record) -> Choice:
+        def policy(path: bytes, first: Record, second: Record) -> Choice | Merged:
             # What is not done now is judged again in the run over everything.
             return self._policy(path, first, second) if path in only else Choice.BY_ORDER
 
@@ -219,8 +230,14 @@ class PairRun:
         _restrict(outcome, only, has)
         return outcome
 
-    def _plan(self, side: Side, outcome: Outcome, has: Differing) -> Plan:
-        return plan_for(side, outcome, has[side.value], has[side.other.value])
+    def _plan(
+        self, side: Side, outcome: Outcome, has: Differing, bare: Collection[bytes] = ()
+    ) -> Plan:
+        """``bare``: what comes with content, and without the permissions that it had there."""
+        sends = has[side.other.value]
+        if bare:
+            sends = {**sends, **{path: sends[path]._replace(mode=0) for path in bare}}
+        return plan_for(side, outcome, has[side.value], sends)
 
     def _guard(self, end: End, plan: Plan) -> None:
         cap = self._options.max_delete
@@ -300,12 +317,13 @@ class PairRun:
         self._intend(first, second, outcome.final, outcome.untouched)
         plans = []
         for side in Side:
-            plan = self._plan(side, outcome, has)
+            merged = outcome.merged if side is Side.FIRST else set()
+            plan = self._plan(side, outcome, has, merged)
             plans.append(plan)
             end = self._ends[side.value]
             arrived = begun[side]
             if arrived is not None:
-                self._transfer(side, plan, arrived)
+                self._transfer(side, plan, arrived, merged)
             failed = self._settle(end, outcome)
             if side is Side.FIRST:
                 # What it has not got by the event of this run, the other must not hear of.
@@ -351,16 +369,16 @@ class PairRun:
         # Its directory may stay only as long as what is in it: that comes out by itself.
         outcome.leave([*lost, *(outcome.copies[path].path for path in lost)])
 
-    def _transfer(self, side: Side, plan: Plan, arrived: Sequence[Arrived]) -> None:
+    def _transfer(
+        self, side: Side, plan: Plan, arrived: Sequence[Arrived], merged: set[bytes]
+    ) -> None:
         destination, source = self._ends[side.value], self._ends[side.other.value]
         before = len(self._report.failures)
-        transfer = self._transfer_between(source, destination, plan.size)
-        if not plan.is_empty or arrived:
-            transfer.run(plan, (), (), lambda: None, staging=destination.staging, begun=arrived)
-            transfer.settle()
-        self._report.bytes_transferred += transfer.content - transfer.matched
-        self._report.bytes_matched += transfer.matched
-        self._report.bytes_hashed += transfer.content
+        here = Plan(changes=[change for change in plan.changes if change.path in merged])
+        rest = replace(plan, changes=[each for each in plan.changes if each.path not in merged])
+        if here.changes:
+            self._bring_merged(destination, here)
+        self._bring(source, destination, rest, arrived)
         complete = len(self._report.failures) == before
         finished = reply_of(
             destination.endpoint.submit(messages.Finish((), complete)), messages.Finished
@@ -368,30 +386,27 @@ class PairRun:
         for problem in finished.problems:
             self._fail(Failure(problem.path, destination.shown, problem.what, Cause.ERROR))
 
-    def _transfer_between(self, source: End, destination: End, total: int) -> Transfer:
-        options, observer = self._options, self._observer
-        both_here = isinstance(source.location, Local) and isinstance(destination.location, Local)
-        hellos = source.endpoint.hello, destination.endpoint.hello
-        abilities = hellos[0].compressions, hellos[1].compressions
-        compression = choose_way(options, *abilities, both_here)
-        whole = both_here if options.whole_file is None else options.whole_file
-
-        def on_failure(failure: Failure) -> None:
-            place = source if failure.side == "source" else destination
-            self._fail(failure._replace(side=place.shown))
-
-        def on_progress(done: int) -> None:
-            observer.progress(Phase.TRANSFER, done, total, done)
-
-        return Transfer(
-            source.endpoint,
-            destination.endpoint,
-            on_failure,
-            on_progress,
-            Compression(compression),
-            choose(*hellos, not whole, False),
-            reuse=destination.entries > 0,
+    def _bring(self, source: End, destination: End, plan: Plan, arrived: Sequence[Arrived]) -> None:
+        moving = transfer(
+            source, destination, plan, self._options, self._observer, self._fail, (*arrived,)
         )
+        self._report.bytes_transferred += moving.content - moving.matched
+        self._report.bytes_matched += moving.matched
+        self._report.bytes_hashed += moving.content
+
+    def _bring_merged(self, destination: End, plan: Plan) -> None:
+        """What was merged is on neither side yet."""
+        assert self._merger is not None and self._scratch is not None
+        paths = [change.path for change in plan.changes]
+        source = self._scratch.source({path: self._merger.results[path] for path in paths})
+        try:
+            self._bring(source, destination, plan, ())
+        finally:
+            source.endpoint.close()
+
+    def _keep_bases(self) -> None:
+        if self._merger is not None and not self._options.dry_run and self._only is None:
+            self._merger.keep()
 
     def _settle(self, end: End, outcome: Outcome) -> Sequence[bytes]:
         """See what has come of it at one side; what has not."""
@@ -435,6 +450,7 @@ def _restrict(outcome: Outcome, only: frozenset[bytes], has: Differing) -> None:
     outcome.final = {path: record for path, record in outcome.final.items() if path in kept}
     outcome.copies = {path: copy for path, copy in outcome.copies.items() if path in kept}
     outcome.minted &= kept
+    outcome.merged &= kept
     outcome.conflicts = [each for each in outcome.conflicts if each.path in kept]
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Cause, Report
 from syncron_lib.core.twoway.reconcile import Policy
+from syncron_lib.core.twoway.records import Record
 from syncron_lib.errors import Exit, SyncronError
 from syncron_lib.session.conduct import with_pool
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.twoway.ends import End
+from syncron_lib.session.twoway.exchange import Scratch
 from syncron_lib.session.twoway.pair import PairRun, policy_of
 from syncron_lib.session.twoway.plans import ALGORITHM
 from syncron_lib.transport.settings import ConnectOptions
@@ -22,7 +25,9 @@ from syncron_lib.transport.settings import ConnectOptions
 if TYPE_CHECKING:
     from syncron_lib.session.keyholder import KeyHolder
 
-Asking = Callable[[str, str], Policy]
+Versions = Callable[[bytes, Record, Record], tuple[Optional[bytes], Optional[bytes]]]
+"""Both contents of a path, where they are files, and small enough to be looked at."""
+Asking = Callable[[str, str, Versions], Policy]
 
 
 def synchronise(
@@ -34,8 +39,8 @@ def synchronise(
     asking: Asking | None = None,
 ) -> Report:
     """Bring what changed on any of the replicas to all others. ``asking``: makes the policy of two
-    replicas, by what they are called, if a person is asked. Raises `SyncronError` for what ends
-    the run, with the report so far as its ``report``."""
+    replicas, by what they are called and with what fetches versions, if a person is asked. Raises
+    `SyncronError` for what ends the run, with the report so far as its ``report``."""
     report = Report(
         locations[0].shown(),
         " ".join(location.shown() for location in locations[1:]),
@@ -76,12 +81,7 @@ def _synchronise(
         )
         for end in (one, other):
             end.guarded = pool.key is not None and isinstance(end.location, Local)
-        policy = policy_of(options.conflicts)
-        if asking is not None and not options.dry_run:
-            policy = asking(one.shown, other.shown)
-        run = PairRun(one, other, options, policy, observer, report)
-        run.run()
-        return run.written
+        return _met(one, other, options, observer, report, asking)
 
     last = len(locations) - 1
     wrote = [met(number) for number in range(1, last + 1)]
@@ -90,6 +90,34 @@ def _synchronise(
     for number in range(1, last):
         if any(wrote[number:]):
             met(number)
+
+
+def _met(
+    one: End,
+    other: End,
+    options: RunOptions,
+    observer: Observer,
+    report: Report,
+    asking: Asking | None,
+) -> bool:
+    """Make two the same; whether anything was done to a tree."""
+    policy = policy_of(options.conflicts)
+    scratch = Scratch(options, observer)
+    merger = None
+    try:
+        if asking is not None and not options.dry_run:
+            policy = asking(one.shown, other.shown, partial(scratch.versions, (one, other)))
+        if options.merges and not options.dry_run:
+            from syncron_lib.session.twoway.merging import Merger
+
+            merger = Merger((one, other), options, policy, scratch, observer)
+        run = PairRun(one, other, options, policy, observer, report, merger, scratch)
+        run.run()
+        return run.written
+    finally:
+        if merger is not None:
+            merger.close()
+        scratch.close()
 
 
 def _decide_exit(report: Report) -> None:
