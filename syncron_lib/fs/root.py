@@ -263,9 +263,8 @@ class Root:
         self.users = walk.users | {own.uid}
         self.groups = walk.groups | {own.gid}
         if isinstance(self.tree.nodes, Unread):
-            users, groups = self._owners() or ((), ())
-            self.users.update(users)
-            self.groups.update(groups)
+            for here, known in zip((self.users, self.groups), self._owners() or ()):
+                here.update(known)
         self.ignore_files = reader.found if given is None else given
         if not self.choice.trust_state:
             seal.forget_digests(self.tree)
@@ -420,11 +419,12 @@ class Root:
             "entries": b"%d" % self.tree.root.entries,
             key: ignorefiles.pack(self.ignore_files),
         }
-        if self.profile is not None and self.choice.reading:
-            values["ids"] = ids.packed(self.profile)
+        values["owners"] = b""  # who writes to a root does not count whose things come into it
         if self.choice.reading:
+            if self.profile is not None:
+                values["ids"] = ids.packed(self.profile)
             values["owners"] = ids.packed_owners(self.users, self.groups)
-        values.update(hot.more(self.tree, state) if self.choice.reading else {})
+            values.update(hot.more(self.tree, state))
         if self.view is not None:
             values.update(self.view.remembered())
         elif self.sealed_before:
@@ -432,6 +432,7 @@ class Root:
         gone = (*self._gone, *gone)
         try:
             if state.damaged:
+                self.tree.complete()  # as far as it can be read
                 state.reset()
             try:
                 self._save(state, gone, values, durable)

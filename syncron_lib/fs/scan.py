@@ -14,7 +14,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -32,9 +32,6 @@ from syncron_lib.fs.state import Row, State
 from syncron_lib.fs.stats import FIELDS, Stats
 from syncron_lib.fs.tree import Node
 from syncron_lib.record import NamedTuple
-
-if TYPE_CHECKING:
-    pass
 
 _PRIVATE_ONLY = frozenset((PRIVATE,))
 _FILES_ONLY = frozenset((stat.S_IFREG,))

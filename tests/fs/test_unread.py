@@ -14,7 +14,16 @@ from syncron_lib.core import digest
 from syncron_lib.fs.root import Root
 from syncron_lib.fs.tree import Node, Unread
 from tests.core.tables import ALL
-from tests.fs.roots import XXH3, hash_all, opened, remember, settle, state_of
+from tests.fs.roots import (
+    XXH3,
+    hash_all,
+    opened,
+    remember,
+    scanned,
+    settle,
+    state_of,
+    unknown_files,
+)
 from tests.trees import make
 
 WIDE: dict[str, Any] = {
@@ -147,6 +156,34 @@ def test_a_row_that_is_damaged_is_looked_up_on_the_disk(tree: Path) -> None:
     with opened(tree) as root:
         root.scan(None, lambda entries, size: None)
         assert root.seal(XXH3, ALL) == value
+
+
+def test_a_row_that_is_damaged_costs_no_other(tree: Path) -> None:
+    with opened(tree) as root:
+        path = state_of(root).path
+    with sqlite3.connect(os.fsdecode(path)) as db:
+        db.execute("UPDATE directory SET checksum = 1 WHERE key = ?", (b"d1\0e0\0f1",))
+    db.close()
+    with opened(tree) as root:
+        _hot(root, [b"hot/here"])
+        assert b"d1/e0/f1" in root.tree.nodes and state_of(root).damaged
+        assert root.save() is None
+        assert len(state_of(root).warnings) == 1
+    with scanned(tree) as root:
+        assert unknown_files(root.tree) == {b"d1/e0/f1/file"}
+
+
+def test_who_owns_what_was_brought_is_looked_up(tree: Path) -> None:
+    remember(tree, reading=False)  # as a run into it does, whose owners nobody has counted
+    with opened(tree, reading=False) as root:
+        _hot(root, [b"hot/here"])
+        assert isinstance(root.tree.nodes, Unread)
+    for left_unread in (False, True):
+        with opened(tree) as root:
+            _hot(root, [b"hot/here"])
+            assert isinstance(root.tree.nodes, Unread) == left_unread
+            assert root.users == {os.geteuid()}
+            assert root.save() is None
 
 
 def test_state_of_the_version_before_is_taken_over(tree: Path) -> None:
