@@ -263,19 +263,19 @@ class Root:
         self.users = walk.users | {own.uid}
         self.groups = walk.groups | {own.gid}
         if isinstance(self.tree.nodes, Unread):
-            for here, known in zip((self.users, self.groups), self._owners() or ()):
-                here.update(known)
+            users, groups = self._owners() or (set(), set())
+            self.users, self.groups = self.users | users, self.groups | groups
         self.ignore_files = reader.found if given is None else given
         if not self.choice.trust_state:
             seal.forget_digests(self.tree)
 
     def _may_leave_unread(self) -> bool:
-        """Whether a hot run need not read all that it believes: not where every directory is asked
-        for in any case, or where who owns what is below is not known without."""
-        asked = self.sealed_before or self.prunes or self.choice.replica
-        asked = asked or self.choice.rules.chosen is not None or not self.choice.trust_state
-        known = not self.choice.reading or self._owners() is not None
-        return self.hot is not None and not asked and known
+        """Whether a hot run need not read all that it believes: not where all is asked for in any
+        case, or where who owns what is not known without."""
+        choice = self.choice
+        asked = self.sealed_before or self.prunes or choice.replica or not choice.trust_state
+        known = not choice.reading or self._owners() is not None
+        return self.hot is not None and not asked and known and choice.rules.chosen is None
 
     def _owners(self) -> Optional[tuple[set[int], set[int]]]:
         """The users and groups of the tree at the last run."""
@@ -446,8 +446,7 @@ class Root:
                 f"The state of {shown(self.path)} could not be saved ({str(error).rstrip('.')});"
                 f" see that {where} has room. The files are right, and the next run will read more"
                 " than it need.",
-                # Whoever holds it is saving the same.
-                grave=bool(self._reach.may) and "locked" not in str(error),
+                grave=bool(self._reach.may) and "locked" not in str(error),  # who holds it saves it
             )
         self._gone = []
         return None

@@ -212,7 +212,9 @@ class Scanner:
             if self._needs_choice(node, scope, listing):
                 if scope is None:
                     scope = self._scope_of(node.path)
+                inherited = _inherited(scope)
                 listing, scope = self._choose(fd, node, listing, scope, stored)
+                node.own_rules = node.scope != inherited
         except OSError as error:
             if not node.path:
                 raise
@@ -247,9 +249,8 @@ class Scanner:
     def _believed(self, node: Node, scope: Optional[AnyScope], stored: Row) -> Optional[list[Step]]:
         """Fill ``node`` from the state alone; its subdirectories. None where it has to be looked
         at: other rules held when it was, or it has some of its own."""
-        expected = b"" if scope is None or scope.trivial else scope.digest
         given = self._subject.given
-        if stored.scope != expected or (given is not None and node.path in given):
+        if stored.scope != _inherited(scope) or (given is not None and node.path in given):
             return None
         try:
             columns = stats_module.unpack(stored.stats)
@@ -289,7 +290,6 @@ class Scanner:
             self._leaves_unread
             and node.path not in self._on_the_way
             and node.merkle != digest.UNKNOWN
-            and not node.scope
         )
 
     def _children(
@@ -432,6 +432,11 @@ class Scanner:
             if content is not None:
                 files[GIT_EXCLUDE] = content
         return files
+
+
+def _inherited(scope: Optional[AnyScope]) -> bytes:
+    """How a row names the rules of a directory that has none of its own."""
+    return b"" if scope is None or scope.trivial else scope.digest
 
 
 def _is_loop(node: Node) -> bool:

@@ -15,9 +15,9 @@ from syncron_lib.core.table import EMPTY, TYPE_MASK, Table
 from syncron_lib.fs import stats as stats_module
 from syncron_lib.fs.stats import Stats
 
-_TOTALS = struct.Struct("<QQ")
-"""Entries, and bytes of files."""
-_NOTHING = (0, 0)
+_TOTALS = struct.Struct("<QQ?")
+"""Entries, bytes of files, and whether rules leave something out."""
+_NOTHING = (0, 0, False)
 
 
 class Node:
@@ -27,8 +27,9 @@ class Node:
     `core.table.Table.digests`. ``targets``, ``excluded``: strings joined by NUL. ``scope``:
     digest of the rules in force. ``merkle``: digest under the profile last sealed for, or
     `digest.UNKNOWN`. ``entries``, ``size``: totals of all that lies below; ``holds``: whether
-    something there is excluded; ``ruled``: or rules of its own hold there, or may. ``unread``:
-    entries and bytes of what lies below and is not in the tree, as `Unread` has it. ``kept``:
+    something there is excluded; ``ruled``: rules of its own hold there, or may; ``own_rules``: in
+    the directory itself. ``unread``: totals of what lies below and is not in the tree, as
+    `Unread` has it. ``kept``:
     `plain`, as the state has it. ``identity``: (device, inode). ``problem``: errno that kept it
     from being read, 0 for none. ``stored``: it is in the state exactly so. ``unsettled``: rows
     whose digests must not be kept. ``sealed``: names of files that the other side sees sealed, with
@@ -45,6 +46,7 @@ class Node:
         "kept",
         "merkle",
         "own_entries",
+        "own_rules",
         "own_size",
         "parent",
         "path",
@@ -71,6 +73,7 @@ class Node:
         self.excluded = b""
         self.holds = False
         self.ruled = False
+        self.own_rules = False
         self.unread = _NOTHING
         self.kept = b""
         self.scope = b""
@@ -108,17 +111,17 @@ class Node:
 
     @property
     def plain(self) -> bytes:
-        """The totals; empty where rules decide about something below, which totals do not tell."""
-        return b"" if self.ruled else _TOTALS.pack(self.entries, self.size)
+        """The totals; empty where a scan must come by something below that has rules."""
+        return b"" if self.ruled else _TOTALS.pack(self.entries, self.size, self.holds)
 
     def leave_unread(self, kept: bytes) -> bool:
         """Take the totals of all below from what was ``kept`` of them; False where that is nothing
         to go by. To be called when the node itself is complete."""
         if len(kept) != _TOTALS.size:
             return False
-        entries, size = _TOTALS.unpack(kept)
-        self.unread = entries - self.own_entries, size - self.own_size
-        return min(self.unread) >= 0
+        entries, size, holds = _TOTALS.unpack(kept)
+        self.unread = entries - self.own_entries, size - self.own_size, holds
+        return min(self.unread[:2]) >= 0
 
     def table(self) -> Table:
         """What the other side may know of this directory."""
@@ -327,11 +330,11 @@ def _total(nodes: Sequence[Node]) -> None:
     """Recompute the totals of ``nodes``, each of which comes before those below it; a parent that
     is not among them is left as it is."""
     for node in nodes:
-        entries, size = node.unread
+        entries, size, holds = node.unread
         node.entries = node.own_entries + entries
         node.size = node.own_size + size
-        node.holds = bool(node.excluded)
-        node.ruled = bool(node.excluded or node.scope or RULES in node.stats)
+        node.holds = holds or bool(node.excluded)
+        node.ruled = node.own_rules or RULES in node.stats or RULES in node.excluded
     among = set(nodes)
     for node in reversed(nodes):
         parent = node.parent

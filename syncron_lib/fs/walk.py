@@ -255,6 +255,8 @@ def _plain(node: Node) -> tuple[Any, ...]:
         node.own_size,
         node.problem,
         node.stored,
+        node.own_rules,
+        node.kept,
     )
 
 
@@ -280,6 +282,8 @@ def _node(fields: tuple[Any, ...], top: Node, nodes: dict[bytes, Node]) -> Node:
         node.own_size,
         node.problem,
         node.stored,
+        node.own_rules,
+        node.kept,
     ) = fields
     node.attributes = Attributes(*attributes)
     return node

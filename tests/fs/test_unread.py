@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from syncron_lib.core import digest
+from syncron_lib.core.options import RuleOptions
+from syncron_lib.fs import seal
 from syncron_lib.fs.root import Root
 from syncron_lib.fs.tree import Node, Unread
 from tests.core.tables import ALL
@@ -107,6 +109,18 @@ def test_totals_and_digests_are_those_of_all(tree: Path) -> None:
             assert (other.users, other.groups) == (root.users, root.groups)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_did_not_change_is_not_written_again(tmp_path: Path, processes: int) -> None:
+    make(tmp_path, {f"d{number:03}": {"e": {"f": b"f"}} for number in range(100)})
+    remember(tmp_path)
+    with opened(tmp_path) as root:
+        root.processes = processes
+        root.scan(None, lambda entries, size: None)
+        root.seal(XXH3, ALL)
+        assert len(root.tree.nodes) == 201
+        assert list(seal.rows_to_keep(root.tree)) == []
+
+
 def test_what_goes_is_asked_for_no_more(tree: Path) -> None:
     with opened(tree) as root:
         _hot(root, [b"hot/here"])
@@ -117,8 +131,6 @@ def test_what_goes_is_asked_for_no_more(tree: Path) -> None:
 
 @pytest.mark.parametrize("name", [".gitignore", ".secure"])
 def test_what_may_have_rules_of_its_own_is_read(tree: Path, name: str) -> None:
-    from syncron_lib.core.options import RuleOptions
-
     (tree / "d2/e0" / name).write_text("nothing")
     rules = RuleOptions(gitignore=True)
     remember(tree, rules=rules)
@@ -127,6 +139,30 @@ def test_what_may_have_rules_of_its_own_is_read(tree: Path, name: str) -> None:
         _hot(root, [b"hot/here"])
         seen = {node.path for node in root.tree.present()}
     assert {b"d2", b"d2/e0"} <= seen and b"d1/e0" not in seen
+
+
+def test_under_the_rules_of_the_run_or_of_what_is_above_little_is_read(tree: Path) -> None:
+    (tree / ".gitignore").write_text("*.o\n")
+    make(tree / "d1/e0/f1", {"left.out": b"1", "made.o": b"2"})
+    rules = RuleOptions((b"- *.out",), gitignore=True)
+    remember(tree, rules=rules)
+    with opened(tree, rules=rules) as root:
+        root.scan(None, lambda entries, size: None)
+        value = root.seal(XXH3, ALL)
+        whole = {path: _shown(node) for path, node in root.tree.nodes.items()}
+    with opened(tree, rules=rules) as root:
+        assert _hot(root, [b"hot/here"]) == value
+        assert {node.path.count(b"/") for node in root.tree.present()} == {0, 1}
+        assert [node.path for node in root.tree.present() if node.holds] == [b"", b"d1"]
+        assert list(seal.rows_to_keep(root.tree)) == []
+        assert {path: _shown(node) for path, node in root.tree.nodes.items()} == whole
+    for others in (RuleOptions(gitignore=True), RuleOptions((b"- *.out",)), RuleOptions()):
+        with opened(tree, rules=others) as root:
+            root.scan(None, lambda entries, size: None)
+            names = {path: node.excluded for path, node in root.tree.nodes.items()}
+        with opened(tree, rules=others) as root:
+            _hot(root, [b"hot/here"])
+            assert {path: node.excluded for path, node in root.tree.nodes.items()} == names
 
 
 def test_what_another_profile_makes_of_it_is_known(tree: Path) -> None:
