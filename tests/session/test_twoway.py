@@ -489,6 +489,7 @@ def test_a_run_that_ends_at_any_request_loses_nothing(
         (one / "gone").unlink()
         (one / "d/x").unlink()
         (other / "d/x").write_bytes(b"edited")
+        (other / "f").chmod(0o751)
         return one, other
 
     def counting(end: Near, request: object) -> object:
@@ -517,6 +518,7 @@ def test_a_run_that_ends_at_any_request_loses_nothing(
         found = set(files(one).values())
         assert {b"c by one", b"c by other", b"n", b"m", b"edited"} <= found, count
         assert "gone" not in files(one), count
+        assert [(root / "f").stat().st_mode & 0o777 for root in (one, other)] == [0o751] * 2, count
         assert_settled(one, other)
         shutil.rmtree(memory / f"{count}")
 

@@ -104,10 +104,13 @@ def settle(
     wanted: Mapping[bytes, Optional[Record]],
     seen: Mapping[bytes, Optional[Record]],
     shown: Mapping[bytes, Attributes],
+    cut_off: bool = False,
 ) -> Settled:
     """The records of one directory in which entries were to become what ``wanted`` says, None for
     nothing. ``seen``: what is there now. What is not as it was to be keeps its record, and the next
-    scan finds what it is instead.
+    scan finds what it is instead. ``cut_off``: the run did not come to its end, so an entry that
+    had its content before and has other permissions or another time has not got them yet; else
+    the file system does not keep them.
 
     INVARIANT: a record says that an entry is there only if it was there with that content."""
     records = dict(known)
@@ -120,13 +123,18 @@ def settle(
                 failed.append(name)
                 continue
             records.pop(name, None)
-        elif entry is None or not entry.same_content(record):
+        elif (
+            entry is None
+            or not entry.same_content(record)
+            or (cut_off and _awaits(known.get(name), entry, record))
+        ):
             failed.append(name)
             continue
         else:
             records[name] = record
         done.append(name)
-    shows = {name: own for name, own in shown.items() if name in records and name not in wanted}
+    kept = records.keys() - set(done)
+    shows = {name: own for name, own in shown.items() if name in kept}
     for name in done:
         record, entry = wanted[name], seen.get(name)
         if record is None or entry is None:
@@ -134,3 +142,11 @@ def settle(
         if (record.mode, record.mtime) != (entry.mode, entry.mtime):
             shows[name] = Attributes(entry.mode, entry.mtime, 0, 0)
     return Settled(records, done, failed, shows)
+
+
+def _awaits(before: Optional[Record], entry: Record, record: Record) -> bool:
+    """Whether an entry, whose content is right, has that from before the run, and not yet the
+    permissions and the time that it was to get."""
+    if before is None or not before.same_content(entry):
+        return False
+    return (entry.mode, entry.mtime) != (record.mode, record.mtime)

@@ -272,13 +272,13 @@ class Replica:
                 intents = read_intents(data)
             except Malformed:
                 raise Damaged from None
-            done, _ = self._settle(tree, intents.wanted)
+            done, _ = self._settle(tree, intents.wanted, cut_off=True)
             self.knowledge = learned_of(self.knowledge, intents.knowledge, done)
             self.ticks = self.ticks.joined(intents.ticks)
         return True
 
     def _settle(
-        self, tree: Tree, wanted: Mapping[bytes, Optional[Record]]
+        self, tree: Tree, wanted: Mapping[bytes, Optional[Record]], cut_off: bool = False
     ) -> tuple[list[bytes], list[bytes]]:
         by_directory: dict[bytes, dict[bytes, Optional[Record]]] = {}
         for path, record in wanted.items():
@@ -297,7 +297,8 @@ class Replica:
                     there = done if gone and record is None else failed
                     there.append(join(directory, name))
                 continue
-            settled = settle(page.records, names, dict(_entries(node, event)), page.shown)
+            entries = dict(_entries(node, event))
+            settled = settle(page.records, names, entries, page.shown, cut_off)
             self._book.write(directory, settled.records, settled.shown, exact=False)
             done.extend(join(directory, name) for name in settled.done)
             failed.extend(join(directory, name) for name in settled.failed)
