@@ -180,7 +180,7 @@ class Unread(dict[bytes, Node]):
         top.unread = _NOTHING
         self.grown = True
         nodes, tops = self._read(top, whole)
-        _total(nodes)
+        _total(nodes, top)
         for node in nodes:
             super().__setitem__(node.path, node)
         self._tops.update(tops)
@@ -264,6 +264,9 @@ class Tree:
 
     def upwards(self) -> Iterator[Node]:
         """Every node that is there after all below it."""
+        return reversed(self._downwards())
+
+    def _downwards(self) -> list[Node]:
         nodes = self.nodes
         if not self.ordered or (isinstance(nodes, Unread) and nodes.grown):
             # "/" sorts behind bytes that names may begin with; NUL is what no name holds.
@@ -273,11 +276,11 @@ class Tree:
             self.ordered = True
             if isinstance(nodes, Unread):
                 nodes.grown = False
-        return reversed(self.present())
+        return self.present()
 
     def total(self) -> None:
         """Recompute the totals of every node."""
-        _total([*self.upwards()][::-1])
+        _total(self._downwards(), None)
 
     def prune(self, some: Optional[Set[bytes]] = None) -> None:
         """Drop the directories, of all or of ``some``, that hold nothing but such directories, the
@@ -326,19 +329,18 @@ class Tree:
         return list(gone)
 
 
-def _total(nodes: Sequence[Node]) -> None:
-    """Recompute the totals of ``nodes``, each of which comes before those below it; a parent that
-    is not among them is left as it is."""
+def _total(nodes: Sequence[Node], top: Optional[Node]) -> None:
+    """Recompute the totals of ``nodes``, each of which comes before those below it. ``top``: what
+    they all lie below, which keeps its own."""
     for node in nodes:
         entries, size, holds = node.unread
         node.entries = node.own_entries + entries
         node.size = node.own_size + size
         node.holds = holds or bool(node.excluded)
         node.ruled = node.own_rules or RULES in node.stats or RULES in node.excluded
-    among = set(nodes)
     for node in reversed(nodes):
         parent = node.parent
-        if parent in among:
+        if parent is not None and parent is not top:
             parent.entries += node.entries
             parent.size += node.size
             parent.holds = parent.holds or node.holds
