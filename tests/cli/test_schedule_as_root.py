@@ -73,7 +73,7 @@ set -e
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/system /run/bin
 mount -t tmpfs tmpfs /etc/systemd/system
-# systemd itself cannot run here; what it would be told is.
+# Only what systemd is told; test_schedule_by_systemd.py has it carried out.
 printf '%s\\n' '#!/bin/sh' 'echo "$*" >> told' \
     '[ "$1" = show ] && echo "Sat 2030-01-05 04:00:00 UTC"; exit 0' > /run/bin/systemctl
 chmod +x /run/bin/systemctl
@@ -120,7 +120,7 @@ mount -t tmpfs tmpfs /run
 "$@" --install-schedule local --every=1h --hot || echo "without systemd: $?" > told
 mkdir -p /run/systemd/system /run/bin
 mount -t tmpfs tmpfs /etc/systemd/system
-# A stand-in for systemd, which cannot run here: it only notes what it is told.
+# A stand-in for systemd, which notes what it is told and can fail.
 printf '%s\\n' '#!/bin/sh' 'echo "$*" >> told' '[ "$1" != "$(cat fails)" ]' > /run/bin/systemctl
 chmod +x /run/bin/systemctl
 PATH=/run/bin:$PATH
