@@ -153,6 +153,7 @@ class Replicas:
                 self._opened().intend(data)
             except Malformed as error:
                 raise PeerViolation(f"The client's intents are malformed: {error}.") from None
+            self._tell()
         return messages.Done()
 
     def _preserve(self, request: messages.Preserve) -> messages.Stored:

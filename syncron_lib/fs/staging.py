@@ -20,6 +20,8 @@ from syncron_lib.record import NamedTuple
 
 STATE_FILE = b"state.db"
 """What a replica keeps of itself (`fs.replica.store`), beside what is staged: it stays."""
+OVERWRITTEN = b"overwritten"
+"""What a replica that had lost its memory has had replaced (`fs.replica.overwritten`): it stays."""
 _INDEX = b"index"
 MANIFEST = b"secure-manifest"
 """What is known to be sealed in the tree. It stays when staging goes."""
@@ -251,7 +253,7 @@ def is_staging(root_fd: int) -> bool:
 
 def staged(fd: int) -> list[str]:
     """What is in a staging directory, but for what is kept there."""
-    kept = os.fsdecode(STATE_FILE), os.fsdecode(MANIFEST)
+    kept = os.fsdecode(STATE_FILE), os.fsdecode(MANIFEST), os.fsdecode(OVERWRITTEN)
     return [entry for entry in os.listdir(fd) if not entry.startswith(kept)]
 
 

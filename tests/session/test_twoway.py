@@ -352,7 +352,15 @@ def test_a_replica_that_lost_its_state_deletes_nothing(pair: tuple[Path, Path]) 
     met = Met(one, other)
     assert any("lost" in warning for warning in met.warnings)
     assert files(one)["f"] == b"f"  # comes back
+    # It went forward by its content: nobody knows whether that was meant.
+    assert files(one)["g"] == b"edited"
+    assert files(one / ".syncron/overwritten/1") == {"g": TREE["g"]}
+    assert any("1 files that are replaced" in warning for warning in met.warnings)
+    assert not (other / ".syncron/overwritten").exists()
     assert_settled(one, other)
+    (one / "g").write_bytes(b"again")
+    Met(one, other)
+    assert os.listdir(one / ".syncron/overwritten") == ["1"]
 
 
 def test_a_replica_that_comes_back_from_a_backup_loses_nothing(

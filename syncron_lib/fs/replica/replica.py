@@ -34,7 +34,7 @@ from syncron_lib.core.twoway.knowledge import (
 )
 from syncron_lib.core.twoway.observe import observe, settle
 from syncron_lib.core.twoway.records import Record, seen
-from syncron_lib.errors import GuardRefused, PeerViolation
+from syncron_lib.errors import FileFatal, GuardRefused, PeerViolation
 from syncron_lib.fs.replica import witness
 from syncron_lib.fs.replica.book import Book, Page
 from syncron_lib.fs.replica.store import Damaged, Store
@@ -70,6 +70,8 @@ class Replica:
             self._forget_damaged()
         self._book = Book(self._store)
         self._intents: Optional[Intents] = None
+        self._has_lost = False
+        """This run has found that what was remembered is lost."""
 
     def _load(self) -> None:
         self.counter, self.ticks = 0, Ticks({})
@@ -163,6 +165,7 @@ class Replica:
 
     def _observe(self, tree: Tree, dry: bool) -> Observation:
         if self.standing is Standing.LOST:
+            self._has_lost = True
             self.notices.append(
                 f"What {shown(self._path)} remembered as a replica is lost. Nothing will be deleted"
                 " in this run; what was deleted elsewhere may come back."
@@ -234,8 +237,41 @@ class Replica:
 
     def intend(self, data: bytes) -> None:
         """Keep what this run is about to do. Raises `Malformed`."""
-        self._intents = read_intents(data)
+        intents = read_intents(data)
+        if self._has_lost:
+            self._keep_overwritten(intents.wanted)
+        self._intents = intents
         self._store.save({}, (), {}, [data])
+
+    def _keep_overwritten(self, wanted: Mapping[bytes, Optional[Record]]) -> None:
+        """Keep files that are about to be replaced by what they are only thought to be old versions
+        of, but for those whose content gets another name."""
+        from syncron_lib.fs.replica import overwritten
+
+        contents = {record.fp for record in wanted.values() if record is not None}
+        paths = []
+        for path, record in wanted.items():
+            parent, name = split(path)
+            page = self._book.page(parent)
+            now = None if page is None else page.records.get(name)
+            if now is None or not now.is_file or now.fp in contents:
+                continue
+            if record is None or record.fp != now.fp:
+                paths.append(path)
+        if not paths:
+            return
+        try:
+            place = overwritten.keep(self._root_fd, paths)
+        except OSError as error:
+            raise FileFatal(
+                f"What would be replaced in {shown(self._path)} cannot be kept"
+                f" ({error.strerror}), as it is where what a replica remembered is lost. Nothing"
+                " was replaced; make room, or move these files away, and run again."
+            ) from None
+        self.notices.append(
+            f"{len(paths):,} files that are replaced in {shown(self._path)} by what seem to be"
+            f" later versions are kept in {shown(place)} there: look at them, then delete them."
+        )
 
     @property
     def intends(self) -> bool:
