@@ -19,4 +19,5 @@ def secure_options(settings: Settings, rekey: bool = False) -> SecureOptions:
         bool(settings.accept_rollback),
         rekey,
         bool(settings.ciphertext),
+        bool(settings.secure_names),
     )

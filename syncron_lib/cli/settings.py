@@ -166,6 +166,7 @@ class Settings(NamedTuple):
     key: str | None = None
     passphrase_command: str | None = None
     secure: tuple[str, ...] = ()
+    secure_names: bool | None = None
     declassify: bool | None = None
     accept_rollback: bool | None = None
     ciphertext: bool | None = None

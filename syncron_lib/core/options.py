@@ -203,6 +203,8 @@ class SecureOptions(NamedTuple):
     accept_rollback: bool = False
     rekey: bool = False
     ciphertext: bool = False
+    names: bool = False
+    """Names of what is sealed are sealed too."""
     excluded_by: str = ""
     """An option of the run that sealed files cannot be had with."""
 

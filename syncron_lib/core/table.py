@@ -16,6 +16,7 @@ import itertools
 import stat
 import struct
 from collections.abc import Sequence
+from typing import Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import NAME_MAX, PRIVATE
@@ -161,7 +162,7 @@ def without(table: Table, names: set[bytes]) -> Table:
 
 
 def chosen(table: Table, rows: Sequence[int]) -> Table:
-    """The table of some rows, given in ascending order."""
+    """The table of some rows, in the order that they are given in."""
     links = (row for row, mode in enumerate(table.modes) if mode & TYPE_MASK == stat.S_IFLNK)
     # Few directories hold links, and large ones are cut into many tables.
     targets = dict(zip(links, table.targets)) if table.targets else {}
@@ -176,6 +177,15 @@ def chosen(table: Table, rows: Sequence[int]) -> Table:
         b"".join([digests[row * digest.SIZE : (row + 1) * digest.SIZE] for row in rows]),
         [targets[row] for row in rows if row in targets],
     )
+
+
+def renamed(table: Table, names: Sequence[Optional[bytes]]) -> tuple[Table, list[int]]:
+    """The table with other names, in their order, less the rows whose name is None; and which rows
+    these were."""
+    kept = [(name, row) for row, name in enumerate(names) if name is not None]
+    kept.sort()
+    rows = [row for _, row in kept]
+    return chosen(table, rows)._replace(names=[name for name, _ in kept]), rows
 
 
 def sliced(table: Table, start: int, end: int) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Protocol, Union
 
-from syncron_lib.protocol.messages import Hello, Message
+from syncron_lib.protocol.messages import Directory, Hello, Message
 
 if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to import
     from concurrent.futures import Future
@@ -31,6 +31,19 @@ class RawPack:
         payload, self.payload = self.payload, b""
         if isinstance(payload, bytearray):
             self._give_back(payload)
+
+
+class Names(Protocol):
+    """A root whose names are sealed where it is: paths as this side knows them, and as it does."""
+
+    def request(self, message: Message) -> Message:
+        """A request as it is understood there."""
+
+    def reply(self, message: Message) -> Message:
+        """A reply as it is understood here, but for listings."""
+
+    def directory(self, path: bytes, directory: Directory) -> Directory:
+        """The directory at ``path`` as it is understood here, from what was listed there."""
 
 
 class Endpoint(Protocol):

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Optional
 
 from syncron_lib.core.names import shown
-from syncron_lib.endpoint.base import RawPack
+from syncron_lib.endpoint.base import Names, RawPack
 from syncron_lib.endpoint.channel import Channel
 from syncron_lib.endpoint.greeting import greeting
 from syncron_lib.errors import (
@@ -72,8 +72,10 @@ class RemoteEndpoint:
         self._explain = explain
         self._channel = Channel(stream, self._within, timeout)
         self._channel.limit(rate)
-        self._waiting: deque[tuple[int, type, Future[Any]]] = deque()
-        """Number and kind of each request without a reply."""
+        self._waiting: deque[tuple[int, type, Optional[Names], Future[Any]]] = deque()
+        """Number and kind of each request without a reply, and what knew the names in it."""
+        self.names: Optional[Names] = None
+        """What knows the names of its root by others; None where they are what they are."""
         self._at_rest = False
         """The helper has let go of its last root."""
         self._lock = threading.Lock()
@@ -134,16 +136,17 @@ class RemoteEndpoint:
     def submit(self, request: Message | RawPack) -> Future[Any]:
         """Send ``request``; its reply comes with the future."""
         future: Future[Any] = Future()
+        names = self.names
         if isinstance(request, RawPack):
             kind, payload = STORE, request.payload
         else:
-            kind, payload = wire.encode(request)
+            kind, payload = wire.encode(request if names is None else names.request(request))
         with self._lock:
             if self._failure is not None:
                 raise self._failure
             number = self._next_request
             self._next_request = number % 0xFFFFFFFF + 1
-            self._waiting.append((number, type(request), future))
+            self._waiting.append((number, type(request), names, future))
             try:
                 self._channel.send(kind, number, (payload,))
                 return future
@@ -193,7 +196,7 @@ class RemoteEndpoint:
             raise PeerViolation(f"{self._whom} sent a reply to nothing.")
         if not self._waiting or self._waiting[0][0] != header.request:
             raise PeerViolation(f"{self._whom} answered what was not asked.")
-        _, asked, future = self._waiting[0]
+        _, asked, names, future = self._waiting[0]
         wants_pack, closes = asked is messages.Next, asked is messages.Close
         reply: Any
         if header.kind == PACK:
@@ -204,6 +207,8 @@ class RemoteEndpoint:
             reply = wire.decode(header.kind, payload, Sender.HELPER)
             if isinstance(reply, messages.Failed):
                 raise self._failed(reply)
+            if names is not None:
+                reply = names.reply(reply)
         self._waiting.popleft()
         self._at_rest = closes or (isinstance(reply, messages.Finished) and reply.closed)
         future.set_result(reply)
@@ -225,7 +230,7 @@ class RemoteEndpoint:
         with self._lock:
             self._failure = error
             waiting, self._waiting = self._waiting, deque()
-        for _, _, future in waiting:
+        for *_, future in waiting:
             if not future.done():
                 future.set_exception(error)
 

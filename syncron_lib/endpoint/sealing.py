@@ -31,6 +31,7 @@ class Manifests:
         self._unsettled: list[bytes] = []
         self._removed: list[bytes] = []
         self._files: Optional[list[messages.SealedFile]] = None
+        self._tops: Optional[list[messages.SealedFile]] = None
 
     def handlers(self) -> dict[Any, Callable[[Any], Any]]:
         """What carries out which request."""
@@ -46,7 +47,7 @@ class Manifests:
     def close(self) -> None:
         """Forget what was about one root."""
         self._incoming.clear()
-        self._made = self._files = None
+        self._made = self._files = self._tops = None
 
     def _view(self) -> View:
         if self._given_view is None:
@@ -89,30 +90,40 @@ class Manifests:
         view = self._view()
         whole = self._take(request.content, request.more)
         if whole is None:
-            return messages.Viewed(False, False, 0, False, False)
+            return messages.Viewed(False, False, 0, False, False, b"", False)
         viewed = view.use(self._endpoint.root, request.where, whole)
-        self._files = None
+        self._files = self._tops = None
         return viewed
 
     def files(self, request: messages.GetSealed) -> messages.SealedFiles:
         """What is sealed."""
-        if self._files is None:
-            self._files = self._view().files()
+        if request.tops:
+            if self._tops is None:
+                self._tops = [
+                    messages.SealedFile(path, False, False) for path in self._view().tops()
+                ]
+            files = self._tops
+        else:
+            if self._files is None:
+                self._files = self._view().files()
+            files = self._files
         part = []
         size = 0
-        for file in self._files[request.known :]:
+        for file in files[request.known :]:
             part.append(file)
             size += len(file.path) + _FILE
             if size > LIMIT or len(part) == 100_000:
                 break
-        return messages.SealedFiles(part, request.known + len(part) < len(self._files))
+        return messages.SealedFiles(part, request.known + len(part) < len(files))
 
     def make(self, request: messages.MakeManifest) -> messages.Done:
         """Make a manifest of what is sealed by now."""
         self._unsettled.extend(request.unsettled)
         self._removed.extend(request.removed)
         if not request.more:
-            self._made = self._view().make(request.announce, self._unsettled, self._removed)
+            self._made = self._view().make(
+                request.announce, self._unsettled, self._removed, request.settled
+            )
             self._unsettled, self._removed = [], []
         return messages.Done()
 

@@ -111,6 +111,12 @@ class Writing:
         """Take a pack."""
         began = time.perf_counter()
         content = pack.unpack_pack(payload)
+        view = self._receiver.view
+        if view is not None and view.naming is not None:
+            named = view.naming.incoming(content)
+            if named is None:
+                return messages.Stored(0, 0, (), ())
+            content = named
         if isinstance(content, pack.End):
             raise PeerViolation("The client stored the end of a transfer.")
         published, problems, again = self._receiver.store(content)

@@ -264,8 +264,8 @@ class Receiver:
             value = digests[start : start + 16]
             start += 16
             try:
-                if sealed is not None and sealed(name):
-                    sealedreceive.require_sealed(join(group.path, name), mode, group.kept)
+                if view is not None and sealed is not None and sealed(name):
+                    sealedreceive.require_sealed(view, join(group.path, name), mode, group.kept)
                 if mode & TYPE_MASK != _S_IFREG:
                     target = next(targets, b"") if mode & TYPE_MASK == stat.S_IFLNK else b""
                     own_attributes = Attributes(mode, mtime, uid, gid)
@@ -406,8 +406,8 @@ class Receiver:
         now = time.time_ns()
         view = self.view
         sealed = view is not None and view.is_sealed(path)
-        if sealed:
-            sealedreceive.require_sealed(path, attributes_.mode, data is None)
+        if sealed and view is not None:
+            sealedreceive.require_sealed(view, path, attributes_.mode, data is None)
         is_file = attributes_.mode & TYPE_MASK == _S_IFREG
         try:
             if is_file:

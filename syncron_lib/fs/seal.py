@@ -44,7 +44,10 @@ def seal(
     """
     for node in tree.upwards():
         if node.merkle == digest.UNKNOWN and not node.problem and is_known(node):
-            node.merkle = directory_digest(algorithm, profile, node.table())
+            table = node.table()
+            if tree.naming is not None:
+                table = tree.naming.sealed_table(node.path, table)
+            node.merkle = directory_digest(algorithm, profile, table)
             node.stored = False
         parent = node.parent
         if parent is not None:
@@ -104,6 +107,8 @@ def seal_without(
             if kind in (stat.S_IFREG, stat.S_IFDIR, PROBLEM):
                 known = known and digests[start : start + digest.SIZE] != digest.UNKNOWN
         table = table._replace(digests=bytes(digests))
+        if tree.naming is not None:
+            table = tree.naming.sealed_table(node.path, table)
         value = directory_digest(algorithm, profile, table) if known else digest.UNKNOWN
         changed[node.path] = value
         if node.parent is not None:
@@ -173,7 +178,8 @@ def rows_to_keep(tree: Tree) -> Iterator[Row]:
     """
     tainted: set[bytes] = set()
     for node in tree.upwards():
-        if node.unsettled or node.path in tainted:
+        lasting = not (node.unsettled or node.path in tainted or _is_renamed(tree, node))
+        if not lasting:
             if node.parent is not None:
                 tainted.add(node.parent.path)
             merkle = digest.UNKNOWN
@@ -193,5 +199,13 @@ def rows_to_keep(tree: Tree) -> Iterator[Row]:
             merkle,
             node.plain,
         )
-        node.stored = not node.unsettled and node.path not in tainted
+        node.stored = lasting
         node.kept = node.plain
+
+
+def _is_renamed(tree: Tree, node: Node) -> bool:
+    """Whether the digest of a directory is of other names than those that it has here."""
+    naming = tree.naming
+    if naming is None or not node.stats:
+        return False
+    return naming.touches(node.path, node.columns().names)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core.names import join, shown, split
@@ -17,8 +17,9 @@ from syncron_lib.core.options import SecureOptions
 from syncron_lib.core.sealing import MAGIC, RULES, sealed_size
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.errors import GuardRefused, RolledBack
-from syncron_lib.fs import seal, sealedrules, view
+from syncron_lib.fs import seal, sealedguards, sealedrules, view
 from syncron_lib.fs.hashing import Changed
+from syncron_lib.fs.sealedrules import files_in
 from syncron_lib.fs.seen import Seen, SeenFile
 from syncron_lib.fs.stats import StatRow, is_same_file
 from syncron_lib.fs.view import Opened, Reader
@@ -27,10 +28,11 @@ from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.root import Root
+    from syncron_lib.fs.sealednames import SealedNames
     from syncron_lib.fs.sealedrules import SealedRules
-    from syncron_lib.fs.tree import Node
     from syncron_lib.secure.keys import Keyring, Keys
     from syncron_lib.secure.manifest import Entry, Manifest
+    from syncron_lib.secure.naming import Naming
     from syncron_lib.secure.sealed import Sealer
 
 _OBJECT = struct.Struct(">32sQ")
@@ -78,6 +80,7 @@ class SealedView:
         self._here: set[bytes] = set()
         self._known: dict[bytes, _Sealed] = {}
         self._hashes: dict[bytes, tuple[StatRow, bytes]] = {}
+        self._names: Optional[SealedNames] = None
 
     # --- looking at a tree ------------------------------------------------------------------
 
@@ -90,16 +93,17 @@ class SealedView:
         rules = sealedrules.read(root, options.patterns, key, options.ciphertext)
         self._rules = rules
         if options.excluded_by:
-            self._require_none(root, rules)
+            sealedguards.require_none(root, rules, options.excluded_by)
         wanted = rules.any or bool(manifest) or options.rekey
         wanted = wanted or (self._key is not None and self._key.asked)
         if not wanted:
             view.forget(root, root.sealed_before.split(b"\0"))
-            return messages.Viewed(False, False, 0, False, bool(root.sealed_before))
+            return messages.Viewed(False, False, 0, False, bool(root.sealed_before), b"", False)
         if self._key is None or options.ciphertext:
-            self._require_no_key(root, rules, manifest)
+            sealedguards.require_no_key(root, rules, manifest, where, options)
             view.forget(root, root.sealed_before.split(b"\0"))
-            return messages.Viewed(False, rules.any, 0, False, bool(root.sealed_before))
+            before = bool(root.sealed_before)
+            return messages.Viewed(False, rules.any, 0, False, before, b"", False)
         self._open(manifest)
         # Without rules, and where nothing was ever sealed, there is nothing to do.
         self.active = rules.any or bool(self._entries)
@@ -111,40 +115,34 @@ class SealedView:
                 " over the directory that its .secure file is in. Nothing was changed."
             )
         self._forget_digests(root)
+        sealedguards.require_told(root, self.is_sealed)
+        if self.active:
+            self._name(root, rules)
         sealed = sum(1 for path in self._here if split(path)[1] != RULES)
         anew = self.active or bool(root.sealed_before)
-        return messages.Viewed(self.active, rules.any, sealed, not self._entries, anew)
+        fresh = not self._entries
+        naming, known = self.naming, self._manifest
+        names_key, renames = b"", False
+        if naming is not None and known is not None:
+            names_key = naming.names_key
+            renames = known.renaming or (names_key != known.names_key and known.counter > 0)
+        return messages.Viewed(self.active, rules.any, sealed, fresh, anew, names_key, renames)
 
-    def _require_none(self, root: Root, rules: SealedRules) -> None:
-        for node in root.tree.nodes.values():
-            for name, mode in _files(node, rules):
-                path = join(node.path, name)
-                if stat.S_ISREG(mode) and rules.matches(path) and name != RULES:
-                    raise GuardRefused(
-                        f"{shown(path)} is to be sealed, as .secure says, and sealed files cannot"
-                        f" be had together with {self._options.excluded_by}. Nothing was sent; if"
-                        " all may go in clear, take .secure away."
-                    )
+    def _name(self, root: Root, rules: SealedRules) -> None:
+        from syncron_lib.fs.sealednames import named
 
-    def _require_no_key(self, root: Root, rules: SealedRules, manifest: bytes) -> None:
-        """See that nothing happens that takes a key."""
-        if manifest and not self._options.ciphertext:
-            raise GuardRefused(
-                f"{self._where} holds sealed files, and there is no key: name it with --key. To"
-                " bring them as they are, without opening them, say --ciphertext. Nothing was"
-                " changed."
-            )
-        if not root.choice.reading or self._options.declassify:
-            return
-        for node in root.tree.nodes.values():
-            for name, mode in _files(node, rules):
-                path = root.choice.only or join(node.path, name)
-                if stat.S_ISREG(mode) and rules.matches(path) and split(path)[1] != RULES:
-                    raise GuardRefused(
-                        f"{shown(path)} is to be sealed, as .secure says, and"
-                        " there is no key: make one with syncron --keygen, or name it with --key."
-                        " Nothing was sent; to send all in clear say --declassify."
-                    )
+        assert self._ring is not None and self._manifest is not None
+        how = rules, self._manifest, self._here, self._options
+        self._names = named(root, self._ring, *how)
+
+    @property
+    def naming(self) -> Optional[Naming]:
+        """As `View`."""
+        return None if self._names is None else self._names.naming
+
+    def tops(self) -> list[bytes]:
+        """As `View`."""
+        return [] if self._names is None else self._names.tops
 
     def _open(self, content: bytes) -> None:
         """Load the key and open the manifest, which must be no older than what was seen."""
@@ -206,7 +204,7 @@ class SealedView:
             listed = by_directory.get(node.path, set())
             sealed = {
                 name
-                for name, mode in _files(node, self._rules, listed)
+                for name, mode in files_in(node, self._rules, listed)
                 if mode & TYPE_MASK == stat.S_IFREG and self.is_sealed(join(node.path, name))
             }
             node.sealed = frozenset(sealed) or None
@@ -228,6 +226,11 @@ class SealedView:
         if self._rules.matches(path):
             return True
         return path in self._entries and not self._options.declassify
+
+    def was_sealed(self, path: bytes) -> bool:
+        """As `View`."""
+        entry = self._entries.get(path)
+        return entry is not None and not entry.deleted
 
     def sealed_in(self, directory: bytes) -> Optional[Callable[[bytes], bool]]:
         """As `View`."""
@@ -400,7 +403,9 @@ class SealedView:
 
     # --- the manifest -----------------------------------------------------------------------
 
-    def make(self, announce: bool, unsettled: Sequence[bytes], removed: Sequence[bytes]) -> bytes:
+    def make(
+        self, announce: bool, unsettled: Sequence[bytes], removed: Sequence[bytes], settled: bool
+    ) -> bytes:
         """As `View`."""
         from syncron_lib.secure.manifest import NO_SALT, Entry, hash_of
 
@@ -426,10 +431,13 @@ class SealedView:
             if self._options.declassify:
                 entries = {path: entry for path, entry in entries.items() if self.is_sealed(path)}
         before = self._manifest
-        if entries == before.entries and (self._old_keys in (None, keys) or announce):
+        made = before._replace(entries=entries)
+        if self._names is not None:
+            made = self._names.noted(made, announce, settled)
+        if made == before and (self._old_keys in (None, keys) or announce):
             return b""
         counter = max(before.counter, self._newest.counter) + 1
-        made = self._manifest._replace(counter=counter, entries=entries)
+        made = made._replace(counter=counter)
         content = made.sealed(self._ring, keys)
         self._manifest, self._newest = made, Seen(counter, hash_of(content))
         if not announce:
@@ -441,17 +449,6 @@ class SealedView:
         file, newest = self._seen_file, self._newest
         if file is not None and newest.counter and file.read() != newest:
             file.write(newest)
-
-
-def _files(
-    node: Node, rules: SealedRules, listed: Collection[bytes] = ()
-) -> Iterable[tuple[bytes, int]]:
-    """Names and modes of what may be sealed in one directory; nothing for nearly all that there
-    are."""
-    if not node.stats or (rules.is_quiet(node.path) and not listed and RULES not in node.stats):
-        return ()
-    columns = node.columns()
-    return zip(columns.names, columns.modes)
 
 
 class _Below:

@@ -34,10 +34,13 @@ class Small(NamedTuple):
     mtime_ns: int
 
 
-def require_sealed(path: bytes, mode: int, kept: bool) -> None:
-    """See that what should come sealed can be: a file, with its content. Raises NotAuthentic;
-    Missing where the content is said to be here, which holds plaintext only."""
+def require_sealed(view: View, path: bytes, mode: int, kept: bool) -> None:
+    """See that what should come sealed can be: a file, with its content, or what is never sealed
+    and takes no sealed file's place. Raises NotAuthentic; Missing where the content is said to be
+    here, which holds plaintext only."""
     if mode & TYPE_MASK != stat.S_IFREG:
+        if not view.was_sealed(path):
+            return
         raise NotAuthentic(
             f"{shown(path)} should be a sealed file, and the other side shows something else in its"
             " place. Nothing of it was taken; if that is right, say --declassify."

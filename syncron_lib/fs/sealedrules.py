@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core.names import join, shown, split
@@ -21,6 +21,7 @@ from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.root import Root
+    from syncron_lib.fs.tree import Node
 
 
 class _Level(NamedTuple):
@@ -96,6 +97,17 @@ class SealedRules:
         """Whether nothing in one directory is sealed by any rule, but for rules."""
         special = self._always and any(split(path)[0] == directory for path in self._always)
         return self.level(directory).trivial and not special
+
+
+def files_in(
+    node: Node, rules: SealedRules, listed: Collection[bytes] = ()
+) -> Iterable[tuple[bytes, int]]:
+    """Names and modes of what may be sealed in one directory; nothing for nearly all that there
+    are."""
+    if not node.stats or (rules.is_quiet(node.path) and not listed and RULES not in node.stats):
+        return ()
+    columns = node.columns()
+    return zip(columns.names, columns.modes)
 
 
 def read(

@@ -84,6 +84,7 @@ class Sender:
         self._references.view = view
         self._plain = False
         self._packer = Packer()
+        self._packer.naming = None if view is None else view.naming
         self._wanted = PLAIN
         self._packs: Optional[Iterator[list[Buffer]]] = None
         self._done = self._doubts = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -14,6 +14,9 @@ from syncron_lib.core.sealing import RULES, sealed_size
 from syncron_lib.core.table import EMPTY, TYPE_MASK, Table
 from syncron_lib.fs import stats as stats_module
 from syncron_lib.fs.stats import Stats
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.view import Naming
 
 _TOTALS = struct.Struct("<QQ?")
 """Entries, bytes of files, and whether rules leave something out."""
@@ -243,6 +246,8 @@ class Tree:
         """``nodes``: where some are not read yet; empty, to be added to."""
         self.nodes: dict[bytes, Node] = {} if nodes is None else nodes
         self.ordered = True
+        self.naming: Optional[Naming] = None
+        """Has other names for some of it, which digests of directories are of."""
 
     @property
     def root(self) -> Node:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Optional, Protocol
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import split
+from syncron_lib.core.table import Table
+from syncron_lib.protocol.pack import Renaming
 from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
@@ -62,8 +64,22 @@ class Opened(NamedTuple):
     mtime_ns: int
 
 
+class Naming(Renaming, Protocol):
+    """Names of a tree as the other side has them."""
+
+    def touches(self, path: bytes, names: Sequence[bytes]) -> bool:
+        """Whether some of the names in a directory are others there."""
+
+    def sealed_table(self, path: bytes, table: Table) -> Table:
+        """The table of a directory as it is there."""
+
+
 class View(Protocol):
     """What an endpoint asks of who has the key."""
+
+    @property
+    def naming(self) -> Optional[Naming]:
+        """Where names are others on the other side, or may be."""
 
     active: bool
     """Something in the tree is sealed, or could be."""
@@ -77,7 +93,12 @@ class View(Protocol):
     def files(self) -> list[messages.SealedFile]:
         """All that is sealed, in the order of paths."""
 
-    def make(self, announce: bool, unsettled: Sequence[bytes], removed: Sequence[bytes]) -> bytes:
+    def tops(self) -> list[bytes]:
+        """Paths whose last name is sealed, though the one above it is not."""
+
+    def make(
+        self, announce: bool, unsettled: Sequence[bytes], removed: Sequence[bytes], settled: bool
+    ) -> bytes:
         """A new manifest, as `messages.MakeManifest` says; empty where nothing is another."""
 
     def keep(self) -> None:
@@ -88,6 +109,9 @@ class View(Protocol):
 
     def is_sealed(self, path: bytes) -> bool:
         """Whether what is at ``path`` must be sealed on the other side."""
+
+    def was_sealed(self, path: bytes) -> bool:
+        """Whether a file at ``path`` is known to have been, and not to have been deleted."""
 
     def sealed_in(self, directory: bytes) -> Optional[Callable[[bytes], bool]]:
         """The same for names in one directory; None where nothing is."""

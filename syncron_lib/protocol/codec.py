@@ -6,7 +6,7 @@ Readers check every length before they allocate and raise `core.table.Malformed`
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Optional, Protocol, TypeVar
 
 from syncron_lib.core import digest, table
@@ -136,34 +136,34 @@ class ListOf(Generic[T]):
     """A counted list; the count is believed only as far as the frame could hold it."""
 
     def __init__(self, item: Field[T], most: int = MAX_ITEMS) -> None:
-        self._item = item
+        self.item = item
         self._most = most
 
     def write(self, out: list[bytes], value: Sequence[T]) -> None:
         out.append(struct.pack("<I", len(value)))
         for item in value:
-            self._item.write(out, item)
+            self.item.write(out, item)
 
     def read(self, reader: Reader) -> Sequence[T]:
         count = reader.length()  # an item takes a byte at least
         if count > self._most:
             raise Malformed("a list of more items than there may be")
-        return [self._item.read(reader) for _ in range(count)]
+        return [self.item.read(reader) for _ in range(count)]
 
 
 class Maybe(Generic[T]):
     """A value or None."""
 
     def __init__(self, item: Field[T]) -> None:
-        self._item = item
+        self.item = item
 
     def write(self, out: list[bytes], value: Optional[T]) -> None:
         BOOL.write(out, value is not None)
         if value is not None:
-            self._item.write(out, value)
+            self.item.write(out, value)
 
     def read(self, reader: Reader) -> Optional[T]:
-        return self._item.read(reader) if BOOL.read(reader) else None
+        return self.item.read(reader) if BOOL.read(reader) else None
 
 
 class Record:
@@ -172,15 +172,38 @@ class Record:
     def __init__(self, kind: Any, *fields: Field[Any]) -> None:
         if len(fields) != len(kind._fields):
             raise TypeError(f"{kind!r} needs one field type for each of its fields")
-        self._kind = kind
-        self._fields = fields
+        self.kind = kind
+        self.fields = fields
 
     def write(self, out: list[bytes], value: Any) -> None:
-        for field, part in zip(self._fields, value):
+        for field, part in zip(self.fields, value):
             field.write(out, part)
 
     def read(self, reader: Reader) -> Any:
-        return self._kind._make([field.read(reader) for field in self._fields])
+        return self.kind._make([field.read(reader) for field in self.fields])
+
+
+def with_paths(field: Any, value: Any, change: Callable[[bytes], bytes]) -> Any:
+    """``value``, which crosses the wire as ``field``, with all paths in it changed."""
+    if isinstance(field, _Path):
+        return change(value)
+    if isinstance(field, Record):
+        parts = zip(field.fields, value)
+        return field.kind._make([with_paths(each, part, change) for each, part in parts])
+    if isinstance(field, ListOf):
+        return [with_paths(field.item, item, change) for item in value]
+    if isinstance(field, Maybe) and value is not None:
+        return with_paths(field.item, value, change)
+    return value
+
+
+def has_paths(field: Any) -> bool:
+    """Whether there can be paths in such a field."""
+    if isinstance(field, Record):
+        return any(map(has_paths, field.fields))
+    if isinstance(field, (ListOf, Maybe)):
+        return has_paths(field.item)
+    return isinstance(field, _Path)
 
 
 U8 = _Number("B")

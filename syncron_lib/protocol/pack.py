@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Optional, Union
+from typing import Optional, Protocol, TypeVar, Union, cast
 
 from syncron_lib.core.chunks import Step, StepKind
 from syncron_lib.core.merkle import Attributes
@@ -137,10 +137,21 @@ class End(NamedTuple):
 
 
 Pack = Union[Groups, Piece, Delta, End]
+_Some = TypeVar("_Some")
 
 
 PLAIN = Next()
 """Asks for a pack that is not compressed."""
+
+
+class Renaming(Protocol):
+    """A tree whose names are others on the other side."""
+
+    def outgoing(self, pack: Pack) -> Pack:
+        """A pack as it is there."""
+
+    def incoming(self, pack: Pack) -> Optional[Pack]:
+        """A pack from there as it is here; None for one of nothing that counts."""
 
 
 class Packer:
@@ -148,9 +159,11 @@ class Packer:
 
     def __init__(self) -> None:
         self._compressor = Compressor()
+        self.naming: Optional[Renaming] = None
 
     def groups(self, pack: Groups, wanted: Next) -> list[Buffer]:
         """Encode; the parts are to be sent one after the other."""
+        pack = self._named(pack)
         header = [_COUNT.pack(len(pack.groups))]
         files = 0
         for group in pack.groups:
@@ -169,6 +182,7 @@ class Packer:
 
     def piece(self, pack: Piece, wanted: Next) -> list[Buffer]:
         """Encode one piece."""
+        pack = self._named(pack)
         flags = pack.last | pack.failed << 1
         fixed = _PIECE.pack(*pack.attributes, pack.size, pack.offset, flags, pack.digest)
         counts = int(pack.last and not pack.failed), 0
@@ -176,12 +190,17 @@ class Packer:
 
     def delta(self, pack: Delta, wanted: Next) -> list[Buffer]:
         """Encode a piece as steps."""
+        pack = self._named(pack)
         flags = pack.last | pack.failed << 1
         fixed = _PIECE.pack(*pack.attributes, pack.size, pack.offset, flags, pack.digest)
         steps = [_STEP.pack(*step) for step in pack.steps]
         header = b"".join((pack_blob(pack.path), fixed, _COUNT.pack(len(steps)), *steps))
         counts = int(pack.last and not pack.failed), 1
         return self._seal(PackKind.DELTA, counts, header, pack.body, wanted, pack.length)
+
+    def _named(self, pack: _Some) -> _Some:
+        naming = self.naming
+        return pack if naming is None else cast("_Some", naming.outgoing(cast("Pack", pack)))
 
     def end(self) -> list[Buffer]:
         """Encode the end."""

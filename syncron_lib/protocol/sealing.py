@@ -45,19 +45,25 @@ class Viewed(NamedTuple):
     """Reply to `UseManifest`. ``active``: something is sealed, here or there, or could be.
     ``rules``: there is something that says what to seal. ``sealed``: files here that are, but for
     those that say so. ``fresh``: nothing was sealed there before. ``anew``: digests are others than
-    before."""
+    before. ``names_key``: id of the key that names are sealed with there, zeros where they are
+    clear by this run, nothing where they always were. ``renames``: that changes, or a run that was
+    to change it may have been interrupted."""
 
     active: bool
     rules: bool
     sealed: int
     fresh: bool
     anew: bool
+    names_key: bytes
+    renames: bool
 
 
 class GetSealed(NamedTuple):
-    """Ask which files are sealed, here or there, less the first ``known``."""
+    """Ask which files are sealed, here or there, less the first ``known``; or, with ``tops``, for
+    the paths whose last name is sealed there though the one above it is not."""
 
     known: int = 0
+    tops: bool = False
 
 
 class SealedFile(NamedTuple):
@@ -79,12 +85,14 @@ class MakeManifest(NamedTuple):
     """Make a manifest of what is sealed by now; `GetManifest` gives it out, and nothing where there
     is no other than before. ``announce``: of what will be sealed for the first time. ``unsettled``:
     what did not come to the other side, with all below. ``removed``: what is deleted there, with
-    all below. ``more``: others follow. Reply: `Done`."""
+    all below. ``more``: others follow. ``settled``: no name is there in another form than is
+    wanted. Reply: `Done`."""
 
     announce: bool
     unsettled: Sequence[bytes] = ()
     removed: Sequence[bytes] = ()
     more: bool = False
+    settled: bool = False
 
 
 class KeepManifest(NamedTuple):

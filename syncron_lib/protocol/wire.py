@@ -388,10 +388,10 @@ RULES: tuple[Rule, ...] = (
     _rule(0x81, Manifest, _H, BLOB, BOOL),
     _rule(0x82, PutManifest, _C, BLOB, BOOL, writes=True, needs=_ADD),
     _rule(0x83, UseManifest, _C, TEXT, BLOB, BOOL, needs=_NONE),
-    _rule(0x84, Viewed, _H, BOOL, BOOL, U64, BOOL, BOOL),
-    _rule(0x85, GetSealed, _C, U32, needs=_NONE),
+    _rule(0x84, Viewed, _H, BOOL, BOOL, U64, BOOL, BOOL, BLOB, BOOL),
+    _rule(0x85, GetSealed, _C, U32, BOOL, needs=_NONE),
     _rule(0x86, SealedFiles, _H, ListOf(Record(SealedFile, PATH, BOOL, BOOL)), BOOL),
-    _rule(0x87, MakeManifest, _C, BOOL, ListOf(PATH), ListOf(PATH), BOOL, needs=_NONE),
+    _rule(0x87, MakeManifest, _C, BOOL, ListOf(PATH), ListOf(PATH), BOOL, BOOL, needs=_NONE),
     _rule(0x88, KeepManifest, _C, needs=_NONE),
 )
 

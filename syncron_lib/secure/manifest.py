@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from syncron_lib.errors import NotAuthentic, SealedByAnotherKey
 from syncron_lib.record import NamedTuple
-from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring, Keys
+from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring, Keys, prefixed
 from syncron_lib.secure.sealed import SALT_SIZE
 
 MAGIC = b"SYNCMAN1"
-_TOP = struct.Struct(">QI")
+_TOP = struct.Struct(f">QB{KEY_ID_SIZE}sI")
 _ROW = struct.Struct(f">{SALT_SIZE}sQB")
 NO_SALT = bytes(SALT_SIZE)
+CLEAR = bytes(KEY_ID_SIZE)
 
 
 class Entry(NamedTuple):
@@ -34,18 +35,25 @@ class Entry(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """What is sealed. ``counter`` goes up with each manifest that is written."""
+    """What is sealed. ``counter`` goes up with each manifest that is written. ``names_key``: id of
+    the key that names are sealed with, `CLEAR` where they are not. ``renaming``: there may be
+    names in another form. ``names``: what has a sealed name and is no sealed file, as far as that
+    must be known."""
 
     counter: int = 0
     entries: Mapping[bytes, Entry] = {}
+    names_key: bytes = CLEAR
+    renaming: bool = False
+    names: frozenset[bytes] = frozenset()
 
     def sealed(self, keyring: Keyring, keys: Keys | None = None) -> bytes:
         """As it is stored; under ``keys``, where that is not to be the current one."""
-        rows = [_TOP.pack(self.counter, len(self.entries))]
+        top = self.counter, self.renaming, self.names_key, len(self.entries)
+        rows = [_TOP.pack(*top)]
         rows.extend(
-            len(path).to_bytes(4, "big") + path + _ROW.pack(*self.entries[path])
-            for path in sorted(self.entries)
+            prefixed(path) + _ROW.pack(*self.entries[path]) for path in sorted(self.entries)
         )
+        rows.extend(prefixed(path) for path in sorted(self.names))
         keys = keys or keyring.current
         head = MAGIC + keys.id
         return head + AESSIV(keys.man).encrypt(b"".join(rows), [head, keyring.root_id])
@@ -79,18 +87,29 @@ class Manifest(NamedTuple):
 
 
 def _unpacked(rows: bytes) -> Manifest:
-    counter, count = _TOP.unpack_from(rows)
+    counter, renaming, names_key, count = _TOP.unpack_from(rows)
     at = _TOP.size
     entries: dict[bytes, Entry] = {}
     for _ in range(count):
-        size = int.from_bytes(rows[at : at + 4], "big")
-        path = rows[at + 4 : at + 4 + size]
-        salt, generation, deleted = _ROW.unpack_from(rows, at + 4 + size)
-        at += 4 + size + _ROW.size
+        path, at = _path_at(rows, at)
+        salt, generation, deleted = _ROW.unpack_from(rows, at)
+        at += _ROW.size
         entries[path] = Entry(salt, generation, bool(deleted))
-    if at != len(rows) or len(entries) != count:
+    if len(entries) != count:
         raise ValueError
-    return Manifest(counter, entries)
+    names = []
+    while at < len(rows):
+        path, at = _path_at(rows, at)
+        names.append(path)
+    return Manifest(counter, entries, names_key, bool(renaming), frozenset(names))
+
+
+def _path_at(rows: bytes, at: int) -> tuple[bytes, int]:
+    """A path, and where it ends."""
+    end = at + 4 + int.from_bytes(rows[at : at + 4], "big")
+    if at + 4 > len(rows) or end > len(rows):
+        raise ValueError
+    return rows[at + 4 : end], end
 
 
 def key_id_of(data: bytes) -> bytes:

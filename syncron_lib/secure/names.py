@@ -14,6 +14,7 @@ from syncron_lib.secure.keys import Keyring, Keys, prefixed
 
 LONGEST = 143
 """Bytes of a name whose sealed form still is a name: 16 more, in Base32, are 255."""
+_TARGET = b"target"
 _HASHED = b"~"
 """Begins the names that only the manifest can turn back."""
 
@@ -35,6 +36,15 @@ class NameSealer(NamedTuple):
             return _HASHED + _base32(hmac.digest(self.keys.name, prefixed(place, name), "sha256"))
         return _base32(AESSIV(self.keys.name).encrypt(name, [place]))
 
+    def seal_target(self, there: bytes, target: bytes) -> bytes:
+        """The sealed form of what the symlink whose sealed path is ``there`` points to."""
+        place = [self.keyring.root_id + there, _TARGET]
+        return _base32(AESSIV(self.keys.name).encrypt(target, place))
+
+    def open_target(self, there: bytes, sealed: bytes) -> bytes | None:
+        """What that points to; None where ``sealed`` was not sealed for it."""
+        return self._opened(sealed, [self.keyring.root_id + there, _TARGET])
+
     def seal_path(self, path: bytes) -> bytes:
         """The sealed form of a whole path."""
         sealed = b""
@@ -45,11 +55,13 @@ class NameSealer(NamedTuple):
     def open(self, parent: bytes, sealed: bytes) -> bytes | None:
         """The name that ``sealed`` is in the directory whose sealed path is ``parent``; None for
         what is none, or is one that only the manifest knows."""
+        name = self._opened(sealed, [self.keyring.root_id + parent])
+        # One name has one sealed form.
+        return name if name is not None and self.seal(parent, name) == sealed else None
+
+    def _opened(self, sealed: bytes, place: list[bytes]) -> bytes | None:
         padded = sealed.upper() + b"=" * (-len(sealed) % 8)
         try:
-            data = base64.b32hexdecode(padded)
-            name = AESSIV(self.keys.name).decrypt(data, [self.keyring.root_id + parent])
+            return AESSIV(self.keys.name).decrypt(base64.b32hexdecode(padded), place)
         except (ValueError, InvalidTag):
             return None
-        # One name has one sealed form.
-        return name if self.seal(parent, name) == sealed else None

@@ -17,6 +17,7 @@ from syncron_lib.protocol.messages import Selected
 from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import Keyring
 from syncron_lib.secure.manifest import Entry, Manifest, hash_of
+from syncron_lib.secure.naming import Naming, tops_of
 from syncron_lib.secure.sealed import Feed
 from syncron_lib.session.asking import Flight, batches, length_of_path, reply_of
 from syncron_lib.session.conduct import with_pool
@@ -65,10 +66,13 @@ def check(
                 f"The manifest of {where} is not the newest that was seen: it has the number"
                 f" {now.counter}, and there was {seen.counter}."
             )
+        known = (*manifest.entries, *manifest.names)
+        naming = Naming(keyring, manifest.names_key, known, tops_of(manifest))
         request = messages.Seal("sha256-128", True, True, False, False, (), (), False)
         reply_of(end.submit(request), messages.Sealed)
         accept = options.secure.accept_rollback
-        one = _Check(end, keyring, manifest.entries, where, observer, accept)
+        end.names = naming
+        one = _Check(end, keyring, naming, manifest.entries, where, observer, accept)
         one.run()
         reply_of(end.submit(messages.Close()), messages.Done)
         problems.extend(one.problems)
@@ -85,6 +89,7 @@ class _Check:
         self,
         end: Endpoint,
         keyring: Keyring,
+        naming: Naming,
         entries: Mapping[bytes, Entry],
         where: str,
         observer: Observer,
@@ -92,6 +97,7 @@ class _Check:
     ) -> None:
         self._end = end
         self._keyring = keyring
+        self._naming = naming
         self._entries = entries
         self._where = where
         self._observer = observer
@@ -126,7 +132,9 @@ class _Check:
                 continue
             if not ended:
                 asked.append(self._end.submit(messages.Next()))
-            self._take(content)
+            named = self._naming.incoming(content)
+            if named is not None:
+                self._take(named)
             self._observer.progress(Phase.TRANSFER, self.size, None, self.size)
         for path in sorted(self._missing):
             if self._entries[path].generation:

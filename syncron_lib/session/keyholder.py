@@ -10,12 +10,14 @@ from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
     from syncron_lib.fs.view import View
+    from syncron_lib.secure.keys import Keyring
 
 
 class KeyHolder(NamedTuple):
     """The side of a run that has the key, and what makes the view of its tree, in the process that
     serves it. ``role``: that side's; None: any that is here, which then has none and only sees that
-    nothing that is to be sealed goes in clear."""
+    nothing that is to be sealed goes in clear. ``keyring``: raises `KeyUnusable`."""
 
     role: Role | None
     view: Callable[[], View]
+    keyring: Callable[[], Keyring] | None = None

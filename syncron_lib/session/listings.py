@@ -12,6 +12,7 @@ from typing import Any
 
 from syncron_lib.core.table import MAX_ROWS, joined
 from syncron_lib.endpoint.base import Endpoint
+from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Below, Directory
@@ -59,6 +60,7 @@ def _listed(
     following: Iterator[Sequence[bytes]],
 ) -> Iterator[Directory]:
     parts: list[Directory] = []
+    names = endpoint.names if isinstance(endpoint, RemoteEndpoint) else None
     while waiting:
         batch, future = waiting.popleft()
         directories = reply_of(future, messages.Listing).directories
@@ -68,10 +70,11 @@ def _listed(
             or any(directory.more for directory in directories[:-1])
         ):
             raise PeerViolation("The other side listed other directories than asked for.")
-        for directory in directories:
+        for at, directory in enumerate(directories):
             _add_part(parts, directory)
             if not directory.more:
-                yield parts[0] if len(parts) == 1 else _joined(parts)
+                whole = parts[0] if len(parts) == 1 else _joined(parts)
+                yield whole if names is None else names.directory(batch[at], whole)
                 parts = []
         rest = batch[len(directories) - bool(parts) :]
         if rest:

@@ -81,8 +81,7 @@ class _Opener:
         observer: Observer,
         on_warning: Callable[[str], None],
     ) -> None:
-        self._pool, self.key = pool, pool.key
-        self._on_warning = on_warning
+        self._pool, self.key, self._on_warning = pool, pool.key, on_warning
         self.options = options
         self._observer = observer
         self._scanned: dict[int, tuple[int, int]] = {}
@@ -153,8 +152,8 @@ class _Opener:
             else:
                 self._observer.progress(Phase.HASH, progress.size, None, progress.size)
 
-        endpoint.on_progress = on_progress
-        endpoint.on_warning = self._on_warning
+        endpoint.on_progress, endpoint.on_warning = on_progress, self._on_warning
+        endpoint.names = None
         opened = endpoint.submit(request)
         acls = side == Role.SOURCE and self.options.keep.acls
         # What the destination has stays or goes by what the source has.
@@ -162,13 +161,11 @@ class _Opener:
         if self.options.hot and not self.hot and side == Role.SOURCE:
             self._ask_for_hot(endpoint, opened)
         scanned = endpoint.submit(messages.Scan(self._processes, acls, prune, self.hot))
-        alternates = None
+        alternates = manifest = None
         if paths:
             alternates = endpoint.submit(messages.UseAlternates(paths))
-        manifest = None
-        key = self.key
         wanted = request.role == Role.SOURCE and self.options.secure.ciphertext
-        if (request.role != key.role) if key is not None else wanted:
+        if (request.role != self.key.role) if self.key is not None else wanted:
             manifest = endpoint.submit(messages.GetManifest())
         return _Asked(endpoint, request, opened, scanned, alternates, manifest)
 
@@ -424,6 +421,9 @@ def _scanned(
     source, destination = asked
     source_scanned = reply_of(source.scanned, Scanned)
     destination_scanned = reply_of(destination.scanned, Scanned)
+    how = asked, locations, opener.options, opener.key, sealing
+    # Before anything is told that must not be.
+    pushed = secured(*how) if opener.key and opener.key.role is Role.SOURCE else None
     if source_scanned.ignore_digest != destination_scanned.ignore_digest:
         sealing.forget(Role.DESTINATION)
         destination_scanned = _tell_ignore_files(source.endpoint, destination.endpoint)
@@ -437,7 +437,7 @@ def _scanned(
         whole,
         sealing,
         _alternates(destination),
-        secured(asked, locations, opener.options, opener.key, sealing),
+        pushed or secured(*how),
     )
 
 

@@ -7,7 +7,7 @@ deletes works on ciphertext and knows nothing of it; here is what is left to do.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from syncron_lib.core.links import up
@@ -26,6 +26,8 @@ from syncron_lib.session.sealing import Sealing as MerkleSealing
 from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
 
 if TYPE_CHECKING:
+    from syncron_lib.endpoint.remote import RemoteEndpoint
+    from syncron_lib.session.renaming import Renaming
     from syncron_lib.session.transfer import Transfer
 
 _PART = 4 << 20
@@ -110,7 +112,7 @@ def require_possible(options: RunOptions, role: Role) -> None:
 def prepared(
     options: RunOptions,
     key: KeyHolder | None,
-    ends: tuple[Endpoint, Endpoint],
+    ends: tuple[RemoteEndpoint, RemoteEndpoint],
     where: str,
     content: bytes,
     sealing: MerkleSealing,
@@ -126,12 +128,52 @@ def prepared(
             sealing.forget(key.role)
         if viewed.active:
             require_possible(options, key.role)
-            return Sealing(near, key.role, viewed)
+            renaming = None
+            if viewed.names_key:
+                far = ends[1 - key.role]
+                renaming = _renaming(options, key, near, far, viewed, content, where)
+            return Sealing(near, key.role, viewed, options.delete, renaming)
     if not options.secure.ciphertext:
         return NOTHING_SEALED
     if key is not None and key.role is Role.SOURCE:
         content = manifest_of(source)
     return Carried(content, destination)
+
+
+def _renaming(
+    options: RunOptions,
+    key: KeyHolder,
+    near: Endpoint,
+    far: RemoteEndpoint,
+    viewed: messages.Viewed,
+    content: bytes,
+    where: str,
+) -> Renaming:
+    """Have the far side known by the names that its tree has here."""
+    from syncron_lib.secure.manifest import Manifest
+    from syncron_lib.secure.naming import Naming, TopSet
+    from syncron_lib.session import renaming
+
+    assert key.keyring is not None
+    renaming.require_possible(options, viewed.renames)
+    ring = key.keyring()
+    manifest = Manifest.opened(content, ring, where)
+    known = {*manifest.entries, *manifest.names, *(file.path for file in _sealed(near))}
+    tops = TopSet(file.path for file in _sealed(near, tops=True))
+    far.names = naming = Naming(ring, viewed.names_key, known, tops)
+    return renaming.Renaming(near, far, naming, viewed.renames)
+
+
+def _sealed(near: Endpoint, tops: bool = False) -> Iterator[SealedFile]:
+    """What who has the key tells of files, or of ``tops``."""
+    known = 0
+    while True:
+        asked = near.submit(messages.GetSealed(known, tops))
+        part = reply_of(asked, messages.SealedFiles)
+        yield from part.files
+        known += len(part.files)
+        if not part.more:
+            return
 
 
 def _used(near: Endpoint, where: str, content: bytes) -> messages.Viewed:
@@ -144,26 +186,35 @@ def _used(near: Endpoint, where: str, content: bytes) -> messages.Viewed:
 class Sealing(Unsealed):
     """One end has the key and shows its tree as sealed."""
 
-    def __init__(self, near: Endpoint, role: Role, viewed: messages.Viewed) -> None:
+    def __init__(
+        self,
+        near: Endpoint,
+        role: Role,
+        viewed: messages.Viewed,
+        deletes: bool,
+        renaming: Renaming | None,
+    ) -> None:
         self._near = near
+        self._deletes = deletes
+        self._renaming = renaming
+        self.renames = renaming is not None
         self._role = role
         if role is Role.SOURCE and viewed.fresh and viewed.rules and not viewed.sealed:
             self.warning = (
                 "There is a .secure file (or --secure), and it matches no file: nothing is sealed."
                 " See that its patterns are right."
             )
+        if role is Role.DESTINATION and viewed.renames:
+            self.warning = (
+                "A run that was to change the names there was interrupted: what counts is whole,"
+                " and a further push finishes that."
+            )
         self._known: dict[bytes, SealedFile] | None = None
         self._ready: bytes | None = None
 
     def _files(self) -> dict[bytes, SealedFile]:
         if self._known is None:
-            self._known = {}
-            while True:
-                asked = self._near.submit(messages.GetSealed(len(self._known)))
-                part = reply_of(asked, messages.SealedFiles)
-                self._known.update((file.path, file) for file in part.files)
-                if not part.more:
-                    break
+            self._known = {file.path: file for file in _sealed(self._near)}
         return self._known
 
     def paths(self) -> Container[bytes]:
@@ -174,9 +225,13 @@ class Sealing(Unsealed):
         """As `Unsealed`."""
         return item._replace(sealed=not item.is_directory and item.path in self._files())
 
-    def review(self, plan: Plan, on_failure: Callable[[Failure], None]) -> None:
+    def review(
+        self, plan: Plan, on_failure: Callable[[Failure], None], touch: Callable[[bytes], None]
+    ) -> None:
         """As `Unsealed`."""
         if self._role is Role.SOURCE:
+            if self._renaming is not None:
+                self._renaming.review(self._deletes, on_failure, touch)
             return
         here = {path for path, file in self._files().items() if file.here and file.live}
         above = {place for path in here for place in up(path)}
@@ -210,7 +265,11 @@ class Sealing(Unsealed):
     # --- the manifest of a push -----------------------------------------------------------------
 
     def _make(
-        self, announce: bool, unsettled: Sequence[bytes] = (), removed: Sequence[bytes] = ()
+        self,
+        announce: bool,
+        unsettled: Sequence[bytes] = (),
+        removed: Sequence[bytes] = (),
+        settled: bool = True,
     ) -> bytes:
         for some in batches(unsettled, _PATHS, len):
             request = messages.MakeManifest(announce, some, (), True)
@@ -218,13 +277,16 @@ class Sealing(Unsealed):
         for some in batches(removed, _PATHS, len):
             request = messages.MakeManifest(announce, (), some, True)
             reply_of(self._near.submit(request), messages.Done)
-        reply_of(self._near.submit(messages.MakeManifest(announce)), messages.Done)
+        last = messages.MakeManifest(announce, settled=settled)
+        reply_of(self._near.submit(last), messages.Done)
         return manifest_of(self._near)
 
     def has_news(self, plan: Plan) -> bool:
         """As `Unsealed`."""
         if self._role is Role.DESTINATION or not plan.is_empty:
             return False
+        if self._renaming is not None and self._renaming.is_due:
+            return True
         self._ready = self._make(False, [*plan.left])
         return bool(self._ready)
 
@@ -233,17 +295,32 @@ class Sealing(Unsealed):
         if self._role is Role.SOURCE and self._ready is None:
             put_manifest(storing, self._make(True))
 
-    def conclude(self, transfer: Transfer, failed: Iterable[bytes], plan: Plan) -> None:
+    def conclude(
+        self,
+        transfer: Transfer,
+        failed: Iterable[bytes],
+        plan: Plan,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
         """As `Unsealed`."""
         if self._role is Role.DESTINATION:
             return
         transfer.settle()
-        content = self._ready
+        content, renaming = self._ready, self._renaming
         if content is None:
+            unsettled = [*failed, *plan.left]
+            if renaming is not None and renaming.changes and unsettled:
+                return  # what did not come has its old name only
             removed = [remove.path for remove in plan.removes]
             removed.extend(path for path, _, replaces in _made(plan) if replaces)
-            content = self._make(False, [*failed, *plan.left], removed)
-        put_manifest(transfer.storing, content)
+            due = renaming is not None and renaming.is_due
+            content = self._make(False, unsettled, removed, settled=not due)
+            if due and renaming is not None:
+                put_manifest(transfer.storing, content)
+                transfer.settle()
+                content = self._make(False) if renaming.remove(on_failure) else b""
+        if content:
+            put_manifest(transfer.storing, content)
         transfer.settle()
 
     def seen(self) -> None:
@@ -262,7 +339,13 @@ class Carried(Unsealed):
         """As `Unsealed`."""
         return bool(self._content) and manifest_of(self._destination) != self._content
 
-    def conclude(self, transfer: Transfer, failed: Iterable[bytes], plan: Plan) -> None:
+    def conclude(
+        self,
+        transfer: Transfer,
+        failed: Iterable[bytes],
+        plan: Plan,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
         """As `Unsealed`."""
         transfer.settle()
         if not tuple(failed):

@@ -310,7 +310,7 @@ class SingleRun:
             links.apply_to(plan, *counts, self._failed)
         if marks is not None:
             marks.apply_to(plan, counts, self._failed.union(plan.left))
-        self._secure.review(plan, self._fail)
+        self._secure.review(plan, self._fail, comparison.touch)
         return plan
 
     def _find_alternates(
@@ -359,7 +359,7 @@ class SingleRun:
     def _known(self, ends: Ends, sealed: Sealed) -> tuple[Known, Known]:
         """Directories of source and destination that need not be asked for."""
         source, destination = sealed.source_changes, sealed.destination_changes
-        if source is None or destination is None or not ends.whole:
+        if source is None or destination is None or not ends.whole or self._secure.renames:
             return {}, {}
         if ends.sealing.near is Role.SOURCE:
             near = NearDirectories(ends.source)
@@ -439,7 +439,7 @@ class SingleRun:
             backup=self._backup(ends),
             first=self._secure.begin,
         )
-        self._secure.conclude(transfer, self._failed, plan)
+        self._secure.conclude(transfer, self._failed, plan, self._fail)
         report.bytes_transferred = transfer.content - transfer.matched
         report.bytes_matched = transfer.matched
         report.bytes_hashed += transfer.content

@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 class Unsealed:
     """What a run is asked about sealed files; here for one that has none of its own."""
 
+    renames = False
+    """Names are others at one side."""
+
     warning = ""
     """What should be told before the run; empty for nothing."""
 
-    def review(self, plan: Plan, on_failure: Callable[[Failure], None]) -> None:
-        """Leave out of ``plan`` what nobody with the key has said."""
+    def review(
+        self, plan: Plan, on_failure: Callable[[Failure], None], touch: Callable[[bytes], None]
+    ) -> None:
+        """Leave out of ``plan`` what nobody with the key has said. ``touch``: is told directories
+        that change beside."""
 
     def marked(self, item: Item) -> Item:
         """An itemized change, marked if it is of a sealed file."""
@@ -38,7 +44,13 @@ class Unsealed:
     def begin(self, storing: Flight) -> None:
         """To be called when the destination may be written to."""
 
-    def conclude(self, transfer: Transfer, failed: Iterable[bytes], plan: Plan) -> None:
+    def conclude(
+        self,
+        transfer: Transfer,
+        failed: Iterable[bytes],
+        plan: Plan,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
         """To be called when all has been done. Awaits what failed."""
 
     def seen(self) -> None:

@@ -44,7 +44,7 @@ def endpoint(tmp_path: Path, ring: Keyring) -> Iterator[LocalEndpoint]:
     ask(made, opening(tmp_path / "tree", Role.SOURCE))
     ask(made, messages.Scan())
     viewed = ask(made, messages.UseManifest("there", b""))
-    assert viewed == messages.Viewed(True, True, 2, True, True)
+    assert viewed == messages.Viewed(True, True, 2, True, True, b"", False)
     ask(made, SEAL)
     yield made
     made.close()

@@ -154,7 +154,7 @@ MESSAGES: list[Any] = [
     m.Manifest(b"SYNCMAN1", True),
     m.PutManifest(b"SYNCMAN1", False),
     m.UseManifest("host:/\u00e9", b"SYNCMAN1", True),
-    m.Viewed(True, True, 7, False, True),
+    m.Viewed(True, True, 7, False, True, b"key id..", True),
     m.GetSealed(3),
     m.SealedFiles([m.SealedFile(b"a/\xff", True, False)], True),
     m.MakeManifest(False, [b"failed"], [b"gone/x"], True),

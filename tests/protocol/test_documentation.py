@@ -56,26 +56,26 @@ def needs(effect: Effect | None) -> str:
 
 def type_name(field: Any) -> str:
     if isinstance(field, codec.ListOf):
-        return f"list({type_name(field._item)})"
+        return f"list({type_name(field.item)})"
     if isinstance(field, codec.Maybe):
-        return f"maybe({type_name(field._item)})"
+        return f"maybe({type_name(field.item)})"
     if isinstance(field, codec.Record):
-        return str(field._kind.__name__)
+        return str(field.kind.__name__)
     return _TYPES[field]
 
 
 def fields_of(record: codec.Record) -> str:
-    pairs = zip(record._kind._fields, record._fields, strict=True)
+    pairs = zip(record.kind._fields, record.fields, strict=True)
     return ", ".join(f"{name} {type_name(field)}" for name, field in pairs) or "–"
 
 
 def records_in(field: Any) -> Iterator[codec.Record]:
     """All records that stand in a field, at any depth."""
     if isinstance(field, (codec.ListOf, codec.Maybe)):
-        yield from records_in(field._item)
+        yield from records_in(field.item)
     elif isinstance(field, codec.Record):
         yield field
-        for part in field._fields:
+        for part in field.fields:
             yield from records_in(part)
 
 
@@ -100,9 +100,9 @@ def test_the_table_of_messages_is_the_code_s() -> None:
 
 def test_the_table_of_records_is_the_code_s() -> None:
     expected = {
-        (record._kind.__name__, fields_of(record))
+        (record.kind.__name__, fields_of(record))
         for rule in wire.RULES
-        for part in rule.fields._fields
+        for part in rule.fields.fields
         for record in records_in(part)
     }
     assert rows("Records") == sorted(expected)

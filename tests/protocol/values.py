@@ -48,11 +48,11 @@ def _values(field: Any) -> st.SearchStrategy[Any]:
     if simple is not None:
         return simple
     if isinstance(field, codec.ListOf):
-        return st.lists(_values(field._item), max_size=3)
+        return st.lists(_values(field.item), max_size=3)
     if isinstance(field, codec.Maybe):
-        return st.none() | _values(field._item)
+        return st.none() | _values(field.item)
     if isinstance(field, codec.Record):
-        return st.tuples(*map(_values, field._fields)).map(field._kind._make)
+        return st.tuples(*map(_values, field.fields)).map(field.kind._make)
     low, high = _RANGES[field._struct.format]
     return st.integers(low, high if field._limit is None else field._limit)
 

@@ -26,11 +26,16 @@ def lp(*parts: bytes) -> bytes:
     return b"".join(struct.pack(">I", len(part)) + part for part in parts)
 
 
+def base32(data: bytes) -> bytes:
+    return base64.b32hexencode(data).rstrip(b"=").lower()
+
+
 class Key(NamedTuple):
     id: bytes
     siv: bytes
     enc: bytes
     meta: bytes
+    name: bytes
     man: bytes
 
 
@@ -59,7 +64,7 @@ class Reader:
         assert len(keys) == 32 * count
         self.keys: dict[bytes, Key] = {}
         for at in range(0, len(keys), 32):
-            sizes = (("id", 8), ("siv", 32), ("enc", 32), ("meta", 64), ("man", 32))
+            sizes = (("id", 8), ("siv", 32), ("enc", 32), ("meta", 64), ("name", 64), ("man", 32))
             master = keys[at : at + 32]
             key = Key(
                 *(
@@ -96,13 +101,30 @@ class Reader:
         head = data[:16]
         assert head[:8] == b"SYNCMAN1"
         rows = AESSIV(self.keys[head[8:]].man).decrypt(data[16:], [head, self.root_id])
-        counter, count = struct.unpack_from(">QI", rows)
-        at, found = 12, {}
+        counter, _, self.names_key, count = struct.unpack_from(">QB8sI", rows)
+        at, found = 21, {}
         for _ in range(count):
             (length,) = struct.unpack_from(">I", rows, at)
             path = rows[at + 4 : at + 4 + length]
             salt, generation, deleted = struct.unpack_from(">32sQB", rows, at + 4 + length)
             found[path] = salt, generation, bool(deleted)
             at += 4 + length + 41
+        self.names = []
+        while at < len(rows):
+            (length,) = struct.unpack_from(">I", rows, at)
+            self.names.append(rows[at + 4 : at + 4 + length])
+            at += 4 + length
         assert at == len(rows)
         return counter, found
+
+    def seal_name(self, parent: bytes, name: bytes) -> bytes:
+        """As it stands in the directory whose path on the remote is ``parent``."""
+        key, place = self.keys[self.names_key].name, self.root_id + parent
+        if len(name) > 143:
+            return b"~" + base32(hmac.digest(key, lp(place, name), "sha256"))
+        return base32(AESSIV(key).encrypt(name, [place]))
+
+    def open_name(self, parent: bytes, sealed: bytes) -> bytes:
+        data = base64.b32hexdecode(sealed.upper() + b"=" * (-len(sealed) % 8))
+        place = self.root_id + parent
+        return AESSIV(self.keys[self.names_key].name).decrypt(data, [place])

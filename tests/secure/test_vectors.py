@@ -11,6 +11,7 @@ from syncron_lib.core.sealing import CHUNK
 from syncron_lib.secure import keyfile, sealed
 from syncron_lib.secure.keyfile import Cost
 from syncron_lib.secure.manifest import Manifest
+from syncron_lib.secure.names import NameSealer
 from syncron_lib.secure.sealed import Meta
 from tests.secure import vectors
 from tests.secure.reader import Plain, Reader
@@ -38,7 +39,13 @@ def test_a_reader_that_knows_the_document_only_reads_all_of_it(which, passphrase
     assert reader.open(bytes.fromhex(short["path"]), stored).content.hex() == short["plain"]
     stored = bytes.fromhex(KNOWN["manifest"])
     counter, rows = reader.manifest(stored)
-    assert (counter, rows) == Manifest.opened(stored, ring, "")
+    manifest = Manifest.opened(stored, ring, "")
+    assert (counter, rows) == manifest[:2]
+    assert reader.names_key == manifest.names_key
+    assert frozenset(reader.names) == manifest.names
+    for name in (b".env", b"n" * 200):
+        assert reader.seal_name(b"", name) == NameSealer(ring, ring.current).seal(b"", name)
+    assert reader.open_name(b"", reader.seal_name(b"", b".env")) == b".env"
 
 
 def test_the_known_key_files_open():

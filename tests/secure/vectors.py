@@ -46,13 +46,14 @@ def computed() -> dict[str, Any]:
             "ends": stored[-48:].hex(),
         }
     entries = {b"a": Entry(b"s" * 32, 2, False), b"b": Entry(NO_SALT, 0, False)}
+    listed = frozenset((b"secrets", b"secrets/" + b"n" * 200))
     names = NameSealer(ring, ring.current)
     return {
         "keys": {name: getattr(ring.current, name).hex() for name in Keys._fields},
         "bare": keyfile.packed(ring, None).decode(),
         "wrapped": keyfile.packed(ring, PASSPHRASE, steady, Cost(19456, 2, 1)).decode(),
         "files": files,
-        "manifest": Manifest(5, entries).sealed(ring).hex(),
+        "manifest": Manifest(5, entries, ring.current.id, True, listed).sealed(ring).hex(),
         "names": {
             name.decode(): names.seal_path(name).decode() for name in (b".env", b"secrets/key")
         },

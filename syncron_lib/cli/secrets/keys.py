@@ -156,7 +156,8 @@ def holder(
     if role is None:
         return None
     options = secure_options(settings, rekey=mode is Mode.REKEY)
-    asked = bool(settings.key or settings.secure or mode is not Mode.COPY)
+    asked = bool(settings.key or settings.secure or settings.secure_names)
+    asked = asked or mode is not Mode.COPY
     near = sources if role is Role.SOURCE else (destination,)
     path = None if settings.ciphertext else around.key_path(settings)
     passphrase: bytes | None = None
@@ -185,7 +186,7 @@ def holder(
     if path is not None and asked:
         # Said at once, and not when both sides have been scanned.
         _source(path, passphrase)[0]()
-    return KeyHolder(role, view)
+    return KeyHolder(role, view, None if path is None else _source(path, passphrase)[0])
 
 
 def guard(sides: Sequence[Location], option: str, environ: Mapping[str, str]) -> KeyHolder | None:
@@ -217,7 +218,8 @@ def _role(
         return Role.SOURCE if mode is Mode.SEAL else Role.DESTINATION
     if mode is Mode.REKEY and (there or not here):
         raise UsageError("--rekey needs a local SRC and a DST on another machine.")
-    if settings.ciphertext and (settings.key or settings.secure or mode is not Mode.COPY):
+    about = settings.key or settings.secure or settings.secure_names
+    if settings.ciphertext and (about or mode is not Mode.COPY):
         raise UsageError(
             "--ciphertext carries files as they are, and takes no key: leave that out."
         )
@@ -225,6 +227,7 @@ def _role(
         return Role.SOURCE if here else Role.DESTINATION
     for option, given in (
         ("--secure", settings.secure),
+        ("--secure-names", settings.secure_names),
         ("--key", settings.key if not there else None),
         ("--declassify", settings.declassify),
         ("--accept-rollback", settings.accept_rollback),

@@ -38,6 +38,12 @@ SEALING: tuple[Option, ...] = (
     ),
     Option(
         GROUP,
+        "secure-names",
+        Kind.SWITCH,
+        "seal the names of what is sealed, too",
+    ),
+    Option(
+        GROUP,
         "declassify",
         Kind.SWITCH,
         "let what .secure names no more go and come in clear",
