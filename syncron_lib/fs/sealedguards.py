@@ -25,8 +25,9 @@ def require_none(root: Root, rules: SealedRules, option: str) -> None:
             if stat.S_ISREG(mode) and rules.matches(path) and name != RULES:
                 raise GuardRefused(
                     f"{shown(path)} is to be sealed, as .secure says, and sealed files cannot"
-                    f" be had together with {option}. Nothing was sent; if"
-                    " all may go in clear, take .secure away."
+                    f" be had together with {option}. Nothing was sent: leave that out and push or"
+                    " pull from the machine with the key, and have others pass sealed files on with"
+                    " --ciphertext; or take .secure away, if all may go in clear."
                 )
 
 

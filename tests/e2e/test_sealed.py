@@ -188,6 +188,32 @@ def test_the_same_tree_in_clear_elsewhere(secrets, syncron):
     assert_sealed(secrets)
 
 
+def test_state_that_is_lost_costs_no_content_on_the_wire(secrets, syncron, wire):
+    """Both ways round, and also where only what is beside the content is another."""
+    option, log = wire
+    remote = f"host:{secrets.sealed}"
+    ended = syncron(option, secrets.source, remote)
+    assert ended.code == 0, ended.err
+    assert log.stat().st_size > len(LARGE)
+
+    def passed(*words: str | Path) -> int:
+        without_state()
+        before = len(log.read_bytes())
+        ended = syncron("--json", option, *words)
+        assert ended.code == 0, ended.err
+        return len(log.read_bytes()) - before
+
+    nothing = passed(secrets.source, remote)
+    shutil.copytree(secrets.source, secrets.opened)
+    pulled = passed(remote, secrets.opened)
+    os.utime(secrets.source / "secrets/large", ns=(5, 5))
+    touched = passed(secrets.source, remote)
+    # A helper may be shipped with each of them, and nothing of the content.
+    assert max(nothing, pulled, touched) - min(nothing, pulled, touched) < 20_000
+    assert max(nothing, pulled, touched) < len(LARGE) - 200_000
+    assert_sealed(secrets)
+
+
 def test_state_that_is_lost_costs_reading_only(secrets):
     secrets.sealed_ok()
     without_state()
@@ -465,6 +491,29 @@ def key_ids(secrets: Bench) -> list[str]:
     return [keys.id.hex() for keys in ring.keys]
 
 
+def test_a_secret_that_changes_while_it_is_sent_is_not_taken(secrets, syncron, wire):
+    option, log = wire
+    place = secrets.source / "secrets/large"
+    place.write_bytes(noise(16_000_000, seed=9))
+    slow = syncron.start(option, "--bwlimit=6000", secrets.source, f"host:{secrets.sealed}")
+    deadline = time.monotonic() + 30
+    while not log.exists() or log.stat().st_size < 1_000_000:
+        assert time.monotonic() < deadline and slow.poll() is None
+        time.sleep(0.01)
+    st = place.stat()
+    with open(place, "r+b") as file:
+        file.seek(15_999_000)
+        file.write(b"PASSWORD=another" * 10)
+    os.utime(place, ns=(st.st_atime_ns, st.st_mtime_ns))
+    slow.communicate(timeout=60)
+    assert slow.returncode == 24
+    assert not (secrets.sealed / "secrets/large").exists()
+    assert b"PASSWORD=another" not in log.read_bytes()
+    ended = syncron(option, secrets.source, f"host:{secrets.sealed}")
+    assert ended.code == 0, ended.err
+    assert_sealed(secrets)
+
+
 def test_a_new_key_and_a_kill_on_the_way(secrets, syncron, wire):
     option, _ = wire
     make(secrets.source / "secrets/many", {f"{n:02}": noise(60_000, seed=n) for n in range(24)})
@@ -571,6 +620,7 @@ def test_both_ways_is_refused_where_something_is_to_be_sealed(secrets, syncron, 
     secrets.sealed.mkdir()
     ended = syncron("--two-way", option, secrets.source, f"host:{secrets.sealed}")
     assert ended.code == 3 and "together with --two-way" in ended.err
+    assert "--ciphertext" in ended.err
     assert SMALL not in log.read_bytes()
 
 

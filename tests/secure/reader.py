@@ -125,6 +125,11 @@ class Reader:
         return base32(AESSIV(key).encrypt(name, [place]))
 
     def open_name(self, parent: bytes, sealed: bytes) -> bytes:
+        return self._opened(sealed, [self.root_id + parent])
+
+    def open_target(self, there: bytes, sealed: bytes) -> bytes:
+        return self._opened(sealed, [self.root_id + there, b"target"])
+
+    def _opened(self, sealed: bytes, place: list[bytes]) -> bytes:
         data = base64.b32hexdecode(sealed.upper() + b"=" * (-len(sealed) % 8))
-        place = self.root_id + parent
-        return AESSIV(self.keys[self.names_key].name).decrypt(data, [place])
+        return AESSIV(self.keys[self.names_key].name).decrypt(data, place)

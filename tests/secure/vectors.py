@@ -57,6 +57,7 @@ def computed() -> dict[str, Any]:
         "names": {
             name.decode(): names.seal_path(name).decode() for name in (b".env", b"secrets/key")
         },
+        "target": names.seal_target(names.seal_path(b"secrets/link"), b"../to/where").decode(),
         "long name": names.seal(b"", b"n" * 200).decode(),
     }
 

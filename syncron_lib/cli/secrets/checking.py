@@ -31,7 +31,8 @@ def check(
     if not checked.problems:
         face.notice(f"{told}.")
         return int(checked.exit_code)
+    others = len(checked.problems)
     raise SyncronError(
-        f"{told}, and {len(checked.problems)} are not, or are missing.",
+        f"{told}, and {others} {'is' if others == 1 else 'are'} not, or missing.",
         exit_code=checked.exit_code,
     )
