@@ -191,7 +191,7 @@ def make_destination(top: Path, source: Path, case: Case, names: list[str]) -> N
         not case.has("--ignore-existing"),
     )
     for name in names:
-        if (source / name).is_dir() and not (source / name).is_symlink():
+        if not (source / name).is_symlink() and (source / name).is_dir():
             builder.like(os.fsencode(source / name), os.fsencode(top / name))
     if not names:
         builder.like(os.fsencode(source), os.fsencode(top))
