@@ -14,10 +14,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Optional
 
+from syncron_lib.core.names import shown
 from syncron_lib.core.table import Malformed, Reader
 from syncron_lib.core.twoway.dots import pack_dots, unpack_dots
 from syncron_lib.core.twoway.merging import Base
-from syncron_lib.fs.state import file_stem, state_directory
+from syncron_lib.errors import StateUnusable
+from syncron_lib.fs.state import file_stem, is_about_access, state_directory
 
 MOST_IN_ALL = 64 << 20
 """Bytes of all bases of two replicas."""
@@ -41,21 +43,58 @@ class Bases:
     """The bases of two replicas."""
 
     def __init__(
-        self, environment: Mapping[str, str], pair: bytes, most: int = MOST_IN_ALL
+        self,
+        environment: Mapping[str, str],
+        pair: bytes,
+        patterns: bytes,
+        most: int = MOST_IN_ALL,
     ) -> None:
-        """``pair``: which two. Raises StateUnusable where there is no place for them."""
+        """``pair``: which two. ``patterns``: of what; where they are others than the last time, no
+        directory counts as looked at. Raises StateUnusable where there is no place for them."""
         self._path = os.path.join(state_directory(environment), file_stem(pair) + b".bases")
+        self._patterns = patterns
         self._most = most
+        self._db: Optional[sqlite3.Connection] = None
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            self.recover(error)
+
+    def recover(self, error: sqlite3.DatabaseError) -> None:
+        """Begin anew where the file is damaged; raises StateUnusable where it cannot be had."""
+        if not is_about_access(error):
+            self.close()
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._path)
+                self._open()
+                return
+            except (OSError, sqlite3.DatabaseError) as again:
+                raise self._unusable(again) from None
+        raise self._unusable(error) from None
+
+    def _unusable(self, error: Exception) -> StateUnusable:
+        what = getattr(error, "strerror", None) or error
+        return StateUnusable(
+            f"{shown(self._path)}, which keeps what can be merged from, cannot be used ({what});"
+            " see that its directory can be written to and has space, or leave out --merge."
+        )
+
+    def _open(self) -> None:
         try:
             self._db = self._opened()
-        except sqlite3.DatabaseError:
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
-            self._db = self._opened()
+        except OSError as error:
+            raise self._unusable(error) from None
+        self._use_patterns()
         self._measure()
 
+    @property
+    def _file(self) -> sqlite3.Connection:
+        assert self._db is not None
+        return self._db
+
     def _measure(self) -> None:
-        (size,) = self._db.execute("SELECT sum(size) FROM base").fetchone()
+        (size,) = self._file.execute("SELECT sum(size) FROM base").fetchone()
         self._room = self._most - (size or 0)
 
     def _opened(self) -> sqlite3.Connection:
@@ -76,25 +115,29 @@ class Bases:
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
         """All changes, or none."""
-        self._db.execute("BEGIN")
+        self._file.execute("BEGIN")
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._file.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        self._file.execute("COMMIT")
 
-    def use_patterns(self, patterns: bytes) -> None:
-        """Look at all directories anew where others are asked for than the last time."""
-        if self._db.execute("SELECT value FROM patterns").fetchall() != [(patterns,)]:
-            self._db.execute("DELETE FROM seen")
-            self._db.execute("DELETE FROM patterns")
-            self._db.execute("INSERT INTO patterns VALUES (?)", (patterns,))
+    def _use_patterns(self) -> None:
+        wanted = (self._patterns,)
+        if self._file.execute("SELECT value FROM patterns").fetchall() != [wanted]:
+            self._file.execute("DELETE FROM seen")
+            self._file.execute("DELETE FROM patterns")
+            self._file.execute("INSERT INTO patterns VALUES (?)", wanted)
 
     def get(self, parent: bytes, name: bytes) -> Optional[tuple[Base, bytes]]:
         """A base and its content, if there is one and it is whole."""
         statement = "SELECT fp, dots, size, content FROM base WHERE parent=? AND name=?"
-        row = self._db.execute(statement, (parent, name)).fetchone()
+        try:
+            row = self._file.execute(statement, (parent, name)).fetchone()
+        except sqlite3.DatabaseError as error:
+            self.recover(error)
+            row = None
         if row is None:
             return None
         fp, dots, size, content = row
@@ -109,7 +152,7 @@ class Bases:
 
     def known(self, parent: bytes) -> dict[bytes, tuple[bytes, bytes]]:
         """Of the bases in a directory, by name, what tells their versions."""
-        rows = self._db.execute("SELECT name, fp, dots FROM base WHERE parent=?", (parent,))
+        rows = self._file.execute("SELECT name, fp, dots FROM base WHERE parent=?", (parent,))
         return {name: (fp, dots) for name, fp, dots in rows}
 
     def put(self, parent: bytes, name: bytes, base: Base, content: bytes) -> bool:
@@ -119,38 +162,40 @@ class Bases:
             return False
         self._room -= len(content)
         row = (parent, name, base.fp, packed(base), len(content), zlib.compress(content, 1))
-        self._db.execute("INSERT INTO base VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._file.execute("INSERT INTO base VALUES (?, ?, ?, ?, ?, ?)", row)
         return True
 
     def drop(self, parent: bytes, name: bytes) -> None:
         """Keep a base no longer."""
-        row = self._db.execute(
+        row = self._file.execute(
             "SELECT size FROM base WHERE parent=? AND name=?", (parent, name)
         ).fetchone()
         if row is not None:
             self._room += row[0]
-            self._db.execute("DELETE FROM base WHERE parent=? AND name=?", (parent, name))
+            self._file.execute("DELETE FROM base WHERE parent=? AND name=?", (parent, name))
 
     def seen(self, parent: bytes) -> dict[bytes, bytes]:
         """The digests of the directories in one, as they were looked at last."""
-        return dict(self._db.execute("SELECT name, digest FROM seen WHERE parent=?", (parent,)))
+        return dict(self._file.execute("SELECT name, digest FROM seen WHERE parent=?", (parent,)))
 
     def see(self, parent: bytes, name: bytes, digest: bytes) -> None:
         """A directory has been looked at, with all below."""
-        self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (parent, name, digest))
+        self._file.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (parent, name, digest))
 
     def drop_tree(self, parent: bytes, name: bytes) -> None:
         """A directory is not there any more."""
         top = parent + b"/" + name if parent else name
-        self._db.execute("DELETE FROM seen WHERE parent=? AND name=?", (parent, name))
+        self._file.execute("DELETE FROM seen WHERE parent=? AND name=?", (parent, name))
         below = top, top + b"/", top + b"0"  # which is what follows "/"
-        self._db.execute("DELETE FROM seen WHERE parent=? OR (parent>? AND parent<?)", below)
-        self._db.execute("DELETE FROM base WHERE parent=? OR (parent>? AND parent<?)", below)
+        self._file.execute("DELETE FROM seen WHERE parent=? OR (parent>? AND parent<?)", below)
+        self._file.execute("DELETE FROM base WHERE parent=? OR (parent>? AND parent<?)", below)
         self._measure()
 
     def close(self) -> None:
         """Let go of the file."""
-        self._db.close()
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
 
 def packed(base: Base) -> bytes:

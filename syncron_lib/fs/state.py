@@ -37,12 +37,7 @@ CREATE TABLE directory (
     below BLOB NOT NULL DEFAULT x''
 ) WITHOUT ROWID;
 """
-_FROM_1 = """
-BEGIN;
-ALTER TABLE directory ADD COLUMN below BLOB NOT NULL DEFAULT x'';
-PRAGMA user_version=2;
-COMMIT;
-"""
+_FROM_1 = "ALTER TABLE directory ADD COLUMN below BLOB NOT NULL DEFAULT x''"
 
 
 _CHUNKS = """
@@ -123,7 +118,7 @@ class NoRoom(StateUnusable):
     """There is no room for a state."""
 
 
-def _is_about_access(error: sqlite3.DatabaseError) -> bool:
+def is_about_access(error: sqlite3.DatabaseError) -> bool:
     """Whether SQLite could not get at the file, as against disliking what is in it."""
     words = ("unable to open", "readonly", "full", "locked", "I/O")
     return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in words)
@@ -132,7 +127,7 @@ def _is_about_access(error: sqlite3.DatabaseError) -> bool:
 def _is_about_room(error: sqlite3.DatabaseError, path: bytes) -> bool:
     """Whether SQLite had no room beside the file at ``path``. Of a quota, or of inodes that are
     used up, it says no more than that it could not."""
-    if not _is_about_access(error) or "locked" in str(error) or "readonly" in str(error):
+    if not is_about_access(error) or "locked" in str(error) or "readonly" in str(error):
         return False
     if "full" in str(error):
         return True
@@ -190,6 +185,19 @@ def _make_private(directory: bytes) -> None:
             os.mkdir(each, 0o700)
 
 
+def _take_over(db: sqlite3.Connection) -> None:
+    """Bring a file of version 1 up to date, unless another run has just done so."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if db.execute("PRAGMA user_version").fetchone() == (1,):
+            db.execute(_FROM_1)
+            db.execute(f"PRAGMA user_version={VERSION}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
 def _in_memory() -> sqlite3.Connection:
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.executescript(_BEGINNING)
@@ -234,7 +242,7 @@ class State:
         try:
             self._db = self._opened()
         except sqlite3.DatabaseError as error:
-            if _is_about_access(error):
+            if is_about_access(error):
                 self._db = self._stand_in(error)
                 return
             self._set_aside()
@@ -280,7 +288,7 @@ class State:
             elif not os.access(self.path, os.W_OK):
                 raise sqlite3.OperationalError("it is readonly")
             elif version == 1:
-                db.executescript(_FROM_1)
+                _take_over(db)
             db.execute("SELECT value FROM meta LIMIT 1").fetchone()
             db.execute("SELECT checksum, below FROM directory LIMIT 1").fetchone()
         except UnicodeDecodeError as error:
@@ -317,7 +325,7 @@ class State:
         try:
             row = self._db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
         except sqlite3.DatabaseError as error:
-            if _is_about_access(error):
+            if is_about_access(error):
                 raise self._unusable(error) from None
             self.reset()
             return b""
@@ -435,7 +443,7 @@ class State:
         if "readonly" in str(error):
             places = (self.path, os.path.dirname(self.path))
             return all(os.access(place, os.W_OK) for place in places)
-        return not _is_about_access(error)
+        return not is_about_access(error)
 
     def close(self) -> None:
         """Close the file."""

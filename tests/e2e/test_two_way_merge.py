@@ -203,3 +203,40 @@ def test_what_cannot_be_meant_is_refused(
     assert ended.code == 1
     assert said in ended.err
     assert files(pair[1]) == {}
+
+
+@pytest.mark.parametrize("damage", ["header", "pages", "directory"])
+def test_contents_that_are_damaged_cost_a_merge_and_no_more(
+    syncron: Command,
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "kept"))
+    for number in range(200):
+        (pair[0] / f"{number}.txt").write_bytes(b"%d\n" % number * 50)
+    synchronise(syncron, *pair)
+    (kept,) = (tmp_path / "kept/syncron").glob("*.bases")
+    whole = kept.read_bytes()
+    if damage == "header":
+        kept.write_bytes(b"x" * 100 + whole[100:])
+    elif damage == "pages":
+        kept.write_bytes(whole[:4096] + b"\x55" * (len(whole) - 4096))
+    else:
+        kept.unlink()
+        kept.mkdir()
+    edit(pair)
+    if damage in ("header", "pages"):
+        said = synchronise(syncron, "-v", *pair, code=4)
+        assert "f.txt is not merged" in said
+        assert {ONES, OTHERS} <= set(files(pair[0]).values())
+        assert files(pair[0]) == files(pair[1])
+        # It is built anew.
+        synchronise(syncron, *pair)
+        edit(pair, "d/g.txt")
+        assert "d/g.txt: changed on both sides, and merged" in synchronise(syncron, *pair)
+    else:
+        said = synchronise(syncron, *pair, code=5)
+        assert "unexpected" not in said and str(kept) in said
+        assert (pair[0] / "f.txt").read_bytes() == ONES

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from syncron_lib.core import digest
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.fs import seal
 from syncron_lib.fs.root import Root
+from syncron_lib.fs.state import State
 from syncron_lib.fs.tree import Node, Unread
 from tests.core.tables import ALL
 from tests.fs.roots import (
@@ -234,6 +237,17 @@ def test_state_of_the_version_before_is_taken_over(tree: Path) -> None:
         db.execute("ALTER TABLE directory DROP COLUMN below")
         db.execute("PRAGMA user_version=1")
     db.close()
+    # Several runs may come to it at once, such as pushes of one source to several machines.
+    start = threading.Barrier(8)
+
+    def take_over(_: int) -> list[str]:
+        start.wait()
+        state = State(os.fsencode(path))
+        state.close()
+        return state.warnings
+
+    with ThreadPoolExecutor(8) as runs:
+        assert list(runs.map(take_over, range(8))) == [[]] * 8
     with opened(tree) as root:
         assert list(state_of(root).rows()) == rows
         assert _hot(root, [b"hot/here"]) == value

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from syncron_lib.core.options import MergeRule, RunOptions
 from syncron_lib.core.twoway.merging import MOST, Base, Merged, filled, named, rule_for
 from syncron_lib.core.twoway.reconcile import Choice, Policy
 from syncron_lib.core.twoway.records import Record
+from syncron_lib.errors import StateUnusable
 from syncron_lib.fs.bases import Bases, packed
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.twoway.ends import End, differing
@@ -55,8 +57,8 @@ class Merger:
         self._scratch = scratch
         self._observer = observer
         self._patience = patience
-        self._bases = Bases(os.environ, b"\0".join(sorted(map(_address, ends))))
-        self._bases.use_patterns(b"\0".join(rule.pattern for rule in self._rules))
+        pair = b"\0".join(sorted(map(_address, ends)))
+        self._bases = Bases(os.environ, pair, b"\0".join(rule.pattern for rule in self._rules))
         self.results: dict[bytes, tuple[bytes, Merged]] = {}
         """What was merged, by path."""
 
@@ -141,6 +143,20 @@ class Merger:
 
     def keep(self) -> None:
         """Keep the contents that both sides have alike now."""
+        try:
+            try:
+                self._keep()
+            except sqlite3.DatabaseError as error:
+                self._bases.recover(error)
+                self._keep()
+        except (sqlite3.DatabaseError, StateUnusable) as error:
+            why = str(error).rstrip(".")
+            self._observer.warning(
+                f"--merge: what both sides have now could not be kept ({why}), so what both change"
+                " next is not merged."
+            )
+
+    def _keep(self) -> None:
         first, second = self._ends
         whole = first.observed.records == second.observed.records
         if whole and self._bases.seen(b"").get(b"") == first.observed.records:
