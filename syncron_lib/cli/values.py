@@ -40,6 +40,8 @@ def merge_rule(text: str) -> MergeRule:
     import os
     import shlex
 
+    from syncron_lib.core.rules.wildmatch import Dialect, parse
+
     pattern, _, command = text.partition("=")
     try:
         words = tuple(shlex.split(command))
@@ -49,6 +51,10 @@ def merge_rule(text: str) -> MergeRule:
         raise ValueError(
             "expected PATTERN=COMMAND, and {a} and {b} in the command, as in"
             " '*.txt=git merge-file -p {a} {base} {b}'"
+        )
+    if parse(os.fsencode(pattern), Dialect.RSYNC) is None:
+        raise ValueError(
+            "its pattern can match nothing; close its brackets, and end it with no backslash"
         )
     return MergeRule(os.fsencode(pattern), words)
 
