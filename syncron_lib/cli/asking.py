@@ -10,7 +10,7 @@ import difflib
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.cli.prompt import Prompt
 from syncron_lib.core.names import shown
@@ -18,8 +18,9 @@ from syncron_lib.core.twoway.reconcile import Choice
 from syncron_lib.core.twoway.records import Record
 from syncron_lib.errors import UsageError
 
-Versions = Callable[[bytes, Record, Record], tuple[Optional[bytes], Optional[bytes]]]
-"""Both contents of a path; None of what is no file, is too large, or cannot be had."""
+if TYPE_CHECKING:
+    from syncron_lib.session.twoway.run import Versions
+
 Ask = Callable[[str, bool, Sequence[str]], Optional[str]]
 """As `Prompt.ask`."""
 _QUESTION = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Iterable, Iterator, Set
+from typing import TYPE_CHECKING
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile, directory_digest, root_digest
@@ -12,6 +13,9 @@ from syncron_lib.core.names import join, split
 from syncron_lib.core.table import PROBLEM, TYPE_MASK, Table, without
 from syncron_lib.fs.state import Row
 from syncron_lib.fs.tree import Node, Tree
+
+if TYPE_CHECKING:
+    from syncron_lib.fs.view import Naming
 
 _NO_ATTRIBUTES = (stat.S_IFDIR, 0, (1 << 32) - 1, (1 << 32) - 1)
 """Mode, time, and ids that nobody has and that are mapped to none."""
@@ -178,7 +182,8 @@ def rows_to_keep(tree: Tree) -> Iterator[Row]:
     """
     tainted: set[bytes] = set()
     for node in tree.upwards():
-        lasting = not (node.unsettled or node.path in tainted or _is_renamed(tree, node))
+        renamed = tree.naming is not None and _is_renamed(tree.naming, node)
+        lasting = not (node.unsettled or node.path in tainted or renamed)
         if not lasting:
             if node.parent is not None:
                 tainted.add(node.parent.path)
@@ -203,9 +208,6 @@ def rows_to_keep(tree: Tree) -> Iterator[Row]:
         node.kept = node.plain
 
 
-def _is_renamed(tree: Tree, node: Node) -> bool:
+def _is_renamed(naming: Naming, node: Node) -> bool:
     """Whether the digest of a directory is of other names than those that it has here."""
-    naming = tree.naming
-    if naming is None or not node.stats:
-        return False
-    return naming.touches(node.path, node.columns().names)
+    return bool(node.stats) and naming.touches(node.path, node.columns().names)

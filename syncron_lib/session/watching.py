@@ -23,8 +23,10 @@ def watch_hashing(
 
     def watch(side: int) -> Callable[[messages.Progress], None]:
         def on_progress(progress: messages.Progress) -> None:
-            hashed[side] = progress.size
-            show(0)
+            # A hot run may have to read what it had left unread: that is no hashing.
+            if not progress.scanning:
+                hashed[side] = progress.size
+                show(0)
 
         return on_progress
 

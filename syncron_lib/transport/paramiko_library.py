@@ -17,12 +17,11 @@ from typing import Any
 from syncron_lib.errors import SshFailed
 
 _NAME = "paramiko"
-_USED = ("agent", "pkey", "ssh_exception", "transport")
 _lock = threading.Lock()
 
 
 def load() -> ModuleType:
-    """paramiko, imported at the first call: the modules of it that are used here.
+    """paramiko, imported at the first call: its transport, and what that needs.
 
     The package itself imports all that there is, a whole client, and ``importlib.metadata`` for
     its own version. To spare that is a quarter of the time until the first byte is sent. It is
@@ -42,8 +41,7 @@ def _loaded() -> ModuleType:
             raise ModuleNotFoundError(f"No module named {_NAME!r}")
         paramiko = sys.modules[_NAME] = _package(spec)
         with _without_invoke():
-            for name in _USED:
-                importlib.import_module(f"{_NAME}.{name}")
+            importlib.import_module(f"{_NAME}.transport")
     except ImportError as error:
         sys.modules.pop(_NAME, None)
         raise SshFailed(

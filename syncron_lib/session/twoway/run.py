@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from syncron_lib.session.keyholder import KeyHolder
 
 Versions = Callable[[bytes, Record, Record], tuple[Optional[bytes], Optional[bytes]]]
-"""Both contents of a path, where they are files, and small enough to be looked at."""
+"""Both contents of a path; None of what is no file, is too large, or cannot be had."""
 Asking = Callable[[str, str, Versions], Policy]
 
 
