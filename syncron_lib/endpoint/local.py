@@ -272,8 +272,7 @@ class LocalEndpoint:
     def _scan(self, request: messages.Scan) -> messages.Scanned:
         if self._root is None:
             return messages.Scanned(0, 0, 0, digest.UNKNOWN, (), ())
-        self._root.processes, self._root.prunes = request.processes, request.prune
-        self._root.hot = request.hot
+        self._root.prunes, self._root.hot = request.prune, request.hot
         given = None if self._role != Role.DESTINATION else self._root.remembered_source_files()
         scanned = self._scanned(given)
         return ids.with_acls(scanned, self._root.extended()) if request.acls else scanned

@@ -73,7 +73,6 @@ class Alternate:
             root.lock(holder, False, 0.0, _nothing)
         except Locked:
             self._may_save = False
-        root.processes = 2
         self._scan(root.remembered_source_files())
 
     def _scan(self, given: Sequence[IgnoreFile]) -> None:

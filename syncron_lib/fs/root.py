@@ -27,7 +27,7 @@ from syncron_lib.fs.scan import OnProgress, Subject
 from syncron_lib.fs.staging import is_staging
 from syncron_lib.fs.state import NewerState, NoRoom, State, file_stem, state_directory
 from syncron_lib.fs.tree import Tree, Unread, empty
-from syncron_lib.fs.walk import Walk, processors
+from syncron_lib.fs.walk import Walk
 from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class Root:
         self._reach = reach
         self.choice = choice
         self.missing = place.kind == 0
-        self.processes = 1
-        """How many a scan may use."""
+        self.shares = True
+        """A second process may help to scan."""
         self.not_there: Sequence[tuple[bytes, str]] = ()
         """What the list that the run is over names, and the scan has not found, and why."""
         self.implied: set[bytes] = set()
@@ -240,8 +240,7 @@ class Root:
             self._may_leave_unread(),
         )
         try:
-            processes = min(self.processes, processors())
-            walk = Walk(subject, self.state, reader, on_progress, processes)
+            walk = Walk(subject, self.state, reader, on_progress, self.shares)
             self.tree = walk.tree()
             self.renamed = walk.renamed
         except OSError as error:

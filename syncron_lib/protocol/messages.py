@@ -238,14 +238,11 @@ class Opened(NamedTuple):
 class Scan(NamedTuple):
     """Scan the root. A destination scans with the ignore files it remembers.
 
-    ``processes``: how many may be used, as far as there are processors. One while the client
-    needs a processor of the same machine to connect to another. ``acls``: the ids that ACLs name
-    are among those seen. ``prune``: directories that hold nothing but such directories are no part
-    of the tree. ``hot``: only these directories, and those above each, are looked at, and of the
-    others what is remembered is believed.
+    ``acls``: the ids that ACLs name are among those seen. ``prune``: directories that hold nothing
+    but such directories are no part of the tree. ``hot``: only these directories, and those above
+    each, are looked at, and of the others what is remembered is believed.
     """
 
-    processes: int = 2
     acls: bool = False
     prune: bool = False
     hot: Optional[Sequence[bytes]] = None

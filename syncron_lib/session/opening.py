@@ -87,12 +87,9 @@ class _Opener:
         self._scanned: dict[int, tuple[int, int]] = {}
         self.hot: Sequence[bytes] | None = options.hot_paths or None
         """What both sides look at; None: everything."""
-        # Connecting needs a processor of this machine too, and takes as long as most scans.
-        self._processes = 1
 
     def connect(self, locations: tuple[Location, Location]) -> list[RemoteEndpoint]:
         """Endpoints of both sides, connected at once."""
-        self._processes = 2
         return [self._pool.endpoint(location, side) for side, location in enumerate(locations)]
 
     def request(
@@ -160,7 +157,7 @@ class _Opener:
         prune = side == Role.SOURCE and self.options.rules.prune_empty_dirs
         if self.options.hot and not self.hot and side == Role.SOURCE:
             self._ask_for_hot(endpoint, opened)
-        scanned = endpoint.submit(messages.Scan(self._processes, acls, prune, self.hot))
+        scanned = endpoint.submit(messages.Scan(acls, prune, self.hot))
         alternates = manifest = None
         if paths:
             alternates = endpoint.submit(messages.UseAlternates(paths))

@@ -97,7 +97,7 @@ def begun(end: Endpoint, root: Path, asked: Asked, users: tuple[IdPair, ...] = (
     """A destination that is ready to be written to."""
     for request in (
         opening(root, Role.DESTINATION),
-        messages.Scan(1),
+        messages.Scan(),
         SEAL._replace(permissions=asked.permissions, owner=asked.owner, group=asked.group),
         messages.Begin(users, ()),
     ):
@@ -245,7 +245,7 @@ def replaced(root: Path, asked: Asked, in_place: bool) -> list[os.stat_result]:
     end = local()
     for request in (
         opening(root, Role.DESTINATION),
-        messages.Scan(1),
+        messages.Scan(),
         SEAL._replace(permissions=asked.permissions, owner=asked.owner, group=asked.group),
         messages.Begin((), (), in_place),
         messages.Expect([expected(name) for name in names]),
@@ -352,7 +352,7 @@ def test_root_uses_nothing_that_another_user_left(tmp_path: Path) -> None:
         before = (top / "mine").stat()
         held = os.open(top / "tree/.syncron/n2", os.O_RDWR)
         end = local()
-        for request in (opening(top / "tree", Role.DESTINATION), messages.Scan(1), SEAL):
+        for request in (opening(top / "tree", Role.DESTINATION), messages.Scan(), SEAL):
             ask(end, request)
         assert ask(end, messages.Begin((), ())).arrived == []
         assert not (top / "tree/.syncron/n1").exists()
@@ -368,7 +368,7 @@ def test_root_uses_nothing_of_a_staging_that_was_open_to_all(tmp_path: Path) -> 
     for mode, found in ((0o700, 2), (0o777, 0)):
         staging.chmod(mode)
         end = local()
-        for request in (opening(tmp_path / "tree", Role.DESTINATION), messages.Scan(1), SEAL):
+        for request in (opening(tmp_path / "tree", Role.DESTINATION), messages.Scan(), SEAL):
             ask(end, request)
         assert len(ask(end, messages.Begin((), ())).arrived) == found
         end.close()
@@ -384,7 +384,7 @@ def test_a_symlink_that_is_not_munged_is_refused(tmp_path: Path) -> None:
             view = messages.View(munge=2)
             for request in (
                 opening(root, Role.DESTINATION)._replace(view=view),
-                messages.Scan(1),
+                messages.Scan(),
                 SEAL,
                 messages.Begin((), ()),
                 messages.Expect([expected(b"d" if tree else b"a", tree=tree)]),

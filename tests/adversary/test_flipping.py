@@ -185,7 +185,7 @@ def renewed(inside: Path, aside: Path) -> None:
 
 
 def begin(endpoint: LocalEndpoint, top: Path, role: Role) -> None:
-    requests: list[Any] = [opening(top, role), messages.Scan(1), SEAL]
+    requests: list[Any] = [opening(top, role), messages.Scan(), SEAL]
     if role is Role.DESTINATION:
         requests.append(messages.Begin((), ()))
     for request in requests:

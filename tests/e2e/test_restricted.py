@@ -345,7 +345,7 @@ def test_a_client_that_keeps_to_nothing(
     role = Role.SOURCE if mode == "--read-only" else Role.DESTINATION
 
     def ask(*requests: Any, at: str = "", as_: Role = role) -> Any:
-        begun = [opening(f"{there}{at}", as_), messages.Scan(1), SEAL]
+        begun = [opening(f"{there}{at}", as_), messages.Scan(), SEAL]
         if as_ is Role.DESTINATION:
             begun.append(messages.Begin((), ()))
         return told(home, host, [*begun, *requests])

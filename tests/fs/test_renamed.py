@@ -96,7 +96,6 @@ def test_two_processes_find_what_was_renamed(tmp_path):
     for number in range(20):
         os.rename(tmp_path / f"tree/d{number}", tmp_path / f"tree/e{19 - number}")
     with opened(tmp_path / "tree") as root:
-        root.processes = 2
         root.scan(None, no_progress)
         root.seal(XXH3, ALL)
         assert unknown_files(root.tree) == set()

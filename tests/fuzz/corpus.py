@@ -90,7 +90,7 @@ def tables() -> list[bytes]:
 def requests(root: Path) -> list[Frame]:
     """What a client says, in all phases."""
     asked: list[Any] = [
-        *(opening(root, Role.SOURCE), opening(root, Role.DESTINATION), messages.Scan(1), SEAL),
+        *(opening(root, Role.SOURCE), opening(root, Role.DESTINATION), messages.Scan(), SEAL),
         *(messages.List([b"", b"a"]), messages.Hash([b"file", b"large"])),
         *(messages.GetIgnoreFiles(0), messages.GetChanges(True, 1 << 20, 1 << 20)),
         messages.UseIgnoreFiles([messages.IgnoreFile(b"", b".syncronignore", b"*.o")], False),
@@ -134,7 +134,7 @@ def requests(root: Path) -> list[Frame]:
 def replies(root: Path) -> list[Frame]:
     """What a helper says."""
     endpoint = LocalEndpoint(os.environ, 0o022)
-    asked = (opening(root, Role.SOURCE), messages.Scan(1), SEAL, messages.List([b"", b"a"]))
+    asked = (opening(root, Role.SOURCE), messages.Scan(), SEAL, messages.List([b"", b"a"]))
     frames = [wire.encode(endpoint.handle(request)) for request in asked]
     endpoint.close()
     frames.extend((PACK, pack) for pack in packs())

@@ -50,7 +50,7 @@ class Helper:
 
     def _begun(self, role: Role) -> LocalEndpoint:
         endpoint = LocalEndpoint(os.environ, 0o022)
-        for request in (opening(self._root, role), messages.Scan(1), SEAL):
+        for request in (opening(self._root, role), messages.Scan(), SEAL):
             endpoint.handle(request)
         if role is Role.DESTINATION:
             endpoint.handle(messages.Begin((), ()))
@@ -115,7 +115,7 @@ def framed(kind: int, payload: bytes, request: int = 1) -> bytes:
 
 
 ASKED: tuple[Any, ...] = (
-    *(opening("/", Role.SOURCE), messages.Scan(1), SEAL, messages.List([b""])),
+    *(opening("/", Role.SOURCE), messages.Scan(), SEAL, messages.List([b""])),
     *(messages.Hash([b"a"]), messages.Next(), messages.Finish((), True)),
 )
 

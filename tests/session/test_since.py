@@ -86,7 +86,7 @@ def begun(side: Side, profile: Profile = ALL, patterns: Sequence[bytes] = ()) ->
     end = LocalEndpoint({"XDG_STATE_HOME": str(side.state)}, umask)
     try:
         ask(end, opening(side.top, side.role, patterns=list(patterns)))
-        ask(end, messages.Scan(1))
+        ask(end, messages.Scan())
         ask(end, seal_request(XXH3.name, profile, (), (), False))
         yield Counting(end)
     finally:

@@ -58,7 +58,7 @@ class End:
         """For people."""
         return self.location.shown()
 
-    def ask(self, options: RunOptions, processes: int) -> None:
+    def ask(self, options: RunOptions) -> None:
         """Open, scan and seal the root and hear who it is, in one flight."""
         path = self.location.path
         if isinstance(self.location, Local):
@@ -81,7 +81,7 @@ class End:
                     int(options.lock_wait * 1000),
                     holder(),
                 ),
-                messages.Scan(processes),
+                messages.Scan(),
                 messages.Seal(
                     ALGORITHM,
                     PROFILE.permissions,

@@ -108,7 +108,7 @@ class Scratch:
         environment = {**os.environ, "XDG_STATE_HOME": os.fsdecode(self._top + b"/state")}
         endpoint = LocalEndpoint(environment, 0o077, lambda _: None)
         end = End(Local(path), cast("RemoteEndpoint", endpoint))
-        end.ask(self._options, 1)
+        end.ask(self._options)
         reply_of(end.asked[0], messages.Opened)
         end.scanned()
         end.sealed()

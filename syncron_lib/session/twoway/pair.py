@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from syncron_lib.core.location import Local
 from syncron_lib.core.options import Conflicts, RunOptions
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Action, Cause, Clash, Failure, Item, Phase, Report
@@ -91,12 +90,11 @@ class PairRun:
     # --- opening --------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        local = [isinstance(end.location, Local) for end in self._ends]
         self._observer.phase(Phase.SCAN)
         for end in self._ends:
             end.endpoint.on_warning = self._warn
             end.endpoint.on_progress = self._on_progress
-            end.ask(self._options, 1 if all(local) else 2)
+            end.ask(self._options)
         one, other = (reply_of(end.asked[0], messages.Opened) for end in self._ends)
         if one.identity == other.identity != bytes(16):
             raise RootError(
