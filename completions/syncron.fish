@@ -159,6 +159,8 @@ complete -c syncron -l append -l append-verify -d 'write what files of DST lack 
 complete -c syncron -l no-append -d 'not --append'
 complete -c syncron -s S -l sparse -d 'have holes where new files have zeros'
 complete -c syncron -l no-sparse -d 'not --sparse'
+complete -c syncron -l preallocate -d 'take room for a file before it is written'
+complete -c syncron -l no-preallocate -d 'not --preallocate'
 complete -c syncron -l partial -d 'keep what an interrupted run has brought over (always)'
 complete -c syncron -l link-dest -x -d 'hard-link what did not change from DIR, relative to DST; repeatable'
 complete -c syncron -l compare-dest -x -d 'leave what did not change from DIR out of DST'

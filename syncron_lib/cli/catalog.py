@@ -8,6 +8,7 @@ from syncron_lib.cli.jobs.options import PERIODIC
 from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.secrets.options import SEALING
 from syncron_lib.cli.settings import Ownership
+from syncron_lib.cli.writing import WRITING
 from syncron_lib.core.ids import parse_chown, parse_map
 from syncron_lib.core.retention import parse_retention
 
@@ -254,29 +255,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="RATE",
         convert=values.rate,
     ),
-    Option(
-        _HOW,
-        "whole-file",
-        Kind.SWITCH,
-        "send changed files whole (default between two local roots)",
-        "W",
-    ),
-    Option(_HOW, "inplace", Kind.SWITCH, "write what changed into the files of DST; not atomic"),
-    Option(
-        _HOW,
-        "append",
-        Kind.SWITCH,
-        "write what files of DST lack at their ends; leave those that are no shorter",
-        alias="append-verify",
-    ),
-    Option(_HOW, "sparse", Kind.SWITCH, "have holes where new files have zeros", "S"),
-    Option(
-        _HOW,
-        "partial",
-        Kind.PRESET,
-        "keep what an interrupted run has brought over (always)",
-        on={},
-    ),
+    *WRITING,
     Option(
         _HOW,
         "link-dest",

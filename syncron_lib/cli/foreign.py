@@ -110,7 +110,6 @@ FOREIGN: tuple[Foreign, ...] = (
         "each file gets its name as soon as it is whole; for a tree that changes at once, make"
         " snapshots, and use the link to the latest (--snapshot)",
     ),
-    Foreign("--preallocate", "", "room is taken as files grow; leave it out"),
     Foreign("--no-partial", "", "what an interrupted run has brought over is kept in .syncron"),
     Foreign("--old-args", "", "no remote shell splits or expands names; name each SRC"),
     Foreign("--inc-recursive", "", _WHOLE),

@@ -10,13 +10,17 @@ import os
 from collections.abc import Sequence
 from enum import Enum
 
+from syncron_lib.cli.keeping import (
+    alternates_of,
+    backup_of,
+    removes_source,
+    require_snapshot_alone,
+)
 from syncron_lib.cli.securing import secure_options
 from syncron_lib.core.ids import IdOptions, IdRule
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import (
     DIRECTLY_IN,
-    Alternates,
-    Backup,
     Conflicts,
     DeleteCap,
     FileList,
@@ -26,7 +30,6 @@ from syncron_lib.core.options import (
     RuleOptions,
     RunOptions,
     TransferRules,
-    Use,
 )
 from syncron_lib.core.parts import Part
 from syncron_lib.core.retention import Retention
@@ -36,7 +39,6 @@ from syncron_lib.record import NamedTuple
 
 DEFAULT_TIMEOUT = 60.0
 ZLIB_MAX_LEVEL = 9
-MAX_ALTERNATES = 20
 
 
 class Ownership(Enum):
@@ -132,6 +134,7 @@ class Settings(NamedTuple):
     list_only: bool | None = None
     fsync: bool | None = None
     sparse: bool | None = None
+    preallocate: bool | None = None
     compress_level: int | None = None
     bwlimit: int | None = None
     timeout: float | None = None
@@ -281,9 +284,9 @@ class Settings(NamedTuple):
         name = os.fsencode(self.files_from.partition(":")[2])
         return [Part(sources[0], FileList(b"", bool(self.recursive), name, bool(self.from0)))]
 
-    def _transfer_rules(self) -> TransferRules:
-        """Where content is asked for, nothing else says that files are equal, or that they are
-        not: ``--checksum`` and ``--verify`` decide against the other ways to compare."""
+    def transfer_rules(self) -> TransferRules:
+        """Where content is asked for, nothing else says that files are equal, or that they are not:
+        ``--checksum`` and ``--verify`` decide against the other ways to compare."""
         by_content = bool(self.checksum or self.verify)
         rules = TransferRules(
             existing=bool(self.existing),
@@ -308,7 +311,8 @@ class Settings(NamedTuple):
             )
         return rules
 
-    def _view(self) -> View:
+    def view(self) -> View:
+        """How the source is shown."""
         follow = Follow.NONE
         for wanted, flag in (
             (self.copy_links, Follow.ALL),
@@ -320,63 +324,6 @@ class Settings(NamedTuple):
         return View(
             ",".join(self.chmod), int(follow), no_atime=bool(self.open_noatime or self.atimes)
         )
-
-    def _backup(self) -> Backup | None:
-        """A directory alone asks for backups, as with rsync."""
-        wanted = self.backup_dir is not None if self.backup is None else self.backup
-        if not wanted:
-            return None
-        suffix = self.suffix if self.suffix is not None else "" if self.backup_dir else "~"
-        if not suffix and not self.backup_dir:
-            raise UsageError(
-                "--suffix is empty, and a backup beside a file needs another name: give a suffix,"
-                " or --backup-dir."
-            )
-        directory = None if self.backup_dir is None else os.fsencode(self.backup_dir)
-        return Backup(directory, os.fsencode(suffix))
-
-    def _alternates(self, asking: str = "") -> Alternates | None:
-        """``asking``: what asks for it, where that is none of the three."""
-        named = (
-            ("--link-dest", self.link_dest),
-            ("--copy-dest", self.copy_dest),
-            ("--compare-dest", self.compare_dest),
-        )
-        several = [(option, directories) for option, directories in named if directories]
-        if len(several) > 1:
-            options = " and ".join(option for option, _ in several)
-            raise UsageError(f"{options} exclude each other: give one of them.")
-        option, given = several[0] if several else ("", ())
-        option = asking or option
-        if len(given) > MAX_ALTERNATES:
-            raise UsageError(f"{option} is given {len(given)} times; {MAX_ALTERNATES} are allowed.")
-        if not given:
-            return None
-        if self.hard_links or self.acls or self.xattrs or self.atimes:
-            raise UsageError(
-                f"{option} does not go together with --hard-links, --acls, --xattrs and --atimes,"
-                " which it does not compare: give one of them."
-            )
-        if self._transfer_rules() != TransferRules():
-            raise UsageError(
-                f"{option} is about whole trees, and options such as --update, --max-size and"
-                " --size-only choose what is brought over: give one of them."
-            )
-        use = Use(several[0][0].removeprefix("--").removesuffix("-dest"))
-        return Alternates(option, tuple(map(os.fsencode, given)), use)
-
-    def _removes_source(self) -> bool:
-        if self.remove_source_files and self.size_only and not self.checksum:
-            raise UsageError(
-                "--remove-source-files removes what is the same in DST, and --size-only does not"
-                " look: give one of them, or --checksum too."
-            )
-        if self.remove_source_files and self._view()._replace(no_atime=False) != View():
-            raise UsageError(
-                "--remove-source-files is about files as they are, and options such as --chmod,"
-                " --copy-links and --munge-links take them for others: give one of them."
-            )
-        return bool(self.remove_source_files and not self.verify)
 
     def _require_told(self) -> None:
         """Links and extended attributes are told of without the rest."""
@@ -404,30 +351,6 @@ class Settings(NamedTuple):
             )
         return bool(self.hot)
 
-    def _require_snapshot_alone(self) -> None:
-        """What a snapshot has of its own, or what is about a tree that changes."""
-        if not self.snapshot:
-            if self.keep is not None:
-                raise UsageError("--keep is about snapshots: give --snapshot too.")
-            return
-        others = {
-            "--link-dest": self.link_dest,
-            "--copy-dest": self.copy_dest,
-            "--compare-dest": self.compare_dest,
-            "--append": self.append,
-            "--backup": self._backup(),
-            "--verify": self.verify,
-            "--inplace": self.inplace,
-            "--remove-source-files": self.remove_source_files,
-        }
-        for option, given in others.items():
-            if given:
-                raise UsageError(
-                    "--snapshot makes a new tree each time, and does not go together with"
-                    f" {option}: give one of them."
-                )
-        self._replace(snapshot=None, keep=None, link_dest=("x",))._alternates("--snapshot")
-
     def run_options(self) -> RunOptions:
         """The run's options, with the default wherever nothing was said. Raises `UsageError` for
         options that do not go together."""
@@ -441,7 +364,7 @@ class Settings(NamedTuple):
             raise UsageError("--merge is about what both sides changed, in a run with --two-way.")
         ids = self._ids()
         self._require_told()
-        self._require_snapshot_alone()
+        require_snapshot_alone(self)
         return RunOptions(
             keep=Keep(
                 permissions=bool(self.perms is not False or self.acls),
@@ -466,14 +389,14 @@ class Settings(NamedTuple):
                 implied_dirs=self.implied_dirs is not False,
                 missing=self.missing or Missing.FAIL,
             ),
-            transfer=self._transfer_rules(),
-            view=self._view(),
+            transfer=self.transfer_rules(),
+            view=self.view(),
             munge=(bool(self.munge_links), "--munge-links" in self.remote_option),
             delete=bool(self.delete or self.delete_excluded),
             force=bool(self.force),
             moves=self.moves is not False,
             ignore_errors=bool(self.ignore_errors),
-            remove_source_files=self._removes_source(),
+            remove_source_files=removes_source(self),
             dry_run=bool(self.dry_run),
             hot=self._hot(),
             hot_paths=self.hot_paths,
@@ -490,11 +413,12 @@ class Settings(NamedTuple):
             bwlimit=self.bwlimit or 0,
             whole_file=False if self.append else self.whole_file,
             in_place=bool(self.inplace or self.append),
-            backup=self._backup(),
-            alternates=self._alternates(),
+            backup=backup_of(self),
+            alternates=alternates_of(self),
             secure=secure_options(self),
             fsync=bool(self.fsync),
             sparse=bool(self.sparse),
+            preallocate=bool(self.preallocate),
             lock_wait=self.lock_wait or 0.0,
             timeout=DEFAULT_TIMEOUT if self.timeout is None else self.timeout,
         )

@@ -18,6 +18,7 @@ _GOES = frozenset(
         ),
         *("archive", "links", "perms", "times", "devices", "specials", "owner", "group"),
         *("patterns", "gitignore", "one_file_system", "checksum", "whole_file", "fsync", "sparse"),
+        "preallocate",
         *("compress", "compress_level", "bwlimit", "timeout", "lock_wait", "port", "identity"),
         *("rsh", "remote_python", "remote_syncron", "before", "after", "on_error", "retries"),
         *("retry_wait", "max_duration", "nice", "ionice", "syslog", "textfile", "ping"),

@@ -262,6 +262,8 @@ class RunOptions(NamedTuple):
     """Have all on the destination's disk before the run ends, and content before its name."""
     sparse: bool = False
     """Have holes where the destination's new files have zeros."""
+    preallocate: bool = False
+    """Take room for a file before it is written."""
     lock_wait: float = 0.0
     """Seconds to wait for a root that another run holds."""
     conflicts: Conflicts = Conflicts.KEEP_BOTH

@@ -19,6 +19,7 @@ from syncron_lib.endpoint.base import Buffer
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.errors import FileFatal, PeerViolation
 from syncron_lib.fs import attributes, sealedreceive, stats
+from syncron_lib.fs.allocation import manner
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.durable import write_through
@@ -91,7 +92,7 @@ class Writing:
             earlier,
             request.in_place and Effect.CHANGE in may,
             request.durable,
-            request.sparse,
+            manner(request.sparse, request.preallocate),
             may,
             view if view is not None and view.active else None,
         )

@@ -19,6 +19,7 @@ from syncron_lib.core.names import shown, split
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs import stats
+from syncron_lib.fs.allocation import Manner
 from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.chunklists import ChunkLists
@@ -69,11 +70,11 @@ class Incoming:
         old: Earlier,
         in_place: bool,
         durable: bool,
-        sparse: bool,
+        manner: Manner,
         finish_file: FinishFile,
     ) -> None:
         """``in_place``: write into files that are there. ``durable``: wait until each is on the
-        disk. ``sparse``: zeros of new files are holes."""
+        disk. ``manner``: how new files are written."""
         self._directories = directories
         self._ledger = ledger
         self._stagings = stagings
@@ -83,7 +84,7 @@ class Incoming:
         self._old = old
         self._in_place = in_place
         self._durable = durable
-        self._sparse = sparse
+        self._manner = manner
         self._finish_file = finish_file
         self._large: Optional[LargeFile] = None
         self._skipped = b""
@@ -102,6 +103,7 @@ class Incoming:
             if pack.last:
                 self._skipped = b""
             return pack.last
+        first = self._large is None
         try:
             if self._large is None:
                 self._large = self._begin(pack, expected.get(path, False))
@@ -109,6 +111,8 @@ class Incoming:
                 self.again.append(path)
                 self._skipped = b"" if pack.last else path
                 return pack.last
+            if first and self._manner.reserves:
+                self._large.reserve()
             self._large.write(pack)
             if pack.last:
                 self._end(self._large, pack, expected.get(path, False))
@@ -153,13 +157,13 @@ class Incoming:
             hasher = algorithm.new()
             staging, name, fd = self._arrivals.go_on(path, pack.offset, pack.digest, hasher)
             place = Place(staging, name, fd)
-            large = LargeFile(path, pack.size, place, algorithm, old, self._sparse)
+            large = LargeFile(path, pack.size, place, algorithm, old, self._manner)
             large.go_on(hasher, pack.offset)
             return large
         staging = self._stagings.beside(split(path)[0])
         name = staging.name_for_large(path, pack.size, pack.attributes.mtime_ns)
         fd = os.open(name, CREATE_READABLE, 0o600, dir_fd=staging.fd)
-        return LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old, self._sparse)
+        return LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old, self._manner)
 
     def _open(self, path: bytes, flags: int) -> Optional[int]:
         """Open the file that is replaced; None where it is not as it was scanned."""

@@ -14,7 +14,7 @@ from syncron_lib.core import digest
 from syncron_lib.core.chunks import MARK, ChunkList, StepKind
 from syncron_lib.core.names import shown
 from syncron_lib.errors import PeerViolation
-from syncron_lib.fs.sparse import write as sparse_write
+from syncron_lib.fs.allocation import PLAIN, Manner, reserve
 from syncron_lib.fs.staging import Staging
 from syncron_lib.fs.writebehind import BLOCK, WriteBehind, close_beside, write_at
 from syncron_lib.protocol.pack import Delta, Piece
@@ -57,12 +57,12 @@ class LargeFile:
         place: Place,
         algorithm: digest.Algorithm,
         old: Optional[Old] = None,
-        sparse: bool = False,
+        manner: Manner = PLAIN,
     ) -> None:
-        """``old``: what steps may copy from; in place it is the file itself. ``sparse``: zeros of a
-        new file are holes."""
-        self._write_at = sparse_write if sparse else write_at
-        self._sparse = sparse
+        """``old``: what steps may copy from; in place it is the file itself. ``manner``: how a new
+        file is written."""
+        self._write_at = manner.write_at
+        self._sparse = manner.sparse
         self.path = path
         self.size = size
         self.place = place
@@ -82,6 +82,11 @@ class LargeFile:
     def in_place(self) -> bool:
         """Whether the old file itself is written to."""
         return self.place.staging is None
+
+    def reserve(self) -> None:
+        """Take room for all of it. Raises OSError where there is none."""
+        if not self.in_place or self.size > os.fstat(self.place.fd).st_size:
+            reserve(self.place.fd, self.size)
 
     def go_on(self, hasher: digest.Hasher, length: int) -> None:
         """``length`` bytes are here already, and in ``hasher``."""

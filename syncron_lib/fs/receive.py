@@ -22,6 +22,7 @@ from syncron_lib.core.permission import EVERYTHING, Effect
 from syncron_lib.core.table import TYPE_MASK, Table, link_targets
 from syncron_lib.errors import FileFatal, PeerViolation
 from syncron_lib.fs import attributes, sealedreceive, stats
+from syncron_lib.fs.allocation import Manner
 from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.contents import Contents, Missing
@@ -34,7 +35,6 @@ from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher, taken
 from syncron_lib.fs.references import REPEATED
 from syncron_lib.fs.removal import Removal
-from syncron_lib.fs.sparse import fill
 from syncron_lib.fs.staged import StagedDirectory
 from syncron_lib.fs.staging import CREATE_FILE, Staging
 from syncron_lib.protocol.contents import Content
@@ -65,13 +65,13 @@ class Receiver:
         earlier: Earlier,
         in_place: bool,
         durable: bool,
-        sparse: bool,
+        manner: Manner,
         may: Effect = EVERYTHING,
         view: Optional[View] = None,
     ) -> None:
         """``in_place``: files that are there are written to, not replaced. ``durable``: nothing
-        gets its name before it is on the disk. ``sparse``: zeros of new files are
-        holes. ``may``: what may be done to the tree. ``view``: what opens sealed files."""
+        gets its name before it is on the disk. ``manner``: how new files are written.
+        ``may``: what may be done to the tree. ``view``: what opens sealed files."""
         self.view = view
         self._directories = directories
         self._ledger = ledger
@@ -91,11 +91,11 @@ class Receiver:
         """Extended attributes of what will come, where they are kept."""
         self._staged: Optional[StagedDirectory] = None
         self._durable = durable
-        self._sparse = sparse
+        self._fill_file = manner.fill
         self._waiting = Waiting()
         """What gets its name once it is on the disk."""
         where = directories, ledger, stagings, self._arrivals, self.publisher
-        how = in_place, durable, sparse
+        how = in_place, durable, manner
         self._incoming = Incoming(*where, algorithm, earlier, *how, self._finish_file)
         if view is not None:
             opening = sealedreceive.Opening(view, self.publisher, self._finish_file, durable)
@@ -254,7 +254,7 @@ class Receiver:
         targets = iter(table.targets)
         digests = table.digests
         own = os.geteuid(), os.fstat(directory).st_gid
-        extended, sparse = self.extended, self._sparse
+        extended, fill = self.extended, self._fill_file
         view = self.view
         sealed = None if view is None else view.sealed_in(group.path)
         start = 0
@@ -298,7 +298,7 @@ class Receiver:
                         dir_fd=directory,
                     )
                 try:
-                    if sparse:
+                    if fill is not None:
                         fill(fd, data)
                     elif data is not None:
                         count = write(fd, data)
@@ -427,8 +427,8 @@ class Receiver:
                         return
                     fd = os.open(temporary, CREATE_FILE, 0o600, dir_fd=staging.fd)
                 try:
-                    if self._sparse:
-                        fill(fd, data)
+                    if self._fill_file is not None:
+                        self._fill_file(fd, data)
                     elif data is not None:
                         write_all(fd, data)
                     mtime = self._finish_file(fd, path, attributes_, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Optional
 
 from syncron_lib.fs.writebehind import BLOCK, write_at
@@ -50,14 +50,36 @@ def fill(fd: int, data: Optional[memoryview]) -> None:
         write(fd, data, 0)
 
 
-def dig(fd: int) -> None:
-    """Make holes of the pages of zeros in a file that is open for reading and writing, where the
-    file system can."""
+def write_and_dig(fd: int, data: memoryview, place: int) -> None:
+    """The same for a file that has room for all already: pages of zeros give theirs back."""
+    write(fd, data, place)
+    punch = _puncher()
+    for begin, end, zeros in _runs(data, place):
+        if zeros and (punch is None or not punch(fd, place + begin, end - begin)):
+            return
+
+
+def _puncher() -> Optional[Callable[[int, int, int], bool]]:
+    """What makes a hole: descriptor, offset and length; whether that could be done."""
     try:
         import ctypes
 
         call = ctypes.CDLL(None).fallocate
     except (ImportError, OSError, AttributeError):
+        return None
+
+    def punch(fd: int, offset: int, length: int) -> bool:
+        done: int = call(fd, _PUNCH, ctypes.c_int64(offset), ctypes.c_int64(length))
+        return done == 0
+
+    return punch
+
+
+def dig(fd: int) -> None:
+    """Make holes of the pages of zeros in a file that is open for reading and writing, where the
+    file system can."""
+    punch = _puncher()
+    if punch is None:
         return
     offset = 0
     while True:
@@ -69,7 +91,6 @@ def dig(fd: int) -> None:
         if not data:
             return
         for begin, end, zeros in _runs(memoryview(data), offset):
-            place, length = ctypes.c_int64(offset + begin), ctypes.c_int64(end - begin)
-            if zeros and call(fd, _PUNCH, place, length) != 0:
+            if zeros and not punch(fd, offset + begin, end - begin):
                 return
         offset += len(data)

@@ -337,7 +337,7 @@ class Begin(NamedTuple):
     ``users``, ``groups``: the source's ids that have another number at this receiver.
     ``in_place``: what changed is written into the files that are there. ``durable``: nothing gets
     its name before it is on the disk, and `Finished` is said when everything is. ``sparse``: zeros
-    of new files are holes.
+    of new files are holes. ``preallocate``: room for a file is taken before it is written.
     """
 
     users: Sequence[IdPair]
@@ -345,6 +345,7 @@ class Begin(NamedTuple):
     in_place: bool = False
     durable: bool = False
     sparse: bool = False
+    preallocate: bool = False
 
 
 class Leftovers(NamedTuple):

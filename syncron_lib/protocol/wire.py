@@ -312,7 +312,7 @@ RULES: tuple[Rule, ...] = (
     _rule(0x29, Marks, _H, ListOf(Record(Marked, PATH, U32, U64, DIGEST, DIGEST, DIGEST)), BOOL),
     _rule(0x2A, GetSets, _C, ListOf(PATH), needs=_NONE),
     _rule(0x2B, Sets, _H, ListOf(BLOB)),
-    _rule(0x30, Begin, _C, _PAIRS, _PAIRS, BOOL, BOOL, BOOL, writes=True, needs=_ADD),
+    _rule(0x30, Begin, _C, _PAIRS, _PAIRS, BOOL, BOOL, BOOL, BOOL, writes=True, needs=_ADD),
     _rule(0x31, Leftovers, _H, _ARRIVED),
     _rule(0x34, Expect, _C, ListOf(Record(Expected, PATH, BOOL, BOOL)), writes=True, needs=_ADD),
     _rule(0x32, Select, _C, ListOf(Record(Selected, PATH, BOOL)), _ARRIVED, BOOL, needs=_NONE),

@@ -24,6 +24,7 @@ from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdPair, RootKind
 from syncron_lib.session import counting, items
 from syncron_lib.session.asking import failure_of, reply_of
+from syncron_lib.session.beginning import beginning
 from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.compression import Compression, choose_way
 from syncron_lib.session.counting import is_in
@@ -429,13 +430,10 @@ class SingleRun:
         self._under_way = plan, transfer
         transfer.run(
             plan,
-            self._users,
-            self._groups,
+            beginning(self._options, self._users, self._groups),
             before_deletes,
             staging=ends.destination_opened.staging,
             source_is_far=ends.sealing.near is Role.DESTINATION and not transfer.keeps_source,
-            durable=self._options.fsync,
-            sparse=self._options.sparse,
             backup=self._backup(ends),
             first=self._secure.begin,
         )

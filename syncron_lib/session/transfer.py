@@ -13,7 +13,7 @@ from syncron_lib.core.report import Failure
 from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
-from syncron_lib.protocol.messages import Arrived, Expected, IdPair, Selected
+from syncron_lib.protocol.messages import Arrived, Expected, Selected
 from syncron_lib.protocol.pack import PackKind, read_head
 from syncron_lib.session.asking import Flight, batches, failure_of, length_of_path, reply_of
 from syncron_lib.session.compression import Compression
@@ -80,24 +80,21 @@ class Transfer:
     def run(
         self,
         plan: Plan,
-        users: Sequence[IdPair],
-        groups: Sequence[IdPair],
+        begin: messages.Begin,
         before_deletes: Callable[[], None],
         *,
         staging: bool = True,
         source_is_far: bool = False,
-        durable: bool = False,
-        sparse: bool = False,
         backup: messages.Backup | None = None,
         begun: Sequence[Arrived] | None = None,
         first: Callable[[Flight], None] | None = None,
     ) -> None:
         """Carry ``plan`` out, but for the end (`finish`), which awaits what this does not.
+        ``begin``: how, but for what is written in place.
 
         ``before_deletes`` is called when all failures of the source are known; those of the
         destination may not be, unless ``plan.instead`` depends on them. ``staging``: the
         destination may have leftovers. ``source_is_far``: an exchange with the source takes long.
-        ``durable``: it is to last through a power cut. ``sparse``: zeros are to be holes.
         ``backup``: what is replaced or deleted is kept so. ``begun``: what the destination has said
         that it has left, where it has been told to begin before. ``first``: sends what comes first
         of all then.
@@ -107,7 +104,7 @@ class Transfer:
         arrived: list[Arrived] = [] if begun is None else [*begun]
         if begun is None:
             self.storing.send(
-                messages.Begin(users, groups, self._deltas.in_place, durable, sparse),
+                begin._replace(in_place=self._deltas.in_place),
                 messages.Leftovers,
                 lambda leftovers: arrived.extend(leftovers.arrived),
             )

@@ -494,3 +494,19 @@ def test_somebody_who_shall_be_root(public: Path, as_nobody: Any) -> None:
     ended = as_nobody("--super", public / "src", destination)
     assert ended.returncode == 23
     assert "a: its attributes cannot be set: Operation not permitted" in ended.stderr
+
+
+@pytest.mark.parametrize(("size", "room"), [(60 << 20, "8m"), (700_000, "400k")])
+def test_no_room_is_told_before_the_content_comes(
+    syncron: Command, tmp_path: Path, size: int, room: str
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/zeros").touch()
+    os.truncate(tmp_path / "src/zeros", size)
+    with mounted(tmp_path / "mount", f"size={room}") as place:
+        words = "-S", tmp_path / "src", place / "dst"
+        ended = syncron("--preallocate", "--json", *words)
+        assert (ended.code, "No space left on device" in ended.err) == (11, True)
+        assert ended.summary["bytes_transferred"] < 20 << 20
+        # The control: holes alone have room.
+        syncron.ok(*words)

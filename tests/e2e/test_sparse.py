@@ -66,3 +66,31 @@ def test_zeros_take_no_room(syncron: Command, way: Way, tmp_path: Path) -> None:
     (source / "large").rename(source / "larger")
     syncron.ok(*way.words(source, tmp_path / "full"))
     assert room(tmp_path / "full/larger") >= 7 * MEGABYTE
+
+
+@pytest.mark.parametrize("options", ["--preallocate", "-S --preallocate"])
+def test_room_is_taken_for_files(syncron: Command, way: Way, tmp_path: Path, options: str) -> None:
+    source, destination, before = tmp_path / "src", tmp_path / "dst", tmp_path / "before"
+    tree: dict[str, Literal] = {
+        "large": image(8 * MEGABYTE, 0, 3 * MEGABYTE, 8 * MEGABYTE - 100),
+        "d": {"small": image(100_000, 50_000), "empty": b"", "tiny": b"\0" * 9},
+        "full": noise(MEGABYTE),
+    }
+    make(source, tree)
+    words = way.words(source, destination)
+    syncron.ok(*options.split(), *words)
+    assert_copied(source, destination)
+    holes = "-S" in options.split()
+    assert (room(destination / "large") < MEGABYTE) == holes
+    assert (room(destination / "d/small") < 50_000) == holes
+    # What is changed by parts, and what is written in place.
+    make(before, {"large": b"short"})
+    with (source / "large").open("r+b") as file:
+        file.seek(5 * MEGABYTE)
+        file.write(noise(100, 9))
+    settle()
+    syncron.ok(*options.split(), "--no-whole-file", *words)
+    assert_copied(source, destination)
+    assert (room(destination / "large") < MEGABYTE) == holes
+    syncron.ok(*options.split(), "--inplace", "--delete", *way.words(source, before))
+    assert_copied(source, before)

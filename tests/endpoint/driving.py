@@ -125,7 +125,7 @@ def carry_out(
     when_planned()
     compression = Compression(Chosen(Method(compress), int(compress), adaptive=False))
     transfer = Transfer(source, destination, failures.append, lambda _: None, compression)
-    transfer.run(plan, (), (), lambda: None)
+    transfer.run(plan, messages.Begin((), ()), lambda: None)
     transfer.settle()
     finished = [
         ask(end, messages.Finish(extras, not failures))

@@ -59,7 +59,7 @@ class Run:
         transfer = Transfer(
             *self.ends, self.failures.append, lambda _: None, compression, self.choice
         )
-        transfer.run(plan, (), (), lambda: None)
+        transfer.run(plan, messages.Begin((), ()), lambda: None)
         transfer.settle()
         finished = [ask(end, messages.Finish((), not self.failures)) for end in self.ends]
         for end in self.ends:

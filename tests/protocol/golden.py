@@ -129,7 +129,7 @@ MESSAGES: list[Any] = [
     m.Preserve([m.Moved(b"a", b"a.syncron-conflict-0011223344")]),
     m.Settle([b"a/\xff"]),
     m.Settled(_DIGEST, [b"a"]),
-    m.Begin([], _PAIRS, True, True, True),
+    m.Begin([], _PAIRS, True, True, True, True),
     m.Leftovers([m.Arrived(b"big", 100, -1, 50, _DIGEST)]),
     m.Expect([m.Expected(b"new", True, False), m.Expected(b"old", False, True)]),
     m.Select([m.Selected(b"new", True)], [m.Arrived(b"big", 100, 5, 50, _DIGEST)], True),

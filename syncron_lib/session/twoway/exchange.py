@@ -76,7 +76,7 @@ def transfer(
     moving = transfer_between(source, destination, options, on_failure, on_progress)
     if not plan.is_empty or begun:
         staging = destination.staging
-        moving.run(plan, (), (), lambda: None, staging=staging, begun=begun)
+        moving.run(plan, messages.Begin((), ()), lambda: None, staging=staging, begun=begun)
         moving.settle()
     return moving
 

@@ -30,6 +30,7 @@ from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Arrived, Moved
 from syncron_lib.session import items
 from syncron_lib.session.asking import batches, reply_of
+from syncron_lib.session.beginning import beginning
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.twoway.ends import End, differing
 from syncron_lib.session.twoway.exchange import Scratch, transfer
@@ -348,8 +349,7 @@ class PairRun:
         if not copies and not end.staging and self._plan(side, outcome, has).is_empty:
             return None
         self.written = True
-        options = self._options
-        request = messages.Begin((), (), False, options.fsync, options.sparse)
+        request = beginning(self._options)
         return reply_of(end.endpoint.submit(request), messages.Leftovers).arrived
 
     def _preserve(self, side: Side, outcome: Outcome) -> None:
