@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.e2e.conftest import CHECKOUT, Ended, children, eventually, is_alive
@@ -30,8 +30,13 @@ CLIENT, SOURCE, DESTINATION = 0, 1, 2
 class Forked:
     """Runs of the command, one after the other."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, patience: float = 30) -> None:
+        """``patience``: seconds that a run may take."""
         self._directory = directory
+        self._patience = patience
+        self._start()
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.e2e.forking"],
             cwd=CHECKOUT,
@@ -39,7 +44,7 @@ class Forked:
             stdout=subprocess.PIPE,
             bufsize=0,
         )
-        assert self._line() == [b"ready"]
+        assert self._line(30) == [b"ready"]
 
     def close(self) -> None:
         """No more runs."""
@@ -48,9 +53,9 @@ class Forked:
                 os.kill(pid, signal.SIGKILL)
         self._process.communicate()
 
-    def _line(self) -> list[bytes]:
+    def _line(self, patience: float) -> list[bytes]:
         assert self._process.stdout is not None
-        assert select.select([self._process.stdout], [], [], 30)[0], "it hangs"
+        assert select.select([self._process.stdout], [], [], patience)[0], "it hangs"
         return self._process.stdout.readline().split()
 
     def __call__(
@@ -61,7 +66,6 @@ class Forked:
         cwd: Path | None = None,
     ) -> Ended:
         """Run to the end; ``strace``: with which options ``who`` is traced, if it is."""
-        assert self._process.stdin is not None
         out, err = self._directory / "out", self._directory / "err"
         request = {
             "words": [str(word) for word in words],
@@ -73,18 +77,29 @@ class Forked:
             "cwd": str(cwd or CHECKOUT),
         }
         began = time.monotonic()
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        tracer = None
-        line = self._line()
-        if line[0] == b"stopped":
-            tracer = _traced(int(line[1]), strace)
-            line = self._line()
-        assert line[0] == b"ended", line
-        ended = Ended(int(line[1]), *_texts(out, err), time.monotonic() - began)
-        if tracer is not None:
-            tracer.wait(timeout=10)
+        try:
+            status = self._status(request, strace)
+        except BaseException:
+            # What a run that hangs says in the end is no answer to the next one.
+            self.close()
+            self._start()
+            raise
+        ended = Ended(status, *_texts(out, err), time.monotonic() - began)
         assert "Traceback" not in ended.err, ended.err
         return ended
+
+    def _status(self, request: Mapping[str, object], strace: Sequence[str | Path]) -> int:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        tracer = None
+        line = self._line(self._patience)
+        if line[0] == b"stopped":
+            tracer = _traced(int(line[1]), strace)
+            line = self._line(self._patience)
+        assert line[0] == b"ended", line
+        if tracer is not None:
+            tracer.wait(timeout=10)
+        return int(line[1])
 
     def left(self) -> list[int]:
         """The processes of a run that outlive it by five seconds."""
