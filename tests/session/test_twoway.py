@@ -11,13 +11,15 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from syncron_lib.core.options import Conflicts, DeleteCap, RuleOptions
-from syncron_lib.core.report import Action
+from syncron_lib.core.location import Local
+from syncron_lib.core.options import Conflicts, DeleteCap, RuleOptions, RunOptions
+from syncron_lib.core.report import Action, Phase
 from syncron_lib.core.twoway.reconcile import Choice
-from syncron_lib.core.twoway.records import Record
+from syncron_lib.core.twoway.records import Record, seen
 from syncron_lib.errors import (
     ConnectionLost,
     DeleteCapRefused,
@@ -27,8 +29,12 @@ from syncron_lib.errors import (
     StateUnusable,
     SyncronError,
 )
+from syncron_lib.protocol import messages
+from syncron_lib.session.twoway.ends import End
+from syncron_lib.session.twoway.exchange import Scratch, fingerprint_of
+from syncron_lib.session.twoway.progress import watching
 from tests.deep import DEEP
-from tests.session.twoway import Met, Near, files
+from tests.session.twoway import Met, Near, Told, files
 from tests.trees import Fifo, Link, make
 
 
@@ -243,6 +249,74 @@ def test_three_replicas_in_any_pairs(memory: Path) -> None:
     for one, other in ((1, 2), (2, 0)):
         assert not Met(roots[one], roots[other]).clashes
     assert_settled(*roots, expected={f"of-{index}": b"%d" % index for index in range(3)})
+
+
+def test_progress_counts_both_directions_as_one(pair: tuple[Path, Path]) -> None:
+    one, other = pair
+    for root, name in ((one, "a"), (one, "f"), (other, "b"), (other, "g")):
+        (root / name).write_bytes(os.urandom(700_000))
+    (one / "d/x").unlink()
+    told = [each[1:] for each in Met(one, other).progresses if each[0] is Phase.TRANSFER]
+    assert {total for _, total in told} == {4 * 700_000}
+    assert told == sorted(told)
+    assert told[-1] == (4 * 700_000, 4 * 700_000)
+    assert any(0 < done < 1_400_000 for done, _ in told)
+
+
+def test_both_scan_and_hash_as_one() -> None:
+    told = Told()
+    one, other = watching(told)
+    one(messages.Progress(True, 30, 300))
+    other(messages.Progress(True, 50, 500))
+    one(messages.Progress(False, 1, 200))
+    one(messages.Progress(True, 40, 400))
+    other(messages.Progress(False, 2, 600))
+    scanned, hashed = (
+        [each[1] for each in told.progresses if each[0] is phase]
+        for phase in (Phase.SCAN, Phase.HASH)
+    )
+    assert (scanned, hashed) == ([30, 80, 90], [200, 800])
+
+
+# --- contents that are looked at here -------------------------------------------------------------
+
+
+class Watching(Near):
+    """A side that sees what comes of its files elsewhere."""
+
+    def __init__(self, elsewhere: Path) -> None:
+        super().__init__()
+        self._elsewhere = elsewhere
+        self.most = 0
+
+    def handle(self, request: Any) -> Any:
+        there = (path for path in self._elsewhere.rglob("*") if path.is_file())
+        sizes = [path.stat().st_size for path in there if "state" not in path.parts]
+        self.most = max([self.most, *sizes])
+        return super().handle(request)
+
+
+@pytest.mark.parametrize("size", [400_000, 700_000])  # in a pack with others, in pieces
+def test_no_more_is_fetched_than_was_said(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    elsewhere = memory / "elsewhere"
+    make(memory, {"one": {"f": os.urandom(size)}, "elsewhere": {}})
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    content = (memory / "one/f").read_bytes()
+    record = seen(stat.S_IFREG | 0o644, size, 0, fingerprint_of(content), None)
+    side = Watching(elsewhere)
+    end = End(Local(os.fsencode(memory / "one")), side)  # type: ignore[arg-type]
+    end.ask(RunOptions())
+    scratch = Scratch(RunOptions())
+    try:
+        assert scratch.fetch(end, {b"f": record._replace(size=9)}) == {}
+        assert side.most <= 9
+        assert scratch.fetch(end, {b"f": record}) == {b"f": content}
+        assert side.most == size
+    finally:
+        scratch.close()
+        side.close()
 
 
 # --- what is not looked at ------------------------------------------------------------------------

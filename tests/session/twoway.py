@@ -40,12 +40,13 @@ class Told:
         self.clashes: list[Clash] = []
         self.failures: list[Failure] = []
         self.warnings: list[str] = []
+        self.progresses: list[tuple[Phase, int, int | None]] = []
 
     def phase(self, phase: Phase) -> None:
         pass
 
     def progress(self, phase: Phase, done: int, total: int | None, size: int) -> None:
-        pass
+        self.progresses.append((phase, done, total))
 
     def item(self, item: Item) -> None:
         self.items.append(item)

@@ -8,21 +8,24 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, cast
+from concurrent.futures import Future
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
 
 from syncron_lib.core import digest
 from syncron_lib.core.location import Local
-from syncron_lib.core.names import split
+from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RuleOptions, RunOptions
 from syncron_lib.core.plan import Create, Plan
-from syncron_lib.core.report import Failure, Phase
+from syncron_lib.core.report import Failure
 from syncron_lib.core.twoway.merging import MOST, Merged
 from syncron_lib.core.twoway.records import Record
+from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.protocol import messages
+from syncron_lib.protocol.pack import Delta, Groups, Pack, Piece, unpack_pack
 from syncron_lib.session.asking import reply_of
 from syncron_lib.session.compression import Compression, choose_way
 from syncron_lib.session.delta import choose
-from syncron_lib.session.observer import Observer
 from syncron_lib.session.transfer import Transfer
 from syncron_lib.session.twoway.ends import End
 
@@ -64,15 +67,11 @@ def transfer(
     destination: End,
     plan: Plan,
     options: RunOptions,
-    observer: Observer,
     on_failure: Callable[[Failure], None],
+    on_progress: Callable[[int], None],
     begun: tuple[messages.Arrived, ...] | None = None,
 ) -> Transfer:
     """Carry out a plan, all but the end."""
-
-    def on_progress(done: int) -> None:
-        observer.progress(Phase.TRANSFER, done, plan.size, done)
-
     moving = transfer_between(source, destination, options, on_failure, on_progress)
     if not plan.is_empty or begun:
         staging = destination.staging
@@ -85,9 +84,8 @@ class Scratch:
     """Private temporary directories that take part in a run: what is looked at on this machine is
     fetched into one, and what was made on it is sent from one."""
 
-    def __init__(self, options: RunOptions, observer: Observer) -> None:
+    def __init__(self, options: RunOptions) -> None:
         self._options = options._replace(rules=RuleOptions(), dry_run=False, fsync=False)
-        self._observer = observer
         self._top = b""
         self._count = 0
         self._last: tuple[object, tuple[bytes | None, bytes | None]] | None = None
@@ -101,12 +99,12 @@ class Scratch:
         os.mkdir(path, 0o700)
         return path
 
-    def _end(self, path: bytes) -> End:
+    def _end(self, path: bytes, sizes: Mapping[bytes, int] = MappingProxyType({})) -> End:
         from syncron_lib.endpoint.local import LocalEndpoint
 
         # What is remembered of it goes with it.
         environment = {**os.environ, "XDG_STATE_HOME": os.fsdecode(self._top + b"/state")}
-        endpoint = LocalEndpoint(environment, 0o077, lambda _: None)
+        endpoint = _Bounded(LocalEndpoint(environment, 0o077, lambda _: None), sizes)
         end = End(Local(path), cast("RemoteEndpoint", endpoint))
         end.ask(self._options)
         reply_of(end.asked[0], messages.Opened)
@@ -121,10 +119,10 @@ class Scratch:
         try:
             for parent in {split(path)[0] for path in records}:
                 os.makedirs(os.path.join(top, parent), 0o700, exist_ok=True)
-            place = self._end(top)
+            place = self._end(top, {path: record.size for path, record in records.items()})
             try:
                 plan = Plan(creates=[_create(path, record) for path, record in records.items()])
-                transfer(end, place, plan, self._options, self._observer, lambda _: None)
+                transfer(end, place, plan, self._options, lambda _: None, lambda _: None)
                 reply_of(place.endpoint.submit(messages.Finish((), True)), messages.Finished)
             finally:
                 place.endpoint.close()
@@ -167,6 +165,41 @@ class Scratch:
         if self._top:
             shutil.rmtree(self._top, ignore_errors=True)
             self._top = b""
+
+
+class _Bounded:
+    """An endpoint that takes no file that is larger than it is to be, whatever the other side sends
+    in its place."""
+
+    def __init__(self, endpoint: Endpoint, sizes: Mapping[bytes, int]) -> None:
+        self._endpoint = endpoint
+        self._sizes = sizes
+
+    @property
+    def hello(self) -> messages.Hello:
+        """As an `Endpoint`."""
+        return self._endpoint.hello
+
+    def submit(self, request: messages.Message | RawPack) -> Future[Any]:
+        """The same, but for content that is too much: none of the pack is stored."""
+        if isinstance(request, RawPack) and self._is_too_much(unpack_pack(request.payload)):
+            stored: Future[Any] = Future()
+            stored.set_result(messages.Stored(0, 0, (), ()))
+            return stored
+        return self._endpoint.submit(request)
+
+    def _is_too_much(self, pack: Pack) -> bool:
+        if isinstance(pack, (Piece, Delta)):
+            return pack.size > self._sizes.get(pack.path, pack.size)
+        return isinstance(pack, Groups) and any(
+            size > self._sizes.get(join(group.path, name), size)
+            for group in pack.groups
+            for name, size in zip(group.table.names, group.table.sizes)
+        )
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._endpoint.close()
 
 
 def _create(path: bytes, record: Record) -> Create:

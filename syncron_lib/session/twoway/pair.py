@@ -35,6 +35,7 @@ from syncron_lib.session.observer import Observer
 from syncron_lib.session.twoway.ends import End, differing
 from syncron_lib.session.twoway.exchange import Scratch, transfer
 from syncron_lib.session.twoway.plans import plan_for
+from syncron_lib.session.twoway.progress import Amount, watching
 
 if TYPE_CHECKING:
     from syncron_lib.session.twoway.merging import Merger
@@ -92,9 +93,9 @@ class PairRun:
 
     def _open(self) -> None:
         self._observer.phase(Phase.SCAN)
-        for end in self._ends:
+        for end, on_progress in zip(self._ends, watching(self._observer)):
             end.endpoint.on_warning = self._warn
-            end.endpoint.on_progress = self._on_progress
+            end.endpoint.on_progress = on_progress
             end.ask(self._options)
         one, other = (reply_of(end.asked[0], messages.Opened) for end in self._ends)
         if one.identity == other.identity != bytes(16):
@@ -110,12 +111,6 @@ class PairRun:
                 )
         for end, opened in zip(self._ends, (one, other)):
             end.require(opened)
-
-    def _on_progress(self, progress: messages.Progress) -> None:
-        if progress.scanning:
-            self._observer.progress(Phase.SCAN, progress.done, None, progress.size)
-        else:
-            self._observer.progress(Phase.HASH, progress.size, None, progress.size)
 
     def _warn(self, text: str) -> None:
         self._report.warnings.append(text)
@@ -154,7 +149,7 @@ class PairRun:
         if self._options.dry_run:
             self._count(plans, set())
             return
-        self._carry_out(outcome, has)
+        self._carry_out(outcome, has, plans)
         self._keep_bases()
         equal = first.observed.records == second.observed.records
         report.source_root = first.observed.records.hex()
@@ -299,7 +294,7 @@ class PairRun:
 
     # --- carrying out ---------------------------------------------------------------------------
 
-    def _carry_out(self, outcome: Outcome, has: Differing) -> None:
+    def _carry_out(self, outcome: Outcome, has: Differing, planned: Sequence[Plan]) -> None:
         first, second = self._ends
         if outcome.minted:
             ticked = reply_of(first.endpoint.submit(messages.Tick()), messages.Ticked)
@@ -308,12 +303,13 @@ class PairRun:
             # What it knows now is what the other side will be told.
             first.knowledge = first.knowledge.ticked(first.observed.replica, ticked.counter)
         self._observer.phase(Phase.TRANSFER)
-        begun = {side: self._begin(side, outcome, has) for side in Side}
+        begun = {side: self._begin(side, outcome, planned[side.value]) for side in Side}
         for side in Side:
             self._preserve(side, outcome)
         # Kept before anything is done: after a kill it says what was done. And after all that loses
         # its name is safe: else a side could hold the other's version for settled that is not.
         self._intend(first, second, outcome.final, outcome.untouched)
+        amount = Amount(sum(plan.size for plan in planned), self._observer)
         plans = []
         for side in Side:
             merged = outcome.merged if side is Side.FIRST else set()
@@ -322,7 +318,7 @@ class PairRun:
             end = self._ends[side.value]
             arrived = begun[side]
             if arrived is not None:
-                self._transfer(side, plan, arrived, merged)
+                self._transfer(side, plan, arrived, merged, amount)
             failed = self._settle(end, outcome)
             if side is Side.FIRST:
                 # What it has not got by the event of this run, the other must not hear of.
@@ -341,12 +337,12 @@ class PairRun:
             request = messages.Intend(part, start + _PART < len(data))
             reply_of(end.endpoint.submit(request), messages.Done)
 
-    def _begin(self, side: Side, outcome: Outcome, has: Differing) -> Sequence[Arrived] | None:
+    def _begin(self, side: Side, outcome: Outcome, plan: Plan) -> Sequence[Arrived] | None:
         """Let a side begin to write, if there is anything to be written; what it has left of an
         interrupted run."""
         end = self._ends[side.value]
         copies = any(copy.side is side for copy in outcome.copies.values())
-        if not copies and not end.staging and self._plan(side, outcome, has).is_empty:
+        if not copies and not end.staging and plan.is_empty:
             return None
         self.written = True
         request = beginning(self._options)
@@ -368,15 +364,20 @@ class PairRun:
         outcome.leave([*lost, *(outcome.copies[path].path for path in lost)])
 
     def _transfer(
-        self, side: Side, plan: Plan, arrived: Sequence[Arrived], merged: set[bytes]
+        self,
+        side: Side,
+        plan: Plan,
+        arrived: Sequence[Arrived],
+        merged: set[bytes],
+        amount: Amount,
     ) -> None:
         destination, source = self._ends[side.value], self._ends[side.other.value]
         before = len(self._report.failures)
         here = Plan(changes=[change for change in plan.changes if change.path in merged])
         rest = replace(plan, changes=[each for each in plan.changes if each.path not in merged])
         if here.changes:
-            self._bring_merged(destination, here)
-        self._bring(source, destination, rest, arrived)
+            self._bring_merged(destination, here, amount)
+        self._bring(source, destination, rest, arrived, amount)
         complete = len(self._report.failures) == before
         finished = reply_of(
             destination.endpoint.submit(messages.Finish((), complete)), messages.Finished
@@ -384,21 +385,29 @@ class PairRun:
         for problem in finished.problems:
             self._fail(Failure(problem.path, destination.shown, problem.what, Cause.ERROR))
 
-    def _bring(self, source: End, destination: End, plan: Plan, arrived: Sequence[Arrived]) -> None:
+    def _bring(
+        self,
+        source: End,
+        destination: End,
+        plan: Plan,
+        arrived: Sequence[Arrived],
+        amount: Amount,
+    ) -> None:
         moving = transfer(
-            source, destination, plan, self._options, self._observer, self._fail, (*arrived,)
+            source, destination, plan, self._options, self._fail, amount.more, (*arrived,)
         )
+        amount.ended(plan.size)
         self._report.bytes_transferred += moving.content - moving.matched
         self._report.bytes_matched += moving.matched
         self._report.bytes_hashed += moving.content
 
-    def _bring_merged(self, destination: End, plan: Plan) -> None:
+    def _bring_merged(self, destination: End, plan: Plan, amount: Amount) -> None:
         """What was merged is on neither side yet."""
         assert self._merger is not None and self._scratch is not None
         paths = [change.path for change in plan.changes]
         source = self._scratch.source({path: self._merger.results[path] for path in paths})
         try:
-            self._bring(source, destination, plan, ())
+            self._bring(source, destination, plan, (), amount)
         finally:
             source.endpoint.close()
 

@@ -102,7 +102,7 @@ def _met(
 ) -> bool:
     """Make two the same; whether anything was done to a tree."""
     policy = policy_of(options.conflicts)
-    scratch = Scratch(options, observer)
+    scratch = Scratch(options)
     merger = None
     try:
         if asking is not None and not options.dry_run:
