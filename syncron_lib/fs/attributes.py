@@ -232,15 +232,17 @@ def change(
         # The magic link leads to what we hold, be it a symlink, and not to whatever has the name
         # by now.
         magic = b"/proc/self/fd/%d" % held
-        if (uid not in (-1, st.st_uid)) or (gid not in (-1, st.st_gid)):
-            os.chown(magic, uid, gid)
+        bits = wanted = st.st_mode & PERMISSIONS
         if keep.permissions and not is_link:
-            os.chmod(magic, attributes.mode & PERMISSIONS)
+            wanted = attributes.mode & PERMISSIONS
         elif keep.executability:
-            bits = st.st_mode & PERMISSIONS
             wanted = keep.executable(bits, attributes.mode)
-            if wanted != bits:
-                os.chmod(magic, wanted)
+        is_given_away = (uid not in (-1, st.st_uid)) or (gid not in (-1, st.st_gid))
+        if is_given_away:
+            os.chown(magic, uid, gid)
+        # A new owner takes set-id bits away.
+        if wanted != bits or (is_given_away and keep.permissions and not is_link):
+            os.chmod(magic, wanted)
         if keep.sets_time(attributes.mode) and st.st_mtime_ns != attributes.mtime_ns:
             now = os.fstat(held)
             if (now.st_mtime_ns, now.st_size) != (st.st_mtime_ns, st.st_size):

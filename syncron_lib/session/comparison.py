@@ -87,9 +87,8 @@ class Comparison:
         self._whole = whole
         self._unreadable = unreadable
         self._on_failure = on_failure
-        self._on_hashed = on_hashed
+        self._hashing = Hashing(source, destination, on_failure, on_hashed)
         self._plan = Plan(makes_root=missing)
-        self._unsure: list[Unsure] = []
         self._targets: dict[int, bytes] = {}
         """Targets of the symlinks, by row, in the source's directory that is being compared."""
         self._own: dict[bytes, Attributes] = {}
@@ -240,7 +239,7 @@ class Comparison:
             if relation is Relation.DIFFERENT:
                 self._change(path, mine, row, theirs, other)
             elif relation is Relation.UNKNOWN:
-                self._unsure.append(
+                self._hashing.add(
                     Unsure(
                         path,
                         source,
@@ -363,9 +362,9 @@ class Comparison:
         )
 
     def _decide_unsure(self) -> None:
-        """Hash what only digests tell apart, on both sides at once, and decide."""
-        hashing = Hashing(self._source, self._destination, self._on_failure, self._on_hashed)
-        for item, same in hashing.decided(self._unsure):
+        """Decide by their digests what only these tell apart."""
+        hashing = self._hashing
+        for item, same in hashing.decided():
             if same:
                 self._adjust_if_needed(item.path, item.source, item.destination, item.size)
             else:
