@@ -64,7 +64,7 @@ def test_a_full_state_directory(syncron: Command, tmp_path: Path, before: str) -
                 for path in state.rglob("*.db"):
                     path.write_bytes(b"damaged" * 100)
             for directory in source.iterdir():
-                (directory / f"new{number}").write_bytes(b"new")
+                (directory / "new").write_bytes(b"%d" % number)
             leave(state, room)
             ended = syncron("--json", source, destination, environ=environ)
             codes.append(ended.code)

@@ -70,6 +70,11 @@ class Helper:
             if isinstance(request, messages.Open):
                 # Whose root it is, is for the account to say: here never another.
                 request = request._replace(path=os.fsencode(self._root), lock_wait_ms=0)
+            if isinstance(request, messages.UseAlternates):
+                # Likewise: there is no end to what a scan of the whole machine takes.
+                request = request._replace(
+                    directories=list(filter(self._is_near, request.directories))
+                )
             if isinstance(request, messages.Hello):
                 return
             reply = self._endpoint.handle(request)
@@ -78,6 +83,10 @@ class Helper:
             self.answered += 1
         except SyncronError:
             self.refused += 1
+
+    def _is_near(self, path: bytes) -> bool:
+        root = os.fsencode(self._root)
+        return os.path.normpath(os.path.join(root, path)).startswith(os.path.dirname(root))
 
     def close(self) -> None:
         self._endpoint.close()
