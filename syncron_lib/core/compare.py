@@ -62,6 +62,8 @@ def pairs(source: Table, destination: Table, profile: Profile) -> Iterator[Pair]
     ``profile``: with the source's ids mapped to the destination's.
     """
     receiver = profile._replace(users={}, groups={})
+    same_ids = not (profile.users or profile.groups)
+    mine_raw, theirs_raw = _raw(source), _raw(destination)
     theirs = {name: row for row, name in enumerate(destination.names)}
     source_links = link_targets(source)
     destination_links = link_targets(destination)
@@ -83,9 +85,10 @@ def pairs(source: Table, destination: Table, profile: Profile) -> Iterator[Pair]
         if kind != theirs_mode & TYPE_MASK:
             found.append(Pair(name, Relation.OTHER_KIND, row, other))
             continue
-        attributes_differ = compared(profile, attributes_of(source, row)) != compared(
-            receiver, attributes_of(destination, other)
-        )
+        # What is the same in all is so under any profile: nearly every entry is.
+        attributes_differ = not (same_ids and mine_raw[row] == theirs_raw[other]) and compared(
+            profile, attributes_of(source, row)
+        ) != compared(receiver, attributes_of(destination, other))
         descend = False
         relation = Relation.SAME
         if kind == stat.S_IFREG:
@@ -106,6 +109,11 @@ def pairs(source: Table, destination: Table, profile: Profile) -> Iterator[Pair]
         found.append(Pair(name, relation, None, other))
     found.sort(key=lambda pair: pair.name)
     return iter(found)
+
+
+def _raw(table: Table) -> list[tuple[int, int, int, int]]:
+    """Every row's attributes, as numbers."""
+    return list(zip(table.modes, table.mtimes, table.uids, table.gids))
 
 
 def _files(source: Table, row: int, destination: Table, other: int) -> Relation:

@@ -145,6 +145,8 @@ def _places(root: Root) -> Iterator[bytes]:
     if not root.whole:
         yield b""  # a single file of it was looked at
         return
+    if not root.tree.root.ruled:
+        return
     for node in root.tree.present():  # what a hot run leaves unread has none
         # Quick for nearly all of them: the bytes are not even there.
         if (RULES in node.stats and RULES in node.columns().names) or (

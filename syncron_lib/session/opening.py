@@ -416,6 +416,9 @@ def _scanned(
     """Await both scans; where the source's ignore files are not the ones that the destination
     remembered, tell it."""
     source, destination = asked
+    if sealing.near is not None:
+        reply_of(asked[sealing.near].scanned, Scanned)
+        sealing.near_directories()
     source_scanned = reply_of(source.scanned, Scanned)
     destination_scanned = reply_of(destination.scanned, Scanned)
     how = asked, locations, opener.options, opener.key, sealing

@@ -21,6 +21,7 @@ from syncron_lib.protocol.messages import IdPair, Scanned
 from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import reply_of
 from syncron_lib.session.profile import profile_of, seal_request
+from syncron_lib.session.since import NearDirectories
 
 _FAR_TABLES = 256 << 10
 """Bytes of tables of changed directories from a far side: 0.2 s at 10 Mbit/s."""
@@ -72,6 +73,7 @@ class Sealing:
         self._maps_ids = counts and (ruled or (near is not None and not options.ids.numeric))
         self._mapped: Future[Any] | None = None
         self._asked: dict[Role, _Asked] = {}
+        self._near_directories: NearDirectories | None = None
 
     def early(self, role: Role) -> None:
         """Ask the end ``role``, which is being scanned, on the guess that all is as it was."""
@@ -81,6 +83,19 @@ class Sealing:
     def forget(self, role: Role) -> None:
         """The end ``role`` has scanned again: what it was asked before counts no more."""
         self._asked.pop(role, None)
+        if role is self.near:
+            self._near_directories = None
+
+    def near_directories(self) -> NearDirectories:
+        """The near end's. To be called as soon as it has scanned: what changed there is looked at
+        while the far one may still be busy."""
+        assert self.near is not None
+        if self._near_directories is None:
+            asked = self._asked.get(self.near)
+            waiting = None if asked is None else asked.changes
+            changed = None if waiting is None else reply_of(waiting, messages.Changes)
+            self._near_directories = NearDirectories(self._ends[self.near], changed)
+        return self._near_directories
 
     def map_ids(self, scanned: Scanned) -> None:
         """Ask the receiver how it numbers the source's users and groups."""

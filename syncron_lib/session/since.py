@@ -8,7 +8,7 @@ Whatever is not known for certain is left out here, and is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
@@ -27,9 +27,12 @@ class NearDirectories:
     """The near side's directories as they are now, each asked for once. ``known``: those that
     were, by path."""
 
-    def __init__(self, end: Endpoint) -> None:
+    def __init__(self, end: Endpoint, changed: Changes | None = None) -> None:
+        """``changed``: what did since the last run, which is asked for at once."""
         self._end = end
         self.known: dict[bytes, Directory] = {}
+        if changed is not None:
+            self.listed(sorted(_changed(changed)))
 
     def listed(self, paths: Sequence[bytes]) -> Sequence[Directory]:
         """The directories at ``paths``, in order."""
@@ -71,8 +74,7 @@ def known_directories(
     above = {b"", *(path for path, there in changed.items() if not there.own)}
     same = above.difference(remembered, _gone(near, changed, list_near))
     # With those that are others now: the comparison will look into these too.
-    others = (change.path for change in near.changed if change.directory is not None)
-    paths = sorted(same.union(others))
+    paths = sorted(same.union(_changed(near)))
     remembered.update(
         (path, directory) for path, directory in zip(paths, list_near(paths)) if path in same
     )
@@ -84,6 +86,11 @@ def known_directories(
         if there is None or not there.own:
             known[path] = _there(path, before, changed, far, profile)
     return known
+
+
+def _changed(near: Changes) -> Iterator[bytes]:
+    """The directories whose own entries are others than they were."""
+    return (change.path for change in near.changed if change.directory is not None)
 
 
 def _gone(near: Changes, changed: Iterable[bytes], list_near: ListNear) -> set[bytes]:

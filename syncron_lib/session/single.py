@@ -34,7 +34,7 @@ from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, as_seen, open_both
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.sealing import Sealed
-from syncron_lib.session.since import NearDirectories, known_directories
+from syncron_lib.session.since import known_directories
 from syncron_lib.session.transfer import Transfer
 from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
 from syncron_lib.session.watching import watch_hashing
@@ -362,11 +362,10 @@ class SingleRun:
         source, destination = sealed.source_changes, sealed.destination_changes
         if source is None or destination is None or not ends.whole or self._secure.renames:
             return {}, {}
+        near = ends.sealing.near_directories()
         if ends.sealing.near is Role.SOURCE:
-            near = NearDirectories(ends.source)
             far = known_directories(source, destination, sealed.profile, False, near.listed)
             return near.known, far
-        near = NearDirectories(ends.destination)
         far = known_directories(destination, source, sealed.profile, True, near.listed)
         return far, near.known
 
