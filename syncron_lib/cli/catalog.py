@@ -57,6 +57,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(_WHAT, "links", Kind.SWITCH, "symlinks as symlinks (default)", "l"),
     Option(_WHAT, "copy-links", Kind.SWITCH, "symlinks as what they lead to", "L"),
     Option(_WHAT, "copy-dirlinks", Kind.SWITCH, "those that lead to a directory", "k"),
+    Option(_WHAT, "keep-dirlinks", Kind.SWITCH, "take those of DST for such directories", "K"),
     Option(_WHAT, "copy-unsafe-links", Kind.SWITCH, "those that point out of the tree"),
     Option(_WHAT, "munge-links", Kind.SWITCH, "make symlinks lead nowhere here, or undo that"),
     Option(_WHAT, "safe-links", Kind.SWITCH, "leave symlinks that point out of the tree"),

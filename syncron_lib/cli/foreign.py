@@ -132,7 +132,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--password-file", "", _DAEMON),
     Foreign("--early-input", "", _DAEMON),
     Foreign("--sockopts", "", _DAEMON),
-    Foreign("--keep-dirlinks", "K"),
     Foreign("--copy-devices", "", "a device has no size to compare by; use dd"),
     Foreign("--write-devices", "", "a device is no part of a tree, and cannot be replaced; use dd"),
     Foreign("--insecure-links"),

@@ -55,6 +55,7 @@ class Settings(NamedTuple):
     links: bool | None = None
     copy_links: bool | None = None
     copy_dirlinks: bool | None = None
+    keep_dirlinks: bool | None = None
     copy_unsafe_links: bool | None = None
     munge_links: bool | None = None
     safe_links: bool | None = None
@@ -392,6 +393,7 @@ class Settings(NamedTuple):
             transfer=self.transfer_rules(),
             view=self.view(),
             munge=(bool(self.munge_links), "--munge-links" in self.remote_option),
+            keep_dirlinks=bool(self.keep_dirlinks),
             delete=bool(self.delete or self.delete_excluded),
             force=bool(self.force),
             moves=self.moves is not False,

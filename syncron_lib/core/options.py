@@ -220,6 +220,9 @@ class RunOptions(NamedTuple):
     """What the source's entries are taken to be."""
     munge: tuple[bool, bool] = (False, False)
     """Whether symlinks are munged on this machine, and on the other."""
+    keep_dirlinks: bool = False
+    """Take a symlink of the destination for the directory that it leads to, where the source has
+    a directory."""
     delete: bool = False
     force: bool = False
     moves: bool = True

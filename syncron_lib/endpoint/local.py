@@ -13,7 +13,7 @@ from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import FileList, RuleOptions
 from syncron_lib.core.role import Role
-from syncron_lib.endpoint import changed, hashes, ids, parts
+from syncron_lib.endpoint import changed, entering, hashes, ids, parts
 from syncron_lib.endpoint.alternates import Alternates
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.beside import Beside
@@ -81,7 +81,8 @@ class LocalEndpoint:
             messages.GetHot: self._get_hot,
             messages.GetIgnoreFiles: self._get_ignore_files,
             messages.UseIgnoreFiles: self._use_ignore_files,
-            messages.MapIds: self._map_ids,
+            messages.Enter: self._enter,
+            messages.MapIds: ids.mapped,
             messages.Seal: self._seal,
             messages.List: self._list,
             messages.Hash: self._hash,
@@ -312,8 +313,8 @@ class LocalEndpoint:
     def _get_ignore_files(self, request: messages.GetIgnoreFiles) -> messages.IgnoreFiles:
         return parts.ignore_files(self.root.ignore_files, request.known)
 
-    def _map_ids(self, request: messages.MapIds) -> messages.MappedIds:
-        return ids.mapped(request)
+    def _enter(self, request: messages.Enter) -> messages.Entered:
+        return entering.enter(self.root, request, self._scanned)
 
     def _seal(self, request: messages.Seal) -> messages.Sealed:
         if self._root is None:

@@ -47,6 +47,10 @@ class Directories:
         """How a source shows its entries, where that is not as they are."""
         self.opener: Callable[..., Any] = os.open
         """What opens an entry: name, flags, ``dir_fd``."""
+        self.entered: dict[bytes, bytes] = {}
+        """Symlinks that stand for directories, and the paths without symlinks of these."""
+        self.entered_in: dict[bytes, set[bytes]] = {}
+        """Their names, by the directory that they are in."""
         self._held: OrderedDict[bytes, int] = OrderedDict()
 
     def open(self, path: bytes) -> int:
@@ -76,11 +80,26 @@ class Directories:
             missing.append(cut)
         for end in reversed(missing):
             step = path[:end]
-            fd = self.opener(step[step.rfind(b"/") + 1 :], OPEN_DIRECTORY, dir_fd=fd)
+            if self.entered and step in self.entered:
+                fd = self.open_real(self.entered[step])
+            else:
+                fd = self.opener(step[step.rfind(b"/") + 1 :], OPEN_DIRECTORY, dir_fd=fd)
             held[step] = fd
             if len(held) > _HELD:
                 _, oldest = held.popitem(last=False)
                 os.close(oldest)
+        return fd
+
+    def open_real(self, path: bytes) -> int:
+        """A descriptor of the caller's own for the directory at ``path``, in which no symlink
+        stands for a directory. Raises OSError."""
+        fd = os.dup(self.root_fd)
+        for name in path.split(b"/") if path else ():
+            try:
+                below = self.opener(name, OPEN_DIRECTORY, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = below
         return fd
 
     def stat(self, path: bytes, name: bytes, mode: int) -> os.stat_result:

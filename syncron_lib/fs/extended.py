@@ -177,8 +177,8 @@ def place(
     directories: Directories, path: bytes, real_name: Callable[[bytes], bytes]
 ) -> Union[int, bytes]:
     """What stands for an entry in the calls below. Raises OSError."""
-    if not path:
-        return directories.root_fd
+    if not path or path in directories.entered:
+        return directories.open(path)
     return b"/proc/self/fd/%d/%s" % (directories.open(split(path)[0]), real_name(path))
 
 

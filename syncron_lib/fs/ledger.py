@@ -214,13 +214,18 @@ class Ledger:
                 # Its small files were listed when it was published; the rest came since, perhaps in
                 # the place of one of them.
                 since = {*self._children.get(path, ()), *written}
-                listed = [row for name, row in scanned.items() if name not in written]
-                new = [*listed, *_rows_of(fd, since.difference(row[0] for row in listed))]
+                old = [row for name, row in scanned.items() if name not in written]
+                new = [*old, *_rows_of(fd, since.difference(row[0] for row in old))]
                 rows = [(row[0], stats.pack_fields(row)) for row in sorted(new)]
             else:
+                listed = listing.read(fd)
+                if self._directories.entered:
+                    from syncron_lib.fs.dirlinks import shown
+
+                    listed = shown(self._directories, path, listed)
                 rows = [
                     row
-                    for row in listing.read(fd).rows
+                    for row in listed.rows
                     if row[0] in scanned or row[0] in written or join(path, row[0]) in self._new
                 ]
         except OSError as error:

@@ -87,6 +87,10 @@ class Subject(NamedTuple):
             row = stats_module.row(self.alias or self.only, st)
             packed = (row[0], stats_module.pack_fields(row))
             listing = Listing([packed], {}, row[2], {(st.st_uid, st.st_gid)})
+        if self.directories.entered:
+            from syncron_lib.fs.dirlinks import shown
+
+            listing = shown(self.directories, path, listing)
         lens = self.directories.lens
         return listing if lens is None else lens.shown(fd, path, listing)
 

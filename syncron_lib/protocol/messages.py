@@ -15,6 +15,9 @@ from typing import Any, Optional
 
 from syncron_lib.core.permission import EVERYTHING
 from syncron_lib.core.view import View as View
+from syncron_lib.protocol.entering import Doubled as Doubled
+from syncron_lib.protocol.entering import Enter as Enter
+from syncron_lib.protocol.entering import Entered as Entered
 from syncron_lib.protocol.extending import Extend as Extend
 from syncron_lib.protocol.extending import Extended as Extended
 from syncron_lib.protocol.extending import GetMarks as GetMarks

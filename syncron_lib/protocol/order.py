@@ -42,6 +42,7 @@ TURNS: dict[Any, Turn] = {
     messages.GetHot: Turn(Phase.OPEN, Phase.OPEN, None, unopened=True),
     messages.GetIgnoreFiles: Turn(Phase.SCANNED, Phase.SEALED, _SOURCE),
     messages.UseIgnoreFiles: Turn(Phase.SCANNED, Phase.SEALED, _DESTINATION),
+    messages.Enter: Turn(Phase.SEALED, Phase.SEALED, _DESTINATION),
     messages.MapIds: Turn(Phase.OPEN, Phase.SEALED, _DESTINATION, unopened=True),
     messages.Seal: Turn(Phase.SCANNED, Phase.SEALED, None, unopened=True),
     messages.GetChanges: Turn(Phase.SEALED, Phase.SEALED, None, unopened=True),
@@ -101,6 +102,7 @@ TURNS: dict[Any, Turn] = {
 NO_REPLICAS = frozenset(
     (
         messages.UseIgnoreFiles,
+        messages.Enter,
         messages.MapIds,
         messages.UseAlternates,
         messages.ListAlternate,

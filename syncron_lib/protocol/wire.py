@@ -49,7 +49,10 @@ from syncron_lib.protocol.messages import (
     Delete,
     Directory,
     Done,
+    Doubled,
     DropSnapshots,
+    Enter,
+    Entered,
     Expect,
     Expected,
     Extend,
@@ -193,6 +196,8 @@ _ATTRIBUTES = ListOf(Record(SetAttributes, PATH, U32, I64, U32, U32))
 _TAKEN = ListOf(Record(TakenEntry, PATH, BOOL, BOOL, U32, I64, U32, U32))
 MAX_ALTERNATES = 20
 """As many as rsync takes."""
+MAX_ENTERED = 10_000
+"""Symlinks that one request asks to be entered."""
 _BELOW = Record(Below, U64, U64, BOOL)
 _DIRECTORY = Record(Directory, U32, I64, U32, U32, ERRNO, TABLE, ListOf(_BELOW), BOOL)
 _CHANGED = ListOf(Record(Changed, PATH, DIGEST, _BELOW, Maybe(_DIRECTORY), BOOL))
@@ -300,6 +305,18 @@ RULES: tuple[Rule, ...] = (
     _rule(0x1B, Sealed, _H, DIGEST, U64, _PROBLEMS, _PAIRS, _PAIRS),
     _rule(0x1C, GetHot, _C, U32, needs=_NONE),
     _rule(0x1D, HotDirectories, _H, ListOf(Record(HotDirectory, PATH, U64))),
+    _rule(0x1E, Enter, _C, ListOf(PATH, MAX_ENTERED), needs=_NONE),
+    _rule(
+        0x1F,
+        Entered,
+        _H,
+        U64,
+        U64,
+        U64,
+        ListOf(PATH, MAX_ENTERED),
+        _PROBLEMS,
+        ListOf(Record(Doubled, PATH, PATH)),
+    ),
     _rule(0x20, List, _C, ListOf(PATH), Maybe(NAME), needs=_NONE),
     _rule(0x21, Listing, _H, ListOf(_DIRECTORY)),
     _rule(0x22, Hash, _C, ListOf(PATH), needs=_NONE),

@@ -33,6 +33,7 @@ from syncron_lib.session.unsure import Hashing, Unsure
 
 if TYPE_CHECKING:
     from syncron_lib.core.rules.chosen import Listed
+    from syncron_lib.session.dirlinks import Dirlinks
     from syncron_lib.session.protection import Protection
 
 _HOLDING = 1000
@@ -58,6 +59,7 @@ class Comparison:
         staging: bool = False,
         protection: Protection | None = None,
         listed: Listed | None = None,
+        dirlinks: Dirlinks | None = None,
     ) -> None:
         """``profile``: with the source's ids mapped. ``whole``: the roots' own attributes count.
         ``missing``: the destination is to be made. ``unreadable``: directories that the source's
@@ -66,7 +68,8 @@ class Comparison:
         source and destination that need not be asked for. ``staging``: the destination has some
         to be removed. ``protection``: what the rules keep at the destination, where they have
         sides. ``listed``: what the run is over, if that is a part of the trees; nothing else is
-        deleted."""
+        deleted. ``dirlinks``: symlinks of the destination that may be taken for directories."""
+        self._dirlinks = dirlinks
         self._protection = protection
         self._listed = listed
         self._may_delete = True
@@ -272,6 +275,8 @@ class Comparison:
 
     def _is_bare(self, path: bytes) -> bool:
         """Whether a directory's own attributes do not count."""
+        if self._dirlinks is not None and self._dirlinks.is_second(path):
+            return True
         return self._listed is not None and self._listed.is_bare(path)
 
     def _is_not_created(self, path: bytes, mine: Table, row: int) -> bool:
@@ -321,6 +326,10 @@ class Comparison:
         below_mine: dict[int, Below],
         below_theirs: dict[int, Below],
     ) -> None:
+        if self._dirlinks is not None and path in self._dirlinks.refused:
+            what = self._dirlinks.refused[path]
+            self._on_failure(Failure(path, "destination", what, Cause.ERROR))
+            return
         old = removal(path, theirs, other, below_theirs)
         if old.entries > 1 and not (self._options.delete or self._options.force):
             what = (
@@ -387,16 +396,21 @@ class Comparison:
             candidates = self._candidates if deletes else ()
             self._kept, self._above_kept = self._protection.kept(candidates, self._replaced)
             self._keep_replaced()
+        if self._dirlinks is not None and self._dirlinks.doubled:
+            paths, above = self._dirlinks.kept(self._candidates)
+            self._kept, self._above_kept = self._kept | paths, self._above_kept | above
+            self._keep_replaced("a directory that a symlink leads to is in its place")
         if deletes:
             self._plan.removes.extend(self._without_holding(self._candidates))
         else:
             self.only_there.extend(self._candidates)
         self._plan.extras.extend(remove.path for remove in self.only_there)
 
-    def _keep_replaced(self) -> None:
-        """Create nothing in the place of a directory that holds what is protected."""
+    def _keep_replaced(
+        self, what: str = "a directory that holds what the rules protect is in its place"
+    ) -> None:
+        """Create nothing in the place of a directory that holds what is kept."""
         holding = {remove.path for remove in self._replaced} & self._above_kept
-        what = "a directory that holds what the rules protect is in its place"
         for path in sorted(holding):
             self._on_failure(Failure(path, "destination", what, Cause.ERROR))
         if holding:

@@ -81,6 +81,7 @@ def require_possible(options: RunOptions, role: Role) -> None:
             "--chmod, --copy-links, --munge-links and the like",
             "what is sealed is what is on the disk",
         ),
+        (options.keep_dirlinks, "--keep-dirlinks", "what is sealed has its place in one tree"),
         (keep.hard_links, "--hard-links", "the same content is sealed otherwise under each name"),
         (keep.xattrs, "--xattrs", "extended attributes are not sealed"),
         (keep.acls, "--acls", "ACLs are not sealed"),

@@ -29,6 +29,7 @@ from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.compression import Compression, choose_way
 from syncron_lib.session.counting import is_in
 from syncron_lib.session.delta import delta_choice
+from syncron_lib.session.listed import listed_by
 from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import Ends, as_seen, open_both
@@ -40,7 +41,7 @@ from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
 from syncron_lib.session.watching import watch_hashing
 
 if TYPE_CHECKING:
-    from syncron_lib.core.rules.chosen import Listed
+    from syncron_lib.session.dirlinks import Dirlinks
     from syncron_lib.session.protection import Protection
 
 
@@ -78,6 +79,7 @@ class SingleRun:
         self._under_way: tuple[Plan, Transfer] | None = None
         """What is being carried out, until its results are counted."""
         self._secure: Unsealed = NOTHING_SEALED
+        self._dirlinks: Dirlinks | None = None
         self._users: Sequence[IdPair] = ()
         self._groups: Sequence[IdPair] = ()
 
@@ -134,7 +136,7 @@ class SingleRun:
         report.destination = ends.destination_shown
         report.source_entries = ends.source_scanned.entries
         report.bytes_scanned = report.source_bytes = ends.source_scanned.size
-        sealed = self._sealed(ends)
+        ends, sealed = self._sealed(ends)
         source_root, destination_root = sealed.source.root, sealed.destination.root
         plan = Plan()
         may = Effect(ends.destination_opened.may)
@@ -194,8 +196,9 @@ class SingleRun:
         if counting.decide_exit(self.report, plan, self._options.verify):
             self._warn(counting.UNEQUAL)
 
-    def _sealed(self, ends: Ends) -> Sealed:
-        """Both ends sealed, as far as they are known; when verifying, wholly."""
+    def _sealed(self, ends: Ends) -> tuple[Ends, Sealed]:
+        """Both ends sealed, as far as they are known; when verifying, wholly. The ends as they are
+        then: symlinks may have become directories."""
         self.report.algorithm = ends.sealing.algorithm
         show: Callable[[int], None] | None = None
         if self._options.verify:
@@ -204,6 +207,10 @@ class SingleRun:
             show = watch_hashing(ends, self._observer, lambda: size)
         ends.sealing.ask()
         sealed = ends.sealing.result()
+        if self._options.keep_dirlinks:
+            from syncron_lib.session.dirlinks import entered
+
+            ends, sealed, self._dirlinks = entered(ends, sealed)
         self._users, self._groups = sealed.users, sealed.groups
         for answer, side in ((sealed.source, "source"), (sealed.destination, "destination")):
             self.report.bytes_hashed += answer.hashed
@@ -217,19 +224,7 @@ class SingleRun:
             self.report.bytes_hashed += changes.hashed if changes is not None else 0
         if show is not None:
             show(self.report.bytes_hashed)
-        return sealed
-
-    def _listed(self) -> Listed | None:
-        """What the run is over, if that is not all; of a list that is read there, only that it
-        is."""
-        rules = self._options.rules
-        if rules.chosen is None:
-            return None
-        from syncron_lib.core.rules.chosen import Listed
-
-        missing = self._missing if rules.missing is Missing.DELETE else ()
-        paths = rules.chosen.paths.split(b"\0") if rules.chosen.paths else ()
-        return Listed(paths, rules.chosen.whole, missing, rules.implied_dirs)
+        return ends, sealed
 
     def _compared(self, ends: Ends, sealed: Sealed, staging: bool) -> Plan:
         self._observer.phase(Phase.COMPARE)
@@ -253,7 +248,8 @@ class SingleRun:
             marks = MarkSearch(ends.source, ends.destination, Kinds(sealed.profile.extended))
         missing = ends.destination_opened.kind == RootKind.MISSING
         known = self._known(ends, sealed)
-        protection, listed = self._protection(ends), self._listed()
+        protection = self._protection(ends)
+        listed = listed_by(self._options.rules, self._missing)
         comparison = Comparison(
             ends.source,
             ends.destination,
@@ -268,6 +264,7 @@ class SingleRun:
             staging,
             protection,
             listed,
+            self._dirlinks,
         )
         comparison.source_problems += self._unreadable
         plan = comparison.run()

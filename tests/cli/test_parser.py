@@ -230,7 +230,7 @@ def test_modes() -> None:
         (["-f", "-", "a", "b"], "has no pattern"),
         (["-f", ". ", "a", "b"], "names no file"),
         (["-f", ". /nowhere", "a", "b"], "cannot read /nowhere"),
-        (["-avK", "--delete", "a", "b"], "rsync's -K (--keep-dirlinks)"),
+        (["-avN", "--delete", "a", "b"], "rsync's -N (--crtimes)"),
         (["--max-alloc=100", "a", "b"], "rsync's --max-alloc"),
         (["--info=help", "a", "b"], "none of name, progress, stats"),
         (["--info=name,backup2", "a", "b"], "'backup2' is none of"),

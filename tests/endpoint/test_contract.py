@@ -240,6 +240,7 @@ def test_nothing_can_be_asked_before_a_root_is_open(quick_end, request_):
         (S, 3, _store()),
         (S, 3, messages.MapIds([], [])),
         (S, 3, messages.UseIgnoreFiles([])),
+        (S, 3, messages.Enter([])),
         (S, 1, SEAL),
         (S, 2, messages.GetChanges(False, 0, 0)),
         (S, 2, messages.List([b""])),

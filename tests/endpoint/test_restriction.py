@@ -122,6 +122,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.GetHot: lambda _: messages.GetHot(5),
     messages.GetIgnoreFiles: lambda _: messages.GetIgnoreFiles(0),
     messages.UseIgnoreFiles: lambda _: messages.UseIgnoreFiles([], False),
+    messages.Enter: lambda _: messages.Enter([b"file"]),
     messages.MapIds: lambda _: messages.MapIds([], []),
     messages.Seal: lambda _: SEAL,
     messages.List: lambda _: messages.List([b""], None),

@@ -58,6 +58,8 @@ MESSAGES: list[Any] = [
     m.GetIgnoreFiles(7),
     m.IgnoreFiles(_IGNORE_FILES, True),
     m.UseIgnoreFiles(_IGNORE_FILES, False),
+    m.Enter([b"lib"]),
+    m.Entered(3, 9, 0, [b"lib"], [_PROBLEM], [m.Doubled(b"lib", b"usr/lib")]),
     m.MapIds([m.IdName(1, b"one")], [], True, [IdRule(1, 0, b"*", b"two")], []),
     m.MappedIds(_PAIRS, []),
     m.Seal(

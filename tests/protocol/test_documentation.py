@@ -190,6 +190,7 @@ def test_limits_are_the_code_s() -> None:
         "what a delta makes": pack.MAX_MADE,
         "`errno`": table.MAX_ERRNO,
         "alternates": wire.MAX_ALTERNATES,
+        "symlinks in an `Enter`": wire.MAX_ENTERED,
         "what a shell prints before the first marker line": bootstrap.NOISE_LIMIT,
         "shipped archive, compressed or not": first_stage.LIMIT,
     }
