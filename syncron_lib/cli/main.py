@@ -232,7 +232,8 @@ class Command:
                 from syncron_lib.cli.secrets import keys
                 from syncron_lib.session.twoway.run import synchronise
 
-                guard = keys.guard(sides, "--two-way", self._environ)
+                carried = bool(settings.ciphertext)
+                guard = keys.guard(sides, "--two-way", self._environ, carried)
                 asking = partial(Asking, Prompt(witness.hold).ask) if asks else None
                 return synchronise(sides, options, connect, witness, guard, asking)
             if settings.verify and len(parts) > 1:

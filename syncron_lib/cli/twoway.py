@@ -22,12 +22,17 @@ _GOES = frozenset(
         *("compress", "compress_level", "bwlimit", "timeout", "lock_wait", "port", "identity"),
         *("rsh", "remote_python", "remote_syncron", "before", "after", "on_error", "retries"),
         *("retry_wait", "max_duration", "nice", "ionice", "syslog", "textfile", "ping"),
+        "ciphertext",
         *("verbose", "quiet", "itemize_changes", "names", "human_readable", "out_format"),
         *("log_file", "log_file_format", "stats", "progress", "json"),
     )
 )
 """Fields of `Settings` that say the same for both directions. What is not here is refused."""
 _OWN = "owners are each replica's own"
+_SEALED = (
+    "where the key is, push and pull; machines without it carry sealed files both ways with"
+    " --ciphertext"
+)
 _WHY = {
     "delete": "what was deleted on one side is deleted on the other anyway",
     "delete_excluded": "what is left out is never deleted",
@@ -41,6 +46,9 @@ _WHY = {
     "numeric_ids": _OWN,
     "hard_links": "which names are names of one file is each replica's own",
     "xattrs": "extended attributes are each replica's own",
+    "key": _SEALED,
+    "secure": _SEALED,
+    "secure_names": _SEALED,
     "acls": "access control lists are each replica's own",
     "omit_dir_times": "times of directories are each replica's own anyway",
     "omit_link_times": "times of symlinks are each replica's own anyway",

@@ -27,6 +27,7 @@ class Manifests:
         self._endpoint = endpoint
         self._given_view = view
         self._incoming = bytearray()
+        self._before = b""
         self._made: Optional[bytes] = None
         self._unsettled: list[bytes] = []
         self._removed: list[bytes] = []
@@ -38,6 +39,8 @@ class Manifests:
         return {
             messages.GetManifest: self.get,
             messages.PutManifest: self.put,
+            messages.GetLineage: self.lineage,
+            messages.PutLineage: self.put_lineage,
             messages.UseManifest: self.use,
             messages.GetSealed: self.files,
             messages.MakeManifest: self.make,
@@ -47,6 +50,7 @@ class Manifests:
     def close(self) -> None:
         """Forget what was about one root."""
         self._incoming.clear()
+        self._before = b""
         self._made = self._files = self._tops = None
 
     def _view(self) -> View:
@@ -82,7 +86,19 @@ class Manifests:
         whole = self._take(request.content, request.more)
         if whole is not None:
             end = self._endpoint
-            manifestfile.write(end.directories().root_fd, whole, end.writes().durable)
+            root_fd, durable = end.directories().root_fd, end.writes().durable
+            manifestfile.write(root_fd, whole, durable, self._before)
+        return messages.Done()
+
+    def lineage(self, _request: messages.GetLineage) -> messages.Lineage:
+        """What the manifest came after."""
+        return messages.Lineage(manifestfile.lineage(self._endpoint.directories().root_fd))
+
+    def put_lineage(self, request: messages.PutLineage) -> messages.Done:
+        """Note what the next manifest came after."""
+        if not manifestfile.is_lineage(request.digests):
+            raise PeerViolation("The other side sent a lineage that is none.")
+        self._before = request.digests
         return messages.Done()
 
     def use(self, request: messages.UseManifest) -> messages.Viewed:

@@ -85,6 +85,8 @@ TURNS: dict[Any, Turn] = {
     messages.Settle: Turn(Phase.SEALED, Phase.WRITING, _REPLICA),
     messages.GetManifest: Turn(Phase.OPEN, Phase.WRITING, None, unopened=True),
     messages.PutManifest: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.GetLineage: Turn(Phase.SEALED, Phase.WRITING, _REPLICA),
+    messages.PutLineage: Turn(Phase.WRITING, Phase.WRITING, _REPLICA),
     messages.UseManifest: Turn(Phase.SCANNED, Phase.SEALED, None),
     messages.GetSealed: Turn(Phase.SCANNED, Phase.WRITING, None),
     messages.MakeManifest: Turn(Phase.SEALED, Phase.WRITING, None),

@@ -33,6 +33,22 @@ class PutManifest(NamedTuple):
     more: bool = False
 
 
+class GetLineage(NamedTuple):
+    """Ask which manifests were there before the one that is kept in the tree."""
+
+
+class Lineage(NamedTuple):
+    """Reply: the first 16 bytes of SHA-256 of each, one behind the other, the newest last."""
+
+    digests: bytes
+
+
+class PutLineage(NamedTuple):
+    """The manifest that `PutManifest` is about to bring was made after these too. Reply: `Done`."""
+
+    digests: bytes
+
+
 class UseManifest(NamedTuple):
     """See the tree as one that is sealed at ``where``, which has this manifest."""
 

@@ -67,6 +67,7 @@ from syncron_lib.protocol.messages import (
     GetHot,
     GetIgnoreFiles,
     GetKnowledge,
+    GetLineage,
     GetLinks,
     GetManifest,
     GetMarks,
@@ -96,6 +97,7 @@ from syncron_lib.protocol.messages import (
     KnowledgePart,
     LeaveOut,
     Leftovers,
+    Lineage,
     Link,
     Linked,
     Linking,
@@ -123,6 +125,7 @@ from syncron_lib.protocol.messages import (
     Preserve,
     Problem,
     Progress,
+    PutLineage,
     PutManifest,
     RecordsPart,
     RemoveSource,
@@ -410,6 +413,9 @@ RULES: tuple[Rule, ...] = (
     _rule(0x86, SealedFiles, _H, ListOf(Record(SealedFile, PATH, BOOL, BOOL)), BOOL),
     _rule(0x87, MakeManifest, _C, BOOL, ListOf(PATH), ListOf(PATH), BOOL, BOOL, needs=_NONE),
     _rule(0x88, KeepManifest, _C, needs=_NONE),
+    _rule(0x89, GetLineage, _C, needs=_NONE),
+    _rule(0x8A, Lineage, _H, BLOB),
+    _rule(0x8B, PutLineage, _C, BLOB, writes=True, needs=_ADD),
 )
 
 BY_NUMBER = {rule.number: rule for rule in RULES}

@@ -167,6 +167,8 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Settle: lambda _: messages.Settle([]),
     messages.GetManifest: lambda _: messages.GetManifest(),
     messages.PutManifest: lambda _: messages.PutManifest(b"manifest"),
+    messages.GetLineage: lambda _: messages.GetLineage(),
+    messages.PutLineage: lambda _: messages.PutLineage(bytes(16)),
     messages.UseManifest: lambda _: messages.UseManifest("there", b""),
     messages.GetSealed: lambda _: messages.GetSealed(),
     messages.MakeManifest: lambda _: messages.MakeManifest(True),

@@ -14,7 +14,8 @@ from syncron_lib.core.twoway.reconcile import Policy
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.protocol import messages
 from syncron_lib.session.twoway.ends import End
-from syncron_lib.session.twoway.pair import PairRun, policy_of
+from syncron_lib.session.twoway.pair import PairRun
+from syncron_lib.session.twoway.policies import policy_of
 
 
 class Near(LocalEndpoint):

@@ -189,11 +189,15 @@ def holder(
     return KeyHolder(role, view, None if path is None else _source(path, passphrase)[0])
 
 
-def guard(sides: Sequence[Location], option: str, environ: Mapping[str, str]) -> KeyHolder | None:
-    """What sees, where nothing can be sealed, that nothing that is to be leaves this machine."""
-    if all(isinstance(side, Local) for side in sides):
+def guard(
+    sides: Sequence[Location], option: str, environ: Mapping[str, str], ciphertext: bool = False
+) -> KeyHolder | None:
+    """What sees, where nothing can be sealed, that nothing that is to be leaves this machine.
+    ``ciphertext``: what is sealed already may, as it is."""
+    if all(isinstance(side, Local) for side in sides) and not ciphertext:
         return None
-    options, environ = SecureOptions(excluded_by=option), dict(environ)
+    options = SecureOptions(excluded_by=option, ciphertext=ciphertext)
+    environ = dict(environ)
 
     def view() -> View:
         from syncron_lib.fs.sealed import SealedView

@@ -50,6 +50,8 @@ class End:
     entries: int = 0
     size: int = 0
     staging: bool = False
+    writes: bool = False
+    """It was told to begin."""
     guarded: bool = False
     """What is to be sealed must not leave it; see `fs.sealed`."""
 
@@ -64,6 +66,7 @@ class End:
         if isinstance(self.location, Local):
             path = os.path.join(os.getcwdb(), path)
         rules = options.rules
+        self.writes = False
         self.asked = [
             self.endpoint.submit(request)
             for request in (
@@ -81,6 +84,7 @@ class End:
                     int(options.lock_wait * 1000),
                     holder(),
                 ),
+                messages.GetManifest(),
                 messages.Scan(),
                 messages.Seal(
                     ALGORITHM,
@@ -113,20 +117,29 @@ class End:
             raise Locked(whose + shown(opened.held.encode("utf-8", "replace")))
         self.staging = opened.staging
 
+    def manifest(self) -> bytes:
+        """Await what it keeps for those that have the key."""
+        first = reply_of(self.asked[1], messages.Manifest)
+        if not first.content:
+            return b""
+        from syncron_lib.session.secure import manifest_of
+
+        return manifest_of(self.endpoint, first)
+
     def scanned(self) -> messages.Scanned:
         """Await the scan."""
-        scanned = reply_of(self.asked[1], messages.Scanned)
+        scanned = reply_of(self.asked[2], messages.Scanned)
         self.entries, self.size = scanned.entries, scanned.size
         return scanned
 
     def sealed(self) -> messages.Sealed:
         """Await the digests of all files."""
-        return reply_of(self.asked[2], messages.Sealed)
+        return reply_of(self.asked[3], messages.Sealed)
 
     def introduced(self) -> Known:
         """Await who it is."""
-        said = reply_of(self.asked[3], messages.Introduced)
-        for each in self.asked[4:]:
+        said = reply_of(self.asked[4], messages.Introduced)
+        for each in self.asked[5:]:
             reply_of(each, messages.Viewed)
         reader = Reader(said.known)
         with _understood():

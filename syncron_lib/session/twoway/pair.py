@@ -34,7 +34,8 @@ from syncron_lib.session.beginning import beginning
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.twoway.ends import End, differing
 from syncron_lib.session.twoway.exchange import Scratch, transfer
-from syncron_lib.session.twoway.plans import plan_for
+from syncron_lib.session.twoway.manifests import carry, require_carried
+from syncron_lib.session.twoway.plans import plan_for, restrict
 from syncron_lib.session.twoway.progress import Amount, watching
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class PairRun:
                 )
         for end, opened in zip(self._ends, (one, other)):
             end.require(opened)
+        require_carried(self._ends, self._options)
 
     def _warn(self, text: str) -> None:
         self._report.warnings.append(text)
@@ -137,6 +139,7 @@ class PairRun:
         if first.observed.records == second.observed.records:
             self._learn()
             self._keep_bases()
+            self._carry_manifest(not self._failed)
             report.match = True
             return
         self._observer.phase(Phase.COMPARE)
@@ -154,7 +157,9 @@ class PairRun:
         equal = first.observed.records == second.observed.records
         report.source_root = first.observed.records.hex()
         report.destination_root = second.observed.records.hex()
-        left = self._failed or outcome.untouched.paths or outcome.untouched.trees
+        whole = not (self._failed or outcome.untouched.paths)
+        self._carry_manifest(whole)
+        left = not whole or outcome.untouched.trees
         report.match = equal if equal or not left else None
         if not equal and not left and self._only is None:
             self._warn(
@@ -221,7 +226,7 @@ class PairRun:
             return self._policy(path, first, second) if path in only else Choice.BY_ORDER
 
         outcome = reconcile(mine, theirs, event, policy)
-        _restrict(outcome, only, has)
+        restrict(outcome, only, has)
         return outcome
 
     def _plan(
@@ -344,7 +349,7 @@ class PairRun:
         copies = any(copy.side is side for copy in outcome.copies.values())
         if not copies and not end.staging and plan.is_empty:
             return None
-        self.written = True
+        self.written = end.writes = True
         request = beginning(self._options)
         return reply_of(end.endpoint.submit(request), messages.Leftovers).arrived
 
@@ -415,6 +420,12 @@ class PairRun:
         if self._merger is not None and not self._options.dry_run and self._only is None:
             self._merger.keep()
 
+    def _carry_manifest(self, whole: bool) -> None:
+        """``whole``: all that is sealed is the same on both sides."""
+        due = whole and self._only is None and not self._options.dry_run
+        if due and carry(self._ends, self._options, self._warn):
+            self.written = True
+
     def _settle(self, end: End, outcome: Outcome) -> Sequence[bytes]:
         """See what has come of it at one side; what has not."""
         more = sorted(outcome.untouched.paths)
@@ -441,42 +452,3 @@ def _clash(conflict: Conflict) -> Clash:
     digests = value(conflict.first), value(conflict.second)
     winner = None if conflict.winner is None else conflict.winner.value
     return Clash(conflict.path, conflict.what.value, digests, winner, conflict.kept)
-
-
-def _restrict(outcome: Outcome, only: frozenset[bytes], has: Differing) -> None:
-    """Leave of an outcome what is about these paths, and can be done without anything else."""
-
-    def parent_is_on_both(path: bytes) -> bool:
-        parent = path.rpartition(b"/")[0]
-        return not parent or all(
-            records[parent].is_directory if parent in records else False for records in has
-        )
-
-    kept = {path for path in only if path in outcome.final and parent_is_on_both(path)}
-    kept |= {path for path, copy in outcome.copies.items() if copy.path in kept}
-    outcome.final = {path: record for path, record in outcome.final.items() if path in kept}
-    outcome.copies = {path: copy for path, copy in outcome.copies.items() if path in kept}
-    outcome.minted &= kept
-    outcome.merged &= kept
-    outcome.conflicts = [each for each in outcome.conflicts if each.path in kept]
-
-
-def policy_of(conflicts: Conflicts) -> Policy:
-    """Who keeps a name, as the user wants it."""
-    if conflicts is Conflicts.NEWER:
-        return _newer
-    always = {
-        Conflicts.KEEP_BOTH: Choice.BY_ORDER,
-        Conflicts.PREFER_FIRST: Choice.FIRST,
-        Conflicts.PREFER_SECOND: Choice.SECOND,
-        Conflicts.SKIP: Choice.SKIP,
-        Conflicts.ASK: Choice.BY_ORDER,  # where nobody is asked, which is a dry run
-    }[conflicts]
-    return lambda *_: always
-
-
-def _newer(_path: bytes, first: Record, second: Record) -> Choice:
-    """The only rule that looks at a clock."""
-    if first.mtime == second.mtime:
-        return Choice.BY_ORDER
-    return Choice.FIRST if first.mtime > second.mtime else Choice.SECOND

@@ -80,6 +80,26 @@ def plan_for(
     return plan
 
 
+def restrict(
+    outcome: Outcome, only: frozenset[bytes], has: tuple[Mapping[bytes, Record], ...]
+) -> None:
+    """Leave of an outcome what is about these paths, and can be done without anything else."""
+
+    def parent_is_on_both(path: bytes) -> bool:
+        parent = path.rpartition(b"/")[0]
+        return not parent or all(
+            records[parent].is_directory if parent in records else False for records in has
+        )
+
+    kept = {path for path in only if path in outcome.final and parent_is_on_both(path)}
+    kept |= {path for path, copy in outcome.copies.items() if copy.path in kept}
+    outcome.final = {path: record for path, record in outcome.final.items() if path in kept}
+    outcome.copies = {path: copy for path, copy in outcome.copies.items() if path in kept}
+    outcome.minted &= kept
+    outcome.merged &= kept
+    outcome.conflicts = [each for each in outcome.conflicts if each.path in kept]
+
+
 def _create(path: bytes, record: Record, replaces: int, tree: tuple[int, int] | None) -> Create:
     entries, size = tree or (1, record.size if record.is_file else 0)
     value = record.fp if record.is_file else digest.UNKNOWN

@@ -18,8 +18,9 @@ from syncron_lib.session.observer import Observer
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.twoway.ends import End
 from syncron_lib.session.twoway.exchange import Scratch
-from syncron_lib.session.twoway.pair import PairRun, policy_of
+from syncron_lib.session.twoway.pair import PairRun
 from syncron_lib.session.twoway.plans import ALGORITHM
+from syncron_lib.session.twoway.policies import policy_of
 from syncron_lib.transport.settings import ConnectOptions
 
 if TYPE_CHECKING:
