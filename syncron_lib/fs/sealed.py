@@ -16,6 +16,7 @@ from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.options import SecureOptions
 from syncron_lib.core.sealing import MAGIC, RULES, sealed_size
 from syncron_lib.core.table import TYPE_MASK
+from syncron_lib.core.twoway.naming import unmarked
 from syncron_lib.errors import GuardRefused, RolledBack
 from syncron_lib.fs import seal, sealedguards, sealedrules, view
 from syncron_lib.fs.hashing import Changed
@@ -225,7 +226,10 @@ class SealedView:
             return False
         if self._rules.matches(path):
             return True
-        return path in self._entries and not self._options.declassify
+        if self._options.declassify:
+            return False
+        parent, name = split(path)
+        return path in self._entries or join(parent, unmarked(name)) in self._entries
 
     def was_sealed(self, path: bytes) -> bool:
         """As `View`."""

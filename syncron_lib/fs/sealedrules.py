@@ -15,6 +15,7 @@ from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.rules import MAX_IGNORE_FILE, SYNCRONIGNORE, AnyScope, RuleSet
 from syncron_lib.core.sealing import MAGIC, RULES
+from syncron_lib.core.twoway.naming import unmarked
 from syncron_lib.errors import GuardRefused
 from syncron_lib.fs.hashing import OPEN_FILE
 from syncron_lib.record import NamedTuple
@@ -91,7 +92,9 @@ class SealedRules:
         parent, name = split(path)
         if name == RULES or path in self._always:
             return True
-        return self.level(parent).matches(name, False)
+        level, plain = self.level(parent), unmarked(name)
+        # A conflict copy of a secret is one, whatever it is called.
+        return level.matches(name, False) or (plain != name and self.matches(join(parent, plain)))
 
     def is_quiet(self, directory: bytes) -> bool:
         """Whether nothing in one directory is sealed by any rule, but for rules."""

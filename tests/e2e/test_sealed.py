@@ -244,6 +244,23 @@ def test_rules_are_gitignore_s_in_every_directory_and_above_the_root(secrets, sy
     assert {m["path"] for m in ended.messages if m.get("sealed")} >= {"given-up", ".secure"}
 
 
+def test_conflict_copies_of_secrets_are_secrets(secrets):
+    """Whatever a rule says of their names."""
+    make(secrets.source, {".env": SMALL, ".env.syncron-conflict-0123456789": SMALL})
+    (secrets.source / "readme.syncron-conflict-0123456789").write_bytes(b"no secret either")
+    (secrets.source / ".secure").write_bytes(b".env\n")
+    secrets.sealed_ok()
+    found = contents(secrets.sealed)
+    sealed = {name for name, data in found.items() if data.startswith(MAGIC)}
+    assert sealed == {".secure", ".env", ".env.syncron-conflict-0123456789"}
+    # Also where no rule names them any more.
+    (secrets.source / ".secure").write_bytes(b"nothing\n")
+    (secrets.source / ".env.syncron-conflict-9876543210").write_bytes(SMALL)
+    secrets.sealed_ok()
+    assert contents(secrets.sealed)[".env.syncron-conflict-9876543210"].startswith(MAGIC)
+    assert secrets.seal("--verify").code == 0
+
+
 def test_rules_that_cannot_be_read_send_nothing(secrets):
     (secrets.source / "sub/.secure").symlink_to("../.secure")
     ended = secrets.seal()

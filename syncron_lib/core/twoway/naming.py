@@ -16,10 +16,16 @@ _MARKED = re.compile(rb"\.syncron-conflict-[0-9a-f]{10,32}")
 _LEAST, _STEP, _MOST = 10, 6, 32
 
 
+def unmarked(name: bytes) -> bytes:
+    """The name that a conflict copy is one of, but for what a long one was cut by; any other as it
+    is."""
+    return (_MARKED.sub(b"", name) or name) if _MARK in name else name
+
+
 def conflict_names(name: bytes, fp: bytes) -> Iterator[bytes]:
     """The names that a version ``fp`` of ``name`` may get, the first that is free of other content
     counts. A mark that is there is replaced, not added to."""
-    plain = _MARKED.sub(b"", name) or name
+    plain = unmarked(name)
     stem, dot, ending = plain.rpartition(b".")
     if not stem:  # no ending, or a hidden file's whole name
         stem, dot, ending = plain, b"", b""
