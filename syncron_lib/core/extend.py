@@ -43,12 +43,13 @@ def extend(
     made = {make.path for make in plan.makes} if Kinds.ACLS in kinds else set()
     if plan.makes_root and Kinds.ACLS in kinds:
         made.add(b"")
+    bare = {*plan.implied, *plan.missing}
     flags = {}
     # What gets new content is told beside what it was.
     changed = {change.path for change in plan.changes}
     replaced = changed.intersection(destination)
     for path in sorted({*source, *theirs, *made, *replaced}, key=walk_order):
-        if path in linked or not fates.is_sure(path):
+        if path in linked or path in bare or not fates.is_sure(path):
             continue
         mine, other = source.get(path), theirs.get(path)
         wanted = PLAIN if mine is None else mine.mark

@@ -8,7 +8,7 @@ them numbered as at the receiver. A *mark* is the pair of digests, of a set's AC
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from enum import IntFlag
 
 from syncron_lib.core import digest
@@ -93,12 +93,17 @@ def _digest(algorithm: digest.Algorithm, attributes: Set) -> bytes:
 
 
 def marks_digest(
-    algorithm: digest.Algorithm, marks: Mapping[bytes, Mark], extras: Iterable[bytes] = ()
+    algorithm: digest.Algorithm,
+    marks: Mapping[bytes, Mark],
+    extras: Iterable[bytes] = (),
+    implied: Container[bytes] = (),
 ) -> bytes:
     """What a root with extended attributes covers of them: the marks of all entries that have any,
-    but for those at and below ``extras``."""
+    but for those at and below ``extras``, and of directories that are ``implied``."""
     tops = frozenset(extras)
-    paths = [path for path in marks if not tops or tops.isdisjoint(up(path))]
+    paths = [
+        path for path in marks if path not in implied and (not tops or tops.isdisjoint(up(path)))
+    ]
     paths.sort(key=walk_order)
     parts = [struct.pack("<I", len(paths)), pack_names(paths)]
     parts.extend(b"".join(marks[path]) for path in paths)

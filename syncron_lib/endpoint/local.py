@@ -478,7 +478,7 @@ class LocalEndpoint:
         self._alternates.save()
         self._save(gone, self._writing is not None and self._writing.durable)
         if extras or root.implied or request.any_times or request.by_size:
-            how = request.any_times, request.by_size, root.implied
+            how = request.any_times, request.by_size
             value = root.seal_without(self.algorithm, profile, extras, *how)
         closed = request.close and self._sending.is_done
         if closed:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
@@ -345,7 +345,7 @@ class Root:
 
         extended = self.extended()
         marks = {} if extended is None else extended.marks(profile)
-        return links + marks_digest(algorithm, marks, extras)
+        return links + marks_digest(algorithm, marks, extras, self.implied)
 
     def extended(self) -> Optional[Reading]:
         """Extended attributes and ACLs of all entries; None where the root is missing."""
@@ -372,11 +372,10 @@ class Root:
         extras: Sequence[bytes],
         any_times: bool = False,
         by_size: bool = False,
-        implied: Set[bytes] = frozenset(),
     ) -> bytes:
         """The root's digest as it would be without the entries at ``extras``; see
         `seal.seal_without`."""
-        how = self._beside(algorithm, profile, extras), any_times, by_size, implied
+        how = self._beside(algorithm, profile, extras), any_times, by_size, self.implied
         return seal.seal_without(self.tree, algorithm, profile, self.whole, extras, *how)
 
     @property

@@ -49,7 +49,9 @@ class LinkSearch:
             parents.add(b"")  # staging comes and goes in it
         new = {create.path for create in plan.creates}.union(make.path for make in plan.makes)
         paths = sorted(
-            path for path in parents if path not in plan.touched and new.isdisjoint(up(path))
+            path
+            for path in parents.difference(plan.touched, plan.implied, plan.missing)
+            if new.isdisjoint(up(path))
         )
         for path, directory in zip(paths, listings(self._source, paths)):
             own = Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)

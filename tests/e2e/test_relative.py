@@ -165,6 +165,33 @@ def test_on_every_way(syncron: Command, way: Way, tmp_path: Path) -> None:
     assert_same({"c": {}, "g": b"4"}, destination)
 
 
+@pytest.mark.parametrize("options", ["-H", "-X", "-HX", "-X --no-implied-dirs"])
+def test_what_is_only_on_the_way_stays_as_it_is(
+    syncron: Command, tmp_path: Path, options: str
+) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"a": {"b": {"c": b"1", "d": b"2"}}, "e": b"3"})
+    os.link(source / "a/b/c", source / "a/b/linked")
+    make(destination, {"a": {"own": b"4"}} if "no-implied" in options else {})
+    on_the_way = [".", "a"] if "no-implied" in options else ["."]
+    for path in on_the_way:
+        (source / path).chmod(0o711)
+        os.setxattr(source / path, "user.note", b"the source's")
+        (destination / path).chmod(0o750)
+        os.setxattr(destination / path, "user.note", b"its own")
+    before = {path: (destination / path).stat().st_mtime_ns for path in on_the_way}
+    words = ("-Rr", *options.split(), f"{source}/./a/b", destination)
+    first = syncron.ok(*words)
+    assert (first["created"], first["match"]) == (4 + len(on_the_way) % 2, True)
+    for path in on_the_way:
+        assert (destination / path).stat().st_mode & 0o777 == 0o750, path
+        assert os.getxattr(destination / path, "user.note") == b"its own", path
+        assert path == "." or (destination / path).stat().st_mtime_ns > before[path]
+    again = syncron.ok(*words)
+    assert [again[each] for each in ("created", "changed", "metadata")] == [0, 0, 0]
+    assert again["match"] is True
+
+
 def test_paths_as_written(syncron: Command, tmp_path: Path) -> None:
     make(tmp_path / "a", {"b": {"c": b"1"}, "d": b"2"})
     for words, found in (
