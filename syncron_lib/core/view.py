@@ -30,6 +30,8 @@ class Follow(IntFlag):
     """Those that lead to a directory."""
     UNSAFE = 4
     """Those that may lead out of the tree, see `core.choosing.is_unsafe`."""
+    NAMED = 8
+    """The tree goes over under its own name: what lies beside its root is not out of it."""
 
 
 class Munge(IntFlag):

@@ -40,6 +40,7 @@ class Lens:
             self._steps = parse(view.chmod)
             self._changed = changed
         self.follow = Follow(view.follow)
+        self._above = int(Follow.NAMED in self.follow)
         self._munge = view.munge if reading else Munge.NOTHING
         self.munges = Munge.ADD in Munge(view.munge)
         """A destination gets no symlinks but such that lead nowhere."""
@@ -117,7 +118,7 @@ class Lens:
         wanted = Follow.ALL in self.follow
         if not wanted and Follow.UNSAFE in self.follow:
             try:
-                wanted = is_unsafe(path, os.readlink(name, dir_fd=fd))
+                wanted = is_unsafe(path, os.readlink(name, dir_fd=fd), self._above)
             except OSError:  # it is another by now
                 return None
         if not (wanted or Follow.DIRECTORIES in self.follow):

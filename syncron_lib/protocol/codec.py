@@ -215,7 +215,7 @@ ROOT_KIND = _Number("B", 3)
 ERRNO = _Number("I", table.MAX_ERRNO)
 EFFECTS = _Number("B", int(EVERYTHING))
 KINDS = _Number("B", 15)
-FOLLOW = _Number("B", 7)
+FOLLOW = _Number("B", 15)
 MUNGE = _Number("B", 3)
 """A `core.extended.Kinds`, which most runs do not need."""
 BOOL = _Bool()

@@ -169,7 +169,8 @@ class AlternateSearch:
         if other is not None and stat.S_ISREG(create.mode):
             self._bases.setdefault(path, Basis(number, other))
         if flags is not None and (path not in self._flags or path in there.adjusted):
-            self._flags[path] = flags
+            made_anew = not (stat.S_ISREG(create.mode) or stat.S_ISDIR(create.mode))
+            self._flags[path] = f"{flags[0]}c{flags[2:]}" if made_anew else flags
         if stat.S_ISDIR(create.mode):
             if flags is None and not self._leaves and not there.differs_below(path):
                 plan.takes.append(_taken(create, number, self._copy, None))
@@ -225,6 +226,8 @@ class AlternateSearch:
                 plan.takes.append(link)
             else:
                 plan.changes.append(change)
+        if self._copy:
+            return  # what has the content already need not be copied
         adjusts, plan.adjusts = plan.adjusts, []
         for adjust in adjusts:
             own = adjust.attributes

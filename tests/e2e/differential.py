@@ -33,7 +33,6 @@ _NAMES = (
 )
 _SECOND = 10**9
 _BEGIN = 1_500_000_000
-_LATE = 1_700_000_000 * _SECOND
 _IDS = (0, 1, 1000)
 
 
@@ -254,14 +253,6 @@ def facts(top: Path, case: Case) -> Facts:
     return found
 
 
-def forgive_times(theirs: Facts, ours: Facts, case: Case) -> None:
-    """rsync leaves some directories that it deletes from with the time at which it did that."""
-    for name, fact in theirs.items() if case.has("delete") else ():
-        time = fact[2] if fact else None
-        if isinstance(time, int) and time > _LATE and fact[0] == oct(stat.S_IFDIR) and name in ours:
-            theirs[name] = (*fact[:2], *ours[name][2:3], *fact[3:])
-
-
 def _walk(top: bytes) -> Iterator[bytes]:
     if os.path.lexists(top):
         yield top
@@ -293,11 +284,28 @@ def lines(output: str, case: Case, linked: set[str]) -> tuple[list[str], list[st
         said = [re.sub(r"^\.d\.\.t", ".d...", line) for line in said]
         said = [line for line in said if not line.startswith(".d......... ")]
         said = [line for line in said if case.has("-i") or not line.endswith("/")]
+    if loses_backups(case):
+        said = [line for line in said if line[:9] != "*deleting" or not is_lost(line[12:], case)]
     deleted = sorted(line for line in said if line.startswith(_ANY_TIME))
     rest = [line for line in said if line not in deleted]
     if not case.has("t") and not case.has("c"):
         rest = [each for each in map(_without_time, rest) if each]
     return rest, deleted
+
+
+def loses_backups(case: Case) -> bool:
+    """Whether rsync deletes backups, even those that it has just made."""
+    return case.has("b") and case.has("--delete-excluded") and not case.has("--backup-dir")
+
+
+def is_lost(path: str, case: Case) -> bool:
+    """Whether that is done to it."""
+    return any(name.endswith(suffix(case)) for name in path.split("/"))
+
+
+def suffix(case: Case) -> str:
+    """How backups are called."""
+    return ".old" if case.has("--suffix=.old") else "~"
 
 
 def _named(line: str) -> str:
@@ -419,7 +427,7 @@ def case(seed: int) -> Case:
     # those that backups stay in.
     if luck(0.35) and not (made.has("-n") and made.has("delete")):
         words.extend(each.replace("_", " ") for each in choice.choice(_RULES).split())
-    if luck(0.12) and not links:
+    if luck(0.12) and not links and not (made.has("-n") and made.has("delete")):
         # A file of another time is brought over by rsync whatever is in it, and leaves a backup.
         give("-b", "b")
         give("-c", "c")

@@ -165,8 +165,6 @@ def lines(output: str) -> set[str]:
     found = set()
     for line in output.splitlines():
         flags, _, name = line.partition(" ")
-        if flags.startswith("cS"):
-            flags = "cS." + flags[3:]  # rsync finds a special file of other permissions changed
         if name == "./" or flags == "created":
             continue
         if flags.startswith((">f..", "cf")):

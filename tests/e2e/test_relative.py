@@ -180,7 +180,7 @@ def test_what_is_only_on_the_way_stays_as_it_is(
         (destination / path).chmod(0o750)
         os.setxattr(destination / path, "user.note", b"its own")
     before = {path: (destination / path).stat().st_mtime_ns for path in on_the_way}
-    words = ("-Rr", *options.split(), f"{source}/./a/b", destination)
+    words = ("-Rr", *options.split(), f"{source}/./a/b", str(destination))
     first = syncron.ok(*words)
     assert (first["created"], first["match"]) == (4 + len(on_the_way) % 2, True)
     for path in on_the_way:

@@ -23,7 +23,8 @@ class Telling(NamedTuple):
 
     ``header``: what comes before the first, if anything does. ``made``: it is told that the
     destination is made, and ``skipped`` that a directory is not wanted. ``mark``: of a file that is
-    brought over. ``times``: they are kept. ``quick``: a file of another time is brought over,
+    brought over. ``root``: it is told that the destination is new. ``times``: they are kept, and
+    ``link_times`` those of symlinks. ``quick``: a file of another time is brought over,
     whatever is in it. ``checksum``: it is known what is in it. ``human``: see
     `cli.format.human_number`.
     """
@@ -34,7 +35,9 @@ class Telling(NamedTuple):
     made: bool
     skipped: bool
     mark: str
+    root: bool
     times: bool
+    link_times: bool
     quick: bool
     checksum: bool
     human: int
@@ -81,11 +84,14 @@ class RsyncFace(PassingFace):
 
     def item(self, item: Item) -> None:
         """One line, as rsync has it; the directory that a single file goes to is none of it."""
-        if not item.path and self._name is not None:
+        if not item.path and (self._name is not None or self._is_untold(item)):
             return
         item = self._as_rsync(item)
         self._count(item)
         self._face.item(item)
+
+    def _is_untold(self, item: Item) -> bool:
+        return item.action is Action.CREATE and not self._telling.root
 
     def _as_rsync(self, item: Item) -> Item:
         path = item.path
@@ -110,6 +116,8 @@ class RsyncFace(PassingFace):
         if flags[1] == "f" and flags[2] != "+" and flags[0] in "<>":
             changed = "c" if telling.checksum and item.action is Action.CHANGE else "."
             flags = flags[:2] + changed + flags[3:]
+        if telling.times and not telling.link_times and flags[:2] == "cL" and flags[2] != "+":
+            flags = flags[:4] + "t" + flags[5:]  # it is a new one, of now
         if not telling.times and flags[0] in "<>c" and flags[2] != "+":
             flags = flags[:4] + "T" + flags[5:]
         return flags

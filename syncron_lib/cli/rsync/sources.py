@@ -11,6 +11,7 @@ from syncron_lib.cli.rsync.unsupported import Unsupported
 from syncron_lib.cli.settings import Settings
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.options import FileList, Missing, RuleOptions, RunOptions
+from syncron_lib.core.view import Follow
 from syncron_lib.errors import FileFatal
 from syncron_lib.protocol.messages import RootKind
 from syncron_lib.session.each import Given
@@ -71,9 +72,8 @@ def _given(
         return one
     into = True if several else None if kind is None else kind == RootKind.DIRECTORY
     one = one._replace(into=into)
-    if options.transfer.safe_links and not one.is_entry:
-        transfer = options.transfer._replace(above=1)
-        one = one._replace(options=one.options._replace(transfer=transfer))
+    if not one.is_entry:
+        one = one._replace(options=_with_name(one.options))
     if not options.rules.patterns:
         return one
     from syncron_lib.cli.rsync.anchors import below
@@ -85,6 +85,16 @@ def _given(
         return None
     rules = options.rules._replace(patterns=under.patterns)
     return one._replace(options=one.options._replace(rules=rules), excluded=under.directory)
+
+
+def _with_name(options: RunOptions) -> RunOptions:
+    """The same for a tree whose name belongs to it: a symlink may lead to beside the root."""
+    if options.transfer.safe_links:
+        options = options._replace(transfer=options.transfer._replace(above=1))
+    if Follow.UNSAFE in Follow(options.view.follow):
+        view = options.view._replace(follow=options.view.follow | Follow.NAMED)
+        options = options._replace(view=view)
+    return options
 
 
 def is_contents(path: bytes) -> bool:
