@@ -174,7 +174,7 @@ class RsyncCommand(Command):
             made=bool(verbose or itemize) and not quiet,
             skipped=not quiet,
             mark="<" if isinstance(destination, Remote) else ">",
-            root=not settings.existing,
+            root=not (settings.existing and settings.dry_run),
             times=settings.times is not False,
             link_times=not settings.omit_link_times,
             quick=not (settings.checksum or settings.size_only),
