@@ -395,7 +395,7 @@ class Writing:
         problems: list[Problem] = []
         if waiting is None:
             return problems
-        for path in waiting.directories(self._ledger.tree):
+        for path in filter(self._ledger.has_directory, waiting.paths()):
             is_new = self._ledger.is_new(path) if path else self._made
             if path or whole:
                 try:

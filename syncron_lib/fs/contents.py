@@ -163,7 +163,7 @@ class Contents:
         aside = self._aside.get(value)
         if aside is not None:
             with contextlib.suppress(OSError):
-                yield os.open(aside[1], OPEN_FILE, dir_fd=aside[0].fd)
+                yield self._directories.opener(aside[1], OPEN_FILE, dir_fd=aside[0].fd)
         place = self._published.get(value)
         if place is not None:
             with contextlib.suppress(OSError):

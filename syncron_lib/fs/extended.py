@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Optional, Union
 
 from syncron_lib.core import digest
@@ -300,6 +300,6 @@ class Waiting:
             with held(directory_fd, name) as where:
                 self.give(path, where)
 
-    def directories(self, tree: Tree) -> list[bytes]:
-        """Paths of directories among those that are to have any."""
-        return [path for path in self._sets if path in tree.nodes]
+    def paths(self) -> Iterable[bytes]:
+        """Those that are to have any."""
+        return self._sets

@@ -121,6 +121,10 @@ class Ledger:
         """Whether this run made the directory ``path``."""
         return path in self._new
 
+    def has_directory(self, path: bytes) -> bool:
+        """Whether a directory is at ``path``, after what was done so far."""
+        return path in self.tree.nodes and path not in self._removed
+
     def removed(self, path: bytes, is_directory: bool) -> None:
         """The entry at ``path`` is gone."""
         self.touched(split(path)[0])

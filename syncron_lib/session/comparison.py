@@ -122,6 +122,11 @@ class Comparison:
                 self._directory(path, mine, other, following)
             frontier = following
         self._decide_unsure()
+        if self._options.dry_run and (self._unreadable or self._options.view.follow):
+            from syncron_lib.session.leaving import unreadable_below
+
+            for path, errno in unreadable_below(self._plan, self._source):
+                self._fail(path, "source", errno)
         self._removals()
         if self._chosen.divides_new:
             from syncron_lib.session.leaving import leave_below

@@ -1,15 +1,16 @@
-"""What a new directory is brought over without."""
+"""What a new directory is brought over without: by the options, or because it cannot be read."""
 
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 
 from syncron_lib.core import digest
 from syncron_lib.core.choosing import is_never_brought
 from syncron_lib.core.names import join
 from syncron_lib.core.options import TransferRules
 from syncron_lib.core.plan import Create, Left, Plan
-from syncron_lib.core.table import link_targets
+from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.session.listings import below_by_row, listings
 
@@ -38,6 +39,24 @@ def leave_below(plan: Plan, source: Endpoint, rules: TransferRules) -> None:
         frontier = following
     left = plan.left_below()
     plan.creates[:] = [_without(create, left.get(create.path)) for create in plan.creates]
+
+
+def unreadable_below(plan: Plan, source: Endpoint) -> Iterator[tuple[bytes, int]]:
+    """What in the plan's new directories cannot be read, and why, which else is found when they are
+    sent."""
+    frontier = [create.path for create in plan.creates if stat.S_ISDIR(create.mode)]
+    while frontier:
+        following = []
+        for path, directory in zip(frontier, listings(source, frontier)):
+            if directory.problem:
+                yield path, directory.problem
+            table = directory.table
+            for name, mode, size in zip(table.names, table.modes, table.sizes):
+                if mode == PROBLEM:
+                    yield join(path, name), size
+                elif stat.S_ISDIR(mode):
+                    following.append(join(path, name))
+        frontier = following
 
 
 def _without(create: Create, left: Left | None) -> Create:

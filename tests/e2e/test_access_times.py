@@ -84,3 +84,24 @@ def test_every_way(syncron: Command, make_way: MakeWay, tmp_path: Path, way: str
     assert ".f......u.. a\n" in lines
     again = syncron.ok("-U", *words)
     assert (again["bytes_hashed"], again["metadata"]) == (0, 0)
+
+
+def test_what_the_run_itself_reads(syncron: Command, tmp_path: Path) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    old, new = noise(70_000), noise(70_000, 1)
+    make(source, {"a": old, "c": b"c", "rules": b"- *.o"})
+    os.link(source / "a", source / "b")
+    for path in source.iterdir():
+        os.utime(path, ns=(5 * DAY, 10**18))
+    words = ("-UH", "--filter=: rules", source, destination)
+    before = accessed(source)
+    syncron.ok(*words)
+    assert accessed(source) == accessed(destination) == before
+    # Of one file's two names one becomes another, and what it had is wanted elsewhere.
+    for name, content in (("a", new), ("c", old), ("e", new[:-1])):
+        (source / name).unlink(missing_ok=True)
+        (source / name).write_bytes(content)
+        os.utime(source / name, ns=(6 * DAY, 10**18 + 1))
+    before = accessed(source)
+    assert syncron.ok(*words)["bytes_transferred"] < 3 * 70_000
+    assert accessed(source) == accessed(destination) == before

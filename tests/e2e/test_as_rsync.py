@@ -100,6 +100,10 @@ def _compared(forked: Forked, top: Path, seed: int) -> Iterator[str]:
             differential.make_destination(place / "dst", parent, case, names)
         if case.has("prev"):
             differential.make_destination(place / "prev", source, case, [])
+    linked = differential.linked_names(source)
+    # What is done to one name shows under the others, when rsync comes to them.
+    there = differential.linked_names(places[0] / "dst")
+    linked |= {name.removeprefix("src/") for name in there}
     theirs = subprocess.run(
         ["rsync", *case.words],
         cwd=places[0],
@@ -115,7 +119,6 @@ def _compared(forked: Forked, top: Path, seed: int) -> Iterator[str]:
         yield f"{where}\n  exit {theirs.returncode} against {ours.code}"
         yield from (theirs.stderr, ours.err)
         return
-    linked = differential.linked_names(source)
     said = [differential.lines(output, case, linked) for output in (theirs.stdout, ours.out)]
     if said[0] != said[1] and ours.code == 0:
         yield f"{where}\n  (said by rsync - and by syncron +)"

@@ -143,3 +143,15 @@ def test_a_restricted_helper_changes_none(syncron: Command, script: Script, tmp_
     assert ended.code == 23
     assert os.getxattr(destination / "a", "user.x") == b"1"
     assert os.getxattr(destination / "new", "user.x") == b"n"
+
+
+def test_what_comes_in_the_place_of_another_kind(syncron: Command, tmp_path: Path) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"a": b"file", "b": {"c": b"1"}})
+    make(destination, {"a": {"c": {}}, "b": b"file"})
+    for path in (source / "a", source / "b", destination / "a/c"):
+        os.setxattr(path, "user.note", path.name.encode())
+    words = ("-X", "--delete", source, destination)
+    assert syncron.ok(*words)["match"] is True
+    assert [os.getxattr(destination / name, "user.note") for name in "ab"] == [b"a", b"b"]
+    assert syncron.ok(*words)["metadata"] == 0

@@ -231,3 +231,16 @@ def test_what_rsync_has_and_linux_has_not_is_refused(syncron: Command, tmp_path:
         assert ended.code == 1
         assert why in ended.err
         assert not (tmp_path / "dst").exists()
+
+
+def test_a_dry_run_tells_what_leads_to_nothing(syncron: Command, tmp_path: Path) -> None:
+    make(tmp_path / "src", {"new": {"below": {"l": Link(b"nowhere"), "f": b"1"}}})
+    make(tmp_path / "dst", {"old": b"2"})
+    words = ("-L", "--delete", tmp_path / "src", tmp_path / "dst")
+    dry = syncron("-n", *words)
+    assert dry.code == 23
+    assert "new/below/l: cannot be read: the symlink leads to nothing" in dry.err
+    assert "Nothing is deleted" in dry.err
+    assert syncron("-L", "-n", tmp_path / "dst", tmp_path / "other").code == 0
+    real = syncron(*words)
+    assert (real.code, (tmp_path / "dst/old").read_bytes()) == (23, b"2")
