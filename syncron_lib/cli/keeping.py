@@ -47,17 +47,18 @@ def alternates_of(settings: Settings, asking: str = "") -> Alternates | None:
         raise UsageError(f"{option} is given {len(given)} times; {MAX_ALTERNATES} are allowed.")
     if not given:
         return None
-    if settings.hard_links or settings.acls or settings.xattrs or settings.atimes:
+    use = Use(several[0][0].removeprefix("--").removesuffix("-dest"))
+    beside = settings.hard_links or settings.acls or settings.xattrs
+    if settings.atimes or (beside and use is Use.COMPARE):
         raise UsageError(
-            f"{option} does not go together with --hard-links, --acls, --xattrs and --atimes,"
-            " which it does not compare: give one of them."
+            f"{option} does not go together with --atimes, and --compare-dest neither with"
+            " --hard-links, --acls and --xattrs, which are not compared: give one of them."
         )
     if settings.transfer_rules() != TransferRules():
         raise UsageError(
             f"{option} is about whole trees, and options such as --update, --max-size and"
             " --size-only choose what is brought over: give one of them."
         )
-    use = Use(several[0][0].removeprefix("--").removesuffix("-dest"))
     return Alternates(option, tuple(map(os.fsencode, given)), use)
 
 

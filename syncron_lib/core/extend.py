@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 from syncron_lib.core.compare import letter
 from syncron_lib.core.extended import PLAIN, Kinds, Mark
 from syncron_lib.core.fates import Fates
-from syncron_lib.core.links import walk_order
+from syncron_lib.core.links import up, walk_order
 from syncron_lib.core.plan import Extend, Plan
 from syncron_lib.record import NamedTuple
 
@@ -43,6 +43,7 @@ def extend(
     made = {make.path for make in plan.makes} if Kinds.ACLS in kinds else set()
     if plan.makes_root and Kinds.ACLS in kinds:
         made.add(b"")
+    parents = {make.path for make in plan.parents}
     bare = {*plan.implied, *plan.missing}
     flags = {}
     # What gets new content is told beside what it was.
@@ -50,6 +51,8 @@ def extend(
     replaced = changed.intersection(destination)
     for path in sorted({*source, *theirs, *made, *replaced}, key=walk_order):
         if path in linked or path in bare or not fates.is_sure(path):
+            continue
+        if not fates.taken.isdisjoint(up(path)):
             continue
         mine, other = source.get(path), theirs.get(path)
         wanted = PLAIN if mine is None else mine.mark
@@ -64,7 +67,8 @@ def extend(
             told[_ATIME] = "u"
         if wanted.others != has.others:
             told[_XATTR] = "x"
-        if path in made or not fates.stays(path) or (plan.makes_root and not path):
+        comes = path in made or path in parents or (plan.makes_root and not path)
+        if comes or not fates.stays(path):
             flags[path] = told
             if path in source or path in theirs or path in made:
                 plan.extends.append(Extend(path, "", 0, 0))

@@ -20,6 +20,9 @@ class Fates:
         self._unsure = unsure
         self._moves = {move.old: move.path for move in plan.moves}
         self._gone = {remove.path for remove in plan.removes}.union(plan.extras)
+        # What is taken from an alternate is as it is to be.
+        self.taken = frozenset(take.path for take in plan.takes)
+        self._gone.update(self.taken, (make.path for make in plan.parents))
 
     def created(self, path: bytes) -> Optional[Create]:
         """What is created with ``path`` in it, or as it."""

@@ -25,6 +25,8 @@ def regroup(
     one file, one group keeps that, and the other's are made anew.
     """
     fates = _Fates(plan, unsure)
+    # What is taken from an alternate, all names of a file or none, are names of one file there.
+    source = [group for group in source if fates.taken.isdisjoint(group.paths)]
     leader_of = {path: group.paths[0] for group in source for path in group.paths}
     file_of: dict[bytes, int] = {}
     for number, group in enumerate(destination):

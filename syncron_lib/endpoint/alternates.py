@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # few runs have alternates
     from syncron_lib.fs.alternates import Alternate, Linker
     from syncron_lib.fs.basis import OldFiles
     from syncron_lib.fs.largefile import Old
+    from syncron_lib.fs.root import Root
 
 
 class Alternates:
@@ -81,6 +82,10 @@ class Alternates:
         if alternate.hasher is None:
             self._endpoint.seal_alternate(alternate)
         return alternate
+
+    def root(self, number: int) -> Root:
+        """One of them as a root."""
+        return self._alternate(number).root
 
     def listed(self, request: messages.ListAlternate) -> messages.Listing:
         """As `List`; but that a directory is not there is an answer here."""

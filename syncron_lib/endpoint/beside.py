@@ -28,13 +28,16 @@ class Beside:
     def __init__(
         self,
         root: Callable[[], Root],
+        alternate: Callable[[int], Root],
         writes: Callable[[], Writing],
         noted: Callable[[messages.Stored], messages.Stored],
         limit: int = LIMIT,
     ) -> None:
         """``root``, ``writes``: the open root and its writing side, which raise where there is
-        none. ``noted``: is given what was stored. ``limit``: bytes after which a reply is cut."""
+        none, as does ``alternate``: those of the root, by number. ``noted``: is given what was
+        stored. ``limit``: bytes after which a reply is cut."""
         self._root = root
+        self._alternate = alternate
         self._writes = writes
         self._noted = noted
         self._limit = limit
@@ -51,7 +54,7 @@ class Beside:
 
     def links(self, request: messages.GetLinks) -> messages.Links:
         """The names of files with several behind the first ones, as many as fit."""
-        links = self._root().links
+        links = self._root_of(request.alternate).links
         names = (
             messages.Linked(number, group.mode, group.size, path)
             for number, group in enumerate(() if links is None else links.groups)
@@ -66,8 +69,10 @@ class Beside:
             left -= len(each.path) + _LINK
         return messages.Links(part)
 
-    def _extended(self) -> tuple[Optional[Reading], Mapping[bytes, Mark]]:
-        root = self._root()
+    def _root_of(self, alternate: Optional[int]) -> Root:
+        return self._root() if alternate is None else self._alternate(alternate)
+
+    def _extended(self, root: Root) -> tuple[Optional[Reading], Mapping[bytes, Mark]]:
         profile = root.profile
         extended = root.extended() if profile is not None and profile.extended else None
         if extended is None or profile is None:
@@ -76,7 +81,7 @@ class Beside:
 
     def marks(self, request: messages.GetMarks) -> messages.Marks:
         """The same for entries with extended attributes."""
-        extended, marks = self._extended()
+        extended, marks = self._extended(self._root_of(request.alternate))
         if extended is None:
             return messages.Marks(())
         part: list[messages.Marked] = []
@@ -91,7 +96,7 @@ class Beside:
 
     def sets(self, request: messages.GetSets) -> messages.Sets:
         """What entries have, the first ones, as many as fit."""
-        extended, marks = self._extended()
+        extended, marks = self._extended(self._root())
         profile = self._root().profile
         if extended is None or profile is None:
             raise PeerViolation("The client asked for extended attributes, which are not kept.")

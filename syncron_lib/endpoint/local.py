@@ -70,9 +70,9 @@ class LocalEndpoint:
         self._tell = tell
         self._listing_limit = listing_limit
         self._reported = 0.0
-        beside = Beside(lambda: self.root, self.writes, self.noted)
         self._sending = Sending(self)
         self._alternates = Alternates(self, reach, environment)
+        beside = Beside(lambda: self.root, self._alternates.root, self.writes, self.noted)
         self._replicas = Replicas(self, tell)
         self._view, self._manifests = view, Manifests(self, view)
         self._handlers: dict[Any, Callable[[Any], Any]] = {

@@ -77,6 +77,7 @@ class Writing:
             from syncron_lib.core.extended import Kinds
 
             own_acls = Kinds.ACLS in Kinds(profile.extended)
+        self._own_acls = own_acls
         self._stagings = Stagings(directories, self._ledger, own_acls)
         self._backup = None
         if kept is not None:
@@ -282,6 +283,7 @@ class Writing:
             self._receiver.may_replace,
             self._may,
             self.durable,
+            self._own_acls,
         )
 
     def adjust(self, items: Sequence[SetAttributes]) -> messages.Stored:

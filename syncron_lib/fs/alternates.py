@@ -34,7 +34,7 @@ from syncron_lib.fs.ledger import Ledger, NewEntry, Written
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher, link_new
 from syncron_lib.fs.root import Root
-from syncron_lib.fs.staging import CREATE_READABLE, Staging
+from syncron_lib.fs.staging import CREATE_READABLE, Staging, drop_acls
 from syncron_lib.fs.stats import FIELDS, StatRow
 from syncron_lib.fs.tree import Node, is_directory
 from syncron_lib.protocol.messages import TakenEntry
@@ -173,10 +173,12 @@ class Linker:
         may_replace: Callable[[bytes], bool],
         may: Effect,
         durable: bool,
+        own_acls: bool,
     ) -> None:
         """``may_replace``: whether an entry of another kind may make way, as was announced.
         ``may``: what may be done to the tree. ``durable``: no copy gets its name before it is on
-        the disk."""
+        the disk. ``own_acls``: see `Staging`."""
+        self._own_acls = own_acls
         self._may = may
         self._durable = durable
         self._may_replace = may_replace
@@ -232,6 +234,8 @@ class Linker:
             self._publisher.make_way(path, *self._parent(path), replace)
         fd, name = self._parent(path)
         os.mkdir(name, 0o700, dir_fd=fd)
+        if self._own_acls:
+            drop_acls(self._directories.open(path))
 
     def _parent(self, path: bytes) -> tuple[int, bytes]:
         parent, name = split(path)

@@ -96,8 +96,7 @@ class Staging:
         if stat.S_IMODE(st.st_mode) & 0o7077:
             os.fchmod(fd, 0o700)
         if self._own_acls:
-            with contextlib.suppress(OSError):
-                os.removexattr(fd, "system.posix_acl_default")
+            drop_acls(fd)
         self._fd = fd
 
     def leftovers(self) -> list[Leftover]:
@@ -271,3 +270,12 @@ def _remove_below(fd: int) -> None:
                 finally:
                     os.close(below)
                 os.rmdir(entry, dir_fd=fd)
+
+
+def drop_acls(fd: int) -> None:
+    """Take from a directory that was just made what it got of the one that it is in."""
+    from syncron_lib.core.extended import ACL_NAMES  # few runs are about them
+
+    for name in ACL_NAMES:
+        with contextlib.suppress(OSError):  # it has none, or there are none
+            os.removexattr(fd, name)

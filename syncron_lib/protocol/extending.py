@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Optional
 
 from syncron_lib.record import NamedTuple
 
 
 class GetMarks(NamedTuple):
-    """Ask which entries have extended attributes that are kept, less the first ``known``."""
+    """Ask which entries have extended attributes that are kept, less the first ``known``.
+    ``alternate``: in which alternate, where it is not in the root."""
 
     known: int = 0
+    alternate: Optional[int] = None
 
 
 class Marked(NamedTuple):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Optional
 
 from syncron_lib.record import NamedTuple
 
 
 class GetLinks(NamedTuple):
-    """Ask which names of the tree are names of one file, less the first ``known`` of them."""
+    """Ask which names of the tree are names of one file, less the first ``known`` of them.
+    ``alternate``: of which alternate's tree, where it is not the root's."""
 
     known: int = 0
+    alternate: Optional[int] = None
 
 
 class Linked(NamedTuple):

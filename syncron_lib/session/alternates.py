@@ -8,26 +8,35 @@ from __future__ import annotations
 
 import stat
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Optional
 
 from syncron_lib.core.compare import attributes_of, digest_of
+from syncron_lib.core.extend import Marked
+from syncron_lib.core.links import Group
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.options import Alternates, Use
 from syncron_lib.core.plan import Basis, Change, Create, Left, Make, Plan, Take
 from syncron_lib.core.report import Failure
+from syncron_lib.core.sharing import Apart, is_below, links_apart, marks_apart
 from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint, RawPack
 from syncron_lib.protocol import messages
 from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import batches, replies
+from syncron_lib.session.extending import marks_of
+from syncron_lib.session.linking import groups_of
 from syncron_lib.session.listings import below_by_row, listings
 
 _ITEMS_A_REQUEST = 2000
 _SAME = "d" + "." * 9
 """Flags of a directory that an alternate has just so."""
+
+
+Beside = tuple[Optional[Sequence[Group]], Optional[Mapping[bytes, Marked]]]
+"""The source's hard-link groups and its extended attributes, where these count."""
 
 
 class AlternateEndpoint:
@@ -44,6 +53,8 @@ class AlternateEndpoint:
             return self._destination.submit(
                 messages.ListAlternate(self._number, request.paths, request.after)
             )
+        if isinstance(request, (messages.GetLinks, messages.GetMarks)):
+            return self._destination.submit(request._replace(alternate=self._number))
         assert isinstance(request, messages.Hash)
         return self._destination.submit(messages.HashAlternate(self._number, request.paths))
 
@@ -57,12 +68,13 @@ Compare = Callable[[Endpoint, Callable[[Failure], None]], Plan]
 
 class _There(NamedTuple):
     """What a comparison with an alternate came to. ``keys``: all paths that it speaks of, with NUL
-    for the slash, in order."""
+    for the slash, in order. ``opened``: directories that are not taken whole."""
 
     absent: set[bytes]
     changed: dict[bytes, Change]
     adjusted: dict[bytes, str]
     keys: list[bytes]
+    opened: Set[bytes]
 
     def lacks(self, path: bytes) -> bool:
         """Whether it has nothing like it at ``path``."""
@@ -76,8 +88,11 @@ class _There(NamedTuple):
         """Whether it has an entry of that kind at ``path``, with whatever attributes."""
         return not self.lacks(path) and path not in self.changed
 
-    def differs_below(self, path: bytes) -> bool:
-        """Whether anything in the directory ``path`` is another there."""
+    def is_open(self, path: bytes) -> bool:
+        """Whether anything in the directory ``path`` is another there, or is decided on by
+        itself."""
+        if path in self.opened:
+            return True
         prefix = path.replace(b"/", b"\0") + b"\0"
         at = bisect_left(self.keys, prefix)
         return at < len(self.keys) and self.keys[at].startswith(prefix)
@@ -93,8 +108,16 @@ def missing(chosen: Alternates, there: Sequence[bool]) -> Iterator[str]:
 class AlternateSearch:
     """Takes out of a plan what alternates have."""
 
-    def __init__(self, source: Endpoint, destination: Endpoint, compare: Compare, use: Use) -> None:
-        """``use``: what becomes of what is the same."""
+    def __init__(
+        self,
+        source: Endpoint,
+        destination: Endpoint,
+        compare: Compare,
+        use: Use,
+        beside: Beside = (None, None),
+    ) -> None:
+        """``use``: what becomes of what is the same. ``beside``: what else must be."""
+        self._groups, self._marks = beside
         self._source = source
         self._destination = destination
         self._compare = compare
@@ -111,6 +134,8 @@ class AlternateSearch:
         """Change ``plan`` by what is found in the alternates of these numbers. ``thorough``: look
         into each of them for how directories differ, though that changes nothing but what is
         told."""
+        if self._groups is not None:
+            numbers = numbers[:1]  # files of two could be one, and nobody would see it
         for number in numbers:
             unlike = thorough and any(make.flags != _SAME for make in plan.parents)
             if not (plan.creates or plan.changes or plan.adjusts or unlike):
@@ -138,10 +163,12 @@ class AlternateSearch:
         absent = {create.path for create in found.creates} | unlike
         changed = {change.path: change for change in found.changes}
         adjusted = {adjust.path: adjust.flags for adjust in found.adjusts}
-        keys = sorted(
-            path.replace(b"/", b"\0") for path in (*absent, *changed, *adjusted, *found.extras)
-        )
-        there = _There(absent, changed, adjusted, keys)
+        spoken = _There(absent, changed, adjusted, [], frozenset())
+        apart = self._apart(plan, number, spoken, frozenset(found.extras))
+        absent |= apart.barred
+        said = absent.union(changed, adjusted, found.extras, apart.opened)
+        keys = sorted(path.replace(b"/", b"\0") for path in said)
+        there = _There(absent, changed, adjusted, keys, apart.opened)
         left: list[Create] = []
         frontier = plan.creates
         while frontier:
@@ -154,7 +181,33 @@ class AlternateSearch:
             else make
             for make in plan.parents
         ]
-        self._take_changes(plan, there, number)
+        if self._groups is None and self._marks is None:
+            self._take_changes(plan, there, number)
+
+    def _apart(self, plan: Plan, number: int, there: _There, extras: Set[bytes]) -> Apart:
+        """What the alternate may not stand in for, though it is the same otherwise."""
+        endpoint = AlternateEndpoint(self._destination, number)
+        barred: set[bytes] = set()
+        opened: set[bytes] = set()
+        if self._marks is not None:
+            marks = marks_apart(self._marks, marks_of(endpoint), self._copy)
+            barred |= marks.barred
+            opened |= marks.opened
+        if self._groups is not None:
+            created = frozenset(create.path for create in plan.creates)
+
+            def comes(path: bytes) -> bool:
+                same = there.has(path) and path not in there.adjusted
+                return same and is_below(path, created) and not is_below(path, barred)
+
+            def is_elsewhere(path: bytes) -> bool:
+                return is_below(path, extras)
+
+            theirs = groups_of(endpoint)
+            links = links_apart(self._groups, theirs, self._copy, comes, is_elsewhere)
+            barred |= links.barred
+            opened |= links.opened
+        return Apart(barred, opened)
 
     def _take(
         self, plan: Plan, create: Create, there: _There, number: int, left: list[Create]
@@ -172,7 +225,7 @@ class AlternateSearch:
             made_anew = not (stat.S_ISREG(create.mode) or stat.S_ISDIR(create.mode))
             self._flags[path] = f"{flags[0]}c{flags[2:]}" if made_anew else flags
         if stat.S_ISDIR(create.mode):
-            if flags is None and not self._leaves and not there.differs_below(path):
+            if flags is None and not self._leaves and not there.is_open(path):
                 plan.takes.append(_taken(create, number, self._copy, None))
                 return True
             plan.parents.append(Make(path, create.attributes, flags or _SAME, create.replaces))
@@ -183,7 +236,8 @@ class AlternateSearch:
             else:
                 plan.takes.append(_taken(create, number, self._copy, None))
             return True
-        if flags is not None and path in there.adjusted and stat.S_ISREG(create.mode):
+        plain = self._marks is None or path not in self._marks  # a copy has no attributes
+        if plain and flags is not None and path in there.adjusted and stat.S_ISREG(create.mode):
             self._second_best.setdefault(path, (number, flags))
         left.append(create)
         return True

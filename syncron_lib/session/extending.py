@@ -15,6 +15,7 @@ from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Extended
 from syncron_lib.session.asking import batches, reply_of
+from syncron_lib.session.linking import MOST_NAMES
 
 _PATHS_A_REQUEST = 2000
 _FRAME = 4 << 20
@@ -28,13 +29,25 @@ class MarkSearch:
         self._ends = source, destination
         self._kinds = kinds
         self._asked = [end.submit(messages.GetMarks()) for end in self._ends]
+        self._mine: dict[bytes, Marked] | None = None
+
+    def of_source(self, entries: int) -> dict[bytes, Marked]:
+        """What the source has; it has scanned so many entries."""
+        if self._mine is None:
+            self._mine = _marks(self._ends[0], self._asked[0], entries)
+        return self._mine
 
     def apply_to(self, plan: Plan, entries: tuple[int, int], unsure: Set[bytes]) -> None:
         """Have ``plan`` do what is needed; it holds all else that will be done. ``entries``: how
         many the ends have scanned. ``unsure``: see `core.extend`."""
-        asked = zip(self._ends, self._asked, entries)
-        mine, theirs = (_marks(*each) for each in asked)
+        mine = self.of_source(entries[0])
+        theirs = _marks(self._ends[1], self._asked[1], entries[1])
         extend(plan, mine, theirs, unsure, self._kinds)
+
+
+def marks_of(alternate: Endpoint) -> dict[bytes, Marked]:
+    """What one has that has not said how many entries it has."""
+    return _marks(alternate, alternate.submit(messages.GetMarks()), MOST_NAMES)
 
 
 def _marks(endpoint: Endpoint, asked: Future[Any], entries: int) -> dict[bytes, Marked]:

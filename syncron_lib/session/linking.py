@@ -21,6 +21,8 @@ from syncron_lib.session.listings import listings
 
 _ITEMS_A_REQUEST = 2000
 _DIRECTORY = 0o040000
+MOST_NAMES = 1 << 26
+"""More than fit a machine's memory, where nothing else says how many there can be."""
 
 
 class LinkSearch:
@@ -30,13 +32,20 @@ class LinkSearch:
         self._source = source
         self._destination = destination
         self._asked = [end.submit(messages.GetLinks()) for end in (source, destination)]
+        self._mine: list[Group] | None = None
+
+    def of_source(self, entries: int) -> list[Group]:
+        """The source's groups; it has scanned so many entries."""
+        if self._mine is None:
+            self._mine = _groups(self._source, self._asked[0], entries)
+        return self._mine
 
     def apply_to(
         self, plan: Plan, source_entries: int, destination_entries: int, unsure: Set[bytes]
     ) -> None:
         """Have ``plan`` do what is needed; it holds all else that will be done. The numbers are
         those of entries that the ends have scanned. ``unsure``: see `core.regroup`."""
-        mine = _groups(self._source, self._asked[0], source_entries)
+        mine = self.of_source(source_entries)
         theirs = _groups(self._destination, self._asked[1], destination_entries)
         regroup(plan, mine, theirs, unsure)
         self._touch(plan)
@@ -56,6 +65,11 @@ class LinkSearch:
         for path, directory in zip(paths, listings(self._source, paths)):
             own = Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)
             plan.touched[path] = own
+
+
+def groups_of(alternate: Endpoint) -> list[Group]:
+    """The groups of one that has not said how much it has."""
+    return _groups(alternate, alternate.submit(messages.GetLinks()), MOST_NAMES)
 
 
 def _groups(endpoint: Endpoint, first: Future[Any], entries: int) -> list[Group]:

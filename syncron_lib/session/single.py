@@ -41,6 +41,7 @@ from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
 from syncron_lib.session.watching import watch_hashing
 
 if TYPE_CHECKING:
+    from syncron_lib.session.alternates import Beside
     from syncron_lib.session.dirlinks import Dirlinks
     from syncron_lib.session.protection import Protection
 
@@ -58,16 +59,14 @@ class SingleRun:
     ) -> None:
         source, into = part.source, part.into
         self._part = part
-        self._source = source
-        self._destination = destination
+        self._source, self._destination = source, destination
         options = options._replace(rules=options.rules._replace(chosen=part.chosen))
         self._options = options = as_seen(options, source, destination)
         if options.backup is not None:
             from syncron_lib.session.keeping import with_backups_left_out
 
             self._options = with_backups_left_out(options, destination, into)
-        self._observer = observer
-        self._pool = pool
+        self._observer, self._pool = observer, pool
         self._into = into
         self._began = time.monotonic()
         self.report = Report(source.shown(), destination.shown(), dry_run=options.dry_run)
@@ -301,9 +300,11 @@ class SingleRun:
             how = sealed.profile, options, False, False, ends.source_scanned.problems
             return Comparison(ends.source, endpoint, *how, on_failure, on_hashed, (known[0], {}))
 
-        if not self._options.verify:
-            self._find_alternates(ends, plan, compare)
         counts = ends.source_scanned.entries, ends.destination_scanned.entries
+        if not self._options.verify:
+            groups = None if links is None else links.of_source(counts[0])
+            marked = None if marks is None else marks.of_source(counts[0])
+            self._find_alternates(ends, plan, compare, (groups, marked))
         if links is not None:
             links.apply_to(plan, *counts, self._failed)
         if marks is not None:
@@ -316,6 +317,7 @@ class SingleRun:
         ends: Ends,
         plan: Plan,
         compare: Callable[[Endpoint, Callable[[Failure], None]], Comparison],
+        beside: Beside,
     ) -> None:
         """Take from other directories of the destination what these have."""
         chosen = self._options.alternates
@@ -333,7 +335,7 @@ class SingleRun:
             return found
 
         numbers = [number for number, there in enumerate(ends.alternates) if there]
-        search = AlternateSearch(ends.source, ends.destination, compared, chosen.use)
+        search = AlternateSearch(ends.source, ends.destination, compared, chosen.use, beside)
         search.apply_to(plan, numbers, self._options.itemize)
 
     def _protection(self, ends: Ends) -> Protection | None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.deep import DEEP
 from tests.e2e.conftest import IS_ROOT, Command, MakeWay, Way, assert_copied, mounted
+from tests.e2e.everything import Changing, groups, kept
 from tests.e2e.forking import DESTINATION, Forked
 from tests.fs.roots import settle
 from tests.trees import File, Link, assert_same, directory, make, noise
@@ -64,6 +65,58 @@ def test_dated_snapshots(syncron: Command, way: Way, tmp_path: Path) -> None:
     # What was linked has another ctime, and is known all the same.
     assert max(hashed[1:]) < 100
     assert (tmp_path / "day1/changed").read_bytes() == b"of day 1"
+
+
+def test_snapshots_of_links_and_attributes(syncron: Command, way: Way, tmp_path: Path) -> None:
+    source, first, second = tmp_path / "src", tmp_path / "day0", tmp_path / "day1"
+    make(source, {"a": b"1", "b": b"2", "c": b"3", "d": {"e": b"4", "f": {"g": b"5"}}, "h": b"6"})
+    for name, other in (("a", "a2"), ("b", "d/b2")):
+        os.link(source / name, source / other)
+    for name in ("c", "d", "d/e", "d/f/g"):
+        os.setxattr(source / name, "user.note", b"old")
+    syncron.ok("-HAX", *way.words(source, first))
+    before = kept(first)
+    os.link(source / "a", source / "a3")
+    os.setxattr(source / "d/e", "user.note", b"new")
+    (source / "h").unlink()
+    os.link(source / "c", source / "h")
+    done = syncron.ok("-HAX", "--link-dest=../day0", *way.words(source, second))
+    assert done["match"] is True
+    assert kept(second) == kept(source)
+    assert groups(second) == groups(source)
+    assert kept(first) == before
+    assert shared(second, first) == {"b", "d/b2", "d/f/g"}
+    again = syncron.ok("-HAX", "--link-dest=../day0", *way.words(source, second))
+    assert [again[each] for each in ("created", "changed", "metadata", "linked")] == [0] * 4
+
+
+@pytest.mark.parametrize("seed", range(100 if DEEP else 5))
+def test_all_that_is_kept_decides(forked: Forked, tmp_path: Path, seed: int) -> None:
+    choice = random.Random(seed)
+    source = tmp_path / "src"
+    tree = Changing(source, seed)
+    options = choice.choice(("-HX", "-HAX", "-AX", "-X"))
+    use = choice.choice(("--link-dest", "--link-dest", "--copy-dest"))
+    days: list[Path] = []
+    for number in range(4):
+        if number:
+            tree.change(choice.choice((0, 1, 4)))
+        tree.adjust(choice.choice((0, 1, 6)))
+        day = tmp_path / f"day{number}"
+        if number == 3 and choice.random() < 0.4:
+            subprocess.run(["cp", "-a", days[0], day], check=True)
+        named = [f"{use}=../{each.name}" for each in reversed(days)][: choice.choice((1, 2))]
+        before = [kept(each) for each in days]
+        ended = forked("--json", "--delete", options, *named, source, day)
+        said = (seed, number, options, named, ended.out)
+        assert (ended.code, ended.summary["match"]) == (0, True), said
+        assert kept(day) == kept(source), said
+        assert "H" not in options or groups(day) == groups(source), said
+        assert [kept(each) for each in days] == before, said
+        again = forked("--json", options, *named, source, day).summary
+        steps = ("created", "changed", "metadata", "linked", "copied")
+        assert not any(again[each] for each in steps), (*said, again)
+        days.append(day)
 
 
 def kinds(top: Path, alternates: list[Path]) -> dict[str, object]:
@@ -313,9 +366,7 @@ if IS_ROOT:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-H"], "does not compare"),
-        (["-A"], "does not compare"),
-        (["-X"], "does not compare"),
+        (["-U"], "are not compared"),
         (["-u"], "choose what is brought over"),
         (["--size-only"], "choose what is brought over"),
         (["--no-links"], "choose what is brought over"),

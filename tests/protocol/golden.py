@@ -73,7 +73,7 @@ MESSAGES: list[Any] = [
             m.Directory(stat.S_IFDIR | 0o700, 0, 0, 0, 13, table(), [], True),
         ]
     ),
-    m.GetLinks(7),
+    m.GetLinks(7, 1),
     m.Links([m.Linked(3, stat.S_IFREG | 0o644, 5, b"a"), m.Linked(3, 33188, 5, b"b/c")], True),
     m.GetMarks(3),
     m.Marks([m.Marked(b"a/b", stat.S_IFREG | 0o644, 5, _DIGEST, bytes(16))], True),
