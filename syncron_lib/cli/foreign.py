@@ -70,7 +70,7 @@ HELD: tuple[Held, ...] = (
     Held("--no-s --no-secluded-args --no-protect-args"),
     Held("--no-old-args --no-motd --no-msgs2stderr --no-iconv"),
     Held("--no-inc-recursive --no-i-r --blocking-io --no-blocking-io"),
-    Held("-y --fuzzy --no-y --no-fuzzy --no-delay-updates"),
+    Held("-y --fuzzy --no-y --no-fuzzy"),
     Held("--skip-compress", holds=_any),
     Held(
         "--partial-dir",
@@ -104,12 +104,6 @@ _WHOLE = "the source is scanned whole before anything is changed"
 
 FOREIGN: tuple[Foreign, ...] = (
     Foreign("--temp-dir", "T", "files are made in .syncron in DST, and renamed from there"),
-    Foreign(
-        "--delay-updates",
-        "",
-        "each file gets its name as soon as it is whole; for a tree that changes at once, make"
-        " snapshots, and use the link to the latest (--snapshot)",
-    ),
     Foreign("--no-partial", "", "what an interrupted run has brought over is kept in .syncron"),
     Foreign("--old-args", "", "no remote shell splits or expands names; name each SRC"),
     Foreign("--inc-recursive", "", _WHOLE),

@@ -136,6 +136,7 @@ class Settings(NamedTuple):
     fsync: bool | None = None
     sparse: bool | None = None
     preallocate: bool | None = None
+    delay_updates: bool | None = None
     compress_level: int | None = None
     bwlimit: int | None = None
     timeout: float | None = None
@@ -344,6 +345,14 @@ class Settings(NamedTuple):
                     " or --xattrs: leave them out."
                 )
 
+    def _delays(self) -> bool:
+        if self.delay_updates and (self.inplace or self.append):
+            raise UsageError(
+                "--delay-updates puts whole files in their places at the end, and --inplace and"
+                " --append write into them: give one of them."
+            )
+        return bool(self.delay_updates)
+
     def _hot(self) -> bool:
         if self.hot and (self.verify or self.snapshot or self.ignore_times):
             raise UsageError(
@@ -421,6 +430,7 @@ class Settings(NamedTuple):
             fsync=bool(self.fsync),
             sparse=bool(self.sparse),
             preallocate=bool(self.preallocate),
+            delay_updates=self._delays(),
             lock_wait=self.lock_wait or 0.0,
             timeout=DEFAULT_TIMEOUT if self.timeout is None else self.timeout,
         )

@@ -24,6 +24,7 @@ WRITING: tuple[Option, ...] = (
     ),
     Option(_HOW, "sparse", Kind.SWITCH, "have holes where new files have zeros", "S"),
     Option(_HOW, "preallocate", Kind.SWITCH, "take room for a file before it is written"),
+    Option(_HOW, "delay-updates", Kind.SWITCH, "put all files in their places at the end"),
     Option(
         _HOW,
         "partial",

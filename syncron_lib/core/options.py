@@ -267,6 +267,8 @@ class RunOptions(NamedTuple):
     """Have holes where the destination's new files have zeros."""
     preallocate: bool = False
     """Take room for a file before it is written."""
+    delay_updates: bool = False
+    """Give what comes its name only when all has come."""
     lock_wait: float = 0.0
     """Seconds to wait for a root that another run holds."""
     conflicts: Conflicts = Conflicts.KEEP_BOTH

@@ -1,4 +1,5 @@
-"""Replies about what stands beside the tables of directories: hard links, extended attributes."""
+"""Replies about what stands beside the tables of directories (hard links, extended attributes), and
+what the writing side alone carries out."""
 
 from __future__ import annotations
 
@@ -134,3 +135,15 @@ class Beside:
     def move(self, request: messages.Move) -> messages.Stored:
         """Move entries."""
         return self._writes().move(request)
+
+    def release(self, _request: messages.Release) -> messages.Stored:
+        """Give what was to wait its names."""
+        return self._noted(self._writes().release())
+
+    def adjust(self, request: messages.Adjust) -> messages.Stored:
+        """Set attributes."""
+        return self._noted(self._writes().adjust(request.items))
+
+    def delete(self, request: messages.Delete) -> messages.Stored:
+        """Delete entries."""
+        return self._noted(self._writes().delete(request.paths))

@@ -99,10 +99,11 @@ class LocalEndpoint:
             messages.Begin: self._begin,
             messages.Expect: self._expect,
             messages.Find: self._find,
+            messages.Release: beside.release,
             messages.Keep: beside.keep,
             messages.Move: beside.move,
-            messages.Adjust: self._adjust,
-            messages.Delete: self._delete,
+            messages.Adjust: beside.adjust,
+            messages.Delete: beside.delete,
             **self._replicas.handlers(),
             messages.LeaveOut: self._leave_out,
             messages.Imply: beside.imply,
@@ -446,12 +447,6 @@ class LocalEndpoint:
         if self._hasher is None:  # it was missing, and has just been made
             return messages.Found(b"")
         return self.writes().find(request, self._hasher)
-
-    def _adjust(self, request: messages.Adjust) -> messages.Stored:
-        return self.noted(self.writes().adjust(request.items))
-
-    def _delete(self, request: messages.Delete) -> messages.Stored:
-        return self.noted(self.writes().delete(request.paths))
 
     def noted(self, stored: messages.Stored) -> messages.Stored:
         """Note failures: the client may say that all is done before it has heard of them."""

@@ -94,6 +94,7 @@ class Writing:
             request.in_place and Effect.CHANGE in may,
             request.durable,
             manner(request.sparse, request.preallocate),
+            request.delay,
             may,
             view if view is not None and view.active else None,
         )
@@ -125,6 +126,13 @@ class Writing:
         passed_on = content.problems if isinstance(content, pack.Groups) else ()
         busy = int((time.perf_counter() - began) * 1e6)
         return messages.Stored(published, busy, bounded(problems), bounded(passed_on), again)
+
+    def release(self) -> messages.Stored:
+        """Give what was to wait its name."""
+        began = time.perf_counter()
+        published, problems = self._receiver.release()
+        busy = int((time.perf_counter() - began) * 1e6)
+        return messages.Stored(published, busy, bounded(problems), ())
 
     def find(self, request: messages.Find, hasher: FileHasher) -> messages.Found:
         """What is here of the sizes in question."""

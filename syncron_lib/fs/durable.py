@@ -1,4 +1,5 @@
-"""Writing through to the disk (``--fsync``), many entries at a time.
+"""Entries that wait for their names: until they are on the disk (``--fsync``), many at a time; or
+until all else has come (``--delay-updates``).
 
 One call writes a whole file system through. Waiting for each file instead costs as much a file as
 this costs a pack: the disk's time to make sure of one write.
@@ -28,10 +29,11 @@ class _Entry(NamedTuple):
 
 
 class Waiting:
-    """Entries that get their names as soon as they are on the disk, in the order in which they
-    came."""
+    """Entries that get their names later, in the order in which they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = True) -> None:
+        """``durable``: they must be on the disk before."""
+        self._durable = durable
         self._entries: list[_Entry] = []
 
     def __bool__(self) -> bool:
@@ -60,9 +62,9 @@ class Waiting:
         refused: dict[Staging, Optional[OSError]] = {}
         for position, (path, staging, publish, discard) in enumerate(entries):
             try:
-                if staging not in refused:
+                if self._durable and staging not in refused:
                     refused[staging] = _refusal(staging.fd)
-                error = refused[staging]
+                error = refused.get(staging)
                 if error is not None:
                     discard()
                     raise error

@@ -29,7 +29,7 @@ from syncron_lib.fs.largefile import LargeFile, Old, Place
 from syncron_lib.fs.ledger import Ledger, Written
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.publish import Publisher
-from syncron_lib.fs.staging import CREATE_READABLE
+from syncron_lib.fs.staging import CREATE_READABLE, Staging
 from syncron_lib.protocol.pack import Delta, Piece
 from syncron_lib.record import NamedTuple
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 FinishFile = Callable[[int, bytes, Attributes, int], int]
 """Gives a file its attributes: descriptor, path, attributes, now; returns its time."""
+
+TakeWhole = Callable[[bytes, Staging, bytes, bool, Written], None]
+"""Takes a whole file: path, staging and name there, whether another kind may go, what it is."""
 
 _READ_WRITE = OPEN_FILE & ~os.O_RDONLY | os.O_RDWR
 
@@ -91,7 +94,10 @@ class Incoming:
         """A file that cannot be written; the rest of its pieces is passed over."""
         self.opening: Optional[Opening] = None
         """What opens the sealed ones."""
-        self.published = 0
+        self.whole = 0
+        """Files that have come whole."""
+        self.place: Optional[TakeWhole] = None
+        """Takes those that are not to be published at once."""
         self.again: list[bytes] = []
         """Files that could not be put together, to be sent whole."""
 
@@ -160,7 +166,8 @@ class Incoming:
             large = LargeFile(path, pack.size, place, algorithm, old, self._manner)
             large.go_on(hasher, pack.offset)
             return large
-        staging = self._stagings.beside(split(path)[0])
+        beside = self._stagings.beside if self.place is None else self._stagings.nearest
+        staging = beside(split(path)[0])
         name = staging.name_for_large(path, pack.size, pack.attributes.mtime_ns)
         fd = os.open(name, CREATE_READABLE, 0o600, dir_fd=staging.fd)
         return LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old, self._manner)
@@ -238,13 +245,12 @@ class Incoming:
                 if self._durable:
                     os.fsync(large.place.fd)
                 assert large.place.staging is not None
-                self._publisher.publish(
-                    path, large.place.staging, large.place.name, replace, written
-                )
+                publish = self.place or self._publisher.publish
+                publish(path, large.place.staging, large.place.name, replace, written)
             chunks = large.chunks()
             if chunks is not None:
                 self._old.lists.note(path, pack.digest, chunks)
-            self.published += 1
+            self.whole += 1
         self._drop(large)
 
     def _refuse(self, large: LargeFile) -> None:

@@ -7,12 +7,10 @@ still be what was scanned; nothing is published that was not expected.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import time
 from collections.abc import Iterable
-from functools import partial
 from typing import TYPE_CHECKING, Optional, Union
 
 from syncron_lib.core import digest
@@ -20,23 +18,23 @@ from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.permission import EVERYTHING, Effect
 from syncron_lib.core.table import TYPE_MASK, Table, link_targets
-from syncron_lib.errors import FileFatal, PeerViolation
+from syncron_lib.errors import PeerViolation
 from syncron_lib.fs import attributes, sealedreceive, stats
 from syncron_lib.fs.allocation import Manner
 from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.contents import Contents, Missing
 from syncron_lib.fs.directories import OPEN_DIRECTORY, Directories
-from syncron_lib.fs.durable import Waiting
 from syncron_lib.fs.incoming import Earlier, Incoming, not_asked_for, wrong_content
 from syncron_lib.fs.largefile import write_all
 from syncron_lib.fs.ledger import Ledger, Written
 from syncron_lib.fs.mounts import Stagings
+from syncron_lib.fs.placing import Placing, is_fatal
 from syncron_lib.fs.publish import Publisher, taken
 from syncron_lib.fs.references import REPEATED
 from syncron_lib.fs.removal import Removal
 from syncron_lib.fs.staged import StagedDirectory
-from syncron_lib.fs.staging import CREATE_FILE, Staging
+from syncron_lib.fs.staging import CREATE_FILE
 from syncron_lib.protocol.contents import Content
 from syncron_lib.protocol.messages import Arrived, Expected, Problem
 from syncron_lib.protocol.pack import Delta, Group, Groups, Piece
@@ -44,9 +42,6 @@ from syncron_lib.protocol.pack import Delta, Group, Groups, Piece
 if TYPE_CHECKING:
     from syncron_lib.fs.extended import Waiting as Sets
     from syncron_lib.fs.view import View
-
-_FATAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
-"""After one of these no further file can succeed."""
 
 _S_IFREG = stat.S_IFREG
 
@@ -66,11 +61,13 @@ class Receiver:
         in_place: bool,
         durable: bool,
         manner: Manner,
+        delays: bool,
         may: Effect = EVERYTHING,
         view: Optional[View] = None,
     ) -> None:
         """``in_place``: files that are there are written to, not replaced. ``durable``: nothing
         gets its name before it is on the disk. ``manner``: how new files are written.
+        ``delays``: nothing gets its name before `release`.
         ``may``: what may be done to the tree. ``view``: what opens sealed files."""
         self.view = view
         self._directories = directories
@@ -90,19 +87,18 @@ class Receiver:
         self.extended: Optional[Sets] = None
         """Extended attributes of what will come, where they are kept."""
         self._staged: Optional[StagedDirectory] = None
-        self._durable = durable
         self._fill_file = manner.fill
-        self._waiting = Waiting()
-        """What gets its name once it is on the disk."""
+        places = self.publisher, self.contents, keep
+        self._placing = Placing(directories, ledger, stagings, *places, durable, delays)
         where = directories, ledger, stagings, self._arrivals, self.publisher
         how = in_place, durable, manner
         self._incoming = Incoming(*where, algorithm, earlier, *how, self._finish_file)
+        if delays:
+            self._incoming.place = self._placing.place
         if view is not None:
             opening = sealedreceive.Opening(view, self.publisher, self._finish_file, durable)
             self._incoming.opening = opening
-        self._problems: list[Problem] = []
         self._again: list[bytes] = []
-        self._published = 0
 
     def leftovers(self) -> list[Arrived]:
         """Content that an interrupted run staged, to be offered to the source."""
@@ -137,40 +133,34 @@ class Receiver:
                     position = self._group(group, body, position)
                 if position != len(body):
                     raise PeerViolation("The other side sent content that belongs to no file.")
-                self._release()
+                if not self._placing.delays:
+                    self._placing.release()
         except OSError as error:
-            if error.errno in _FATAL:
-                self._give_up(error)
+            self._require_room(error)
             raise
-        published, self._published = self._published, 0
-        problems, self._problems = self._problems, []
         again, self._again = [*self._again, *self._incoming.again], []
         self._incoming.again = []
-        return published, problems, again
+        return (*self._placing.said(), again)
 
-    def _give_up(self, error: OSError) -> None:
-        self.abandon()
-        self._stagings.clear()
-        raise FileFatal(
-            f"The destination cannot be written to any more: {error.strerror};"
-            " make room and run the same command again."
-        ) from None
+    def release(self) -> tuple[int, list[Problem]]:
+        """Give what was to wait its name, one after the other; how many entries were published,
+        which were not. Raises FileFatal."""
+        try:
+            self._placing.release()
+        except OSError as error:
+            self._require_room(error)
+            raise
+        return self._placing.said()
 
-    def _release(self) -> None:
-        """Publish what waits for the disk."""
-        if self._waiting:
-            self._waiting.release(self._failed)
-
-    def _failed(self, path: bytes, error: OSError) -> None:
-        """Note one entry that could not be written; what stops everything is raised on."""
-        if error.errno in _FATAL:
-            raise error
-        self._problems.append(Problem(path, f"cannot be written: {error.strerror}", False))
+    def _require_room(self, error: OSError) -> None:
+        if is_fatal(error):
+            self.abandon()
+            self._placing.give_up(error)
 
     def _group(self, group: Group, body: memoryview, position: int) -> int:
         table = group.table
-        if not group.new and group.path in self._created:
-            self._release()  # the directory itself may be waiting
+        if not group.new and group.path in self._created and not self._placing.delays:
+            self._placing.release()  # the directory itself may be waiting
         if group.new:
             staged = self._staged_directory(group)
             if staged is not None:
@@ -200,7 +190,7 @@ class Receiver:
             except Missing:
                 self._again.append(path)
             except OSError as error:
-                self._failed(path, error)
+                self._placing.failed(path, error)
         return position
 
     def _staged_directory(self, group: Group) -> Optional[StagedDirectory]:
@@ -221,19 +211,17 @@ class Receiver:
         self._created.add(path)
         name = b""
         try:
-            if not (self._keep.group and self._keep.permissions) or self._waiting.is_full:
-                self._release()
-            # Its parent may be waiting.
-            beside = self._stagings.nearest if self._waiting else self._stagings.beside
-            staging = beside(parent)
+            inherits = not (self._keep.group and self._keep.permissions)
+            if (inherits or self._placing.waiting.is_full) and not self._placing.delays:
+                self._placing.release()
+            staging = self._placing.staging_for(parent)
             name = staging.new_directory(path)
             fd = os.open(name, OPEN_DIRECTORY, dir_fd=staging.fd)
-            if not (self._keep.group and self._keep.permissions):
-                with contextlib.suppress(OSError):
-                    attributes.inherit_group(self._directories.open(parent), fd)
+            if inherits:
+                self._placing.inherit_group(parent, fd)
         except OSError as error:
             self._failed_trees.add(path)
-            self._failed(path, error)
+            self._placing.failed(path, error)
             return None
         self._staged = StagedDirectory(path, staging, name, fd, group.attributes, [])
         self.contents.staged = path, fd
@@ -339,12 +327,12 @@ class Receiver:
             except Missing:
                 self._again.append(join(group.path, name))
             except FileExistsError:
-                self._failed(join(group.path, name), taken(directory, name))
+                self._placing.failed(join(group.path, name), taken(directory, name))
             except OSError as error:
                 # Half a file must not be published with its directory.
                 with contextlib.suppress(OSError):
                     os.unlink(name, dir_fd=directory)
-                self._failed(join(group.path, name), error)
+                self._placing.failed(join(group.path, name), error)
         return position
 
     def _take(self, content: Content, directory: int, name: bytes) -> int:
@@ -352,38 +340,17 @@ class Receiver:
         try:
             return self.contents.take(content, directory, name)
         except Missing:
-            if not self._waiting:
+            if self._placing.delays or not self._placing.waiting:
                 raise
-        self._release()
+        self._placing.release()
         return self.contents.take(content, directory, name)
 
     def _end_directory(self, staged: StagedDirectory) -> None:
         """All that goes into a staged directory is there."""
         self._staged = self.contents.staged = None
-        if not self._durable:
-            self._publish_directory(staged)
-            return
-        publish, discard = partial(self._publish_directory, staged), partial(os.close, staged.fd)
-        self._waiting.add(staged.path, staged.staging, publish, discard)
-
-    def _publish_directory(self, staged: StagedDirectory) -> None:
-        path = staged.path
-        try:
-            replace = self._trees.get(path, False)
-            self.publisher.publish_directory(path, staged.staging, staged.name, replace)
-            # Its own attributes come last of all: it must stay writable until then.
-            # An ACL may allow less than the mode that goes with it.
-            closed = self.extended is not None and path in self.extended
-            mode = 0 if closed else self._keep.mode_of(staged.attributes)
-            if not self._keep.permissions:
-                mode |= os.fstat(staged.fd).st_mode & stat.S_ISGID
-            os.fchmod(staged.fd, mode & (0o1777 if self._keep.permissions else 0o3777) | 0o700)
-            self._ledger.add_directory(path, staged.attributes, staged.entries)
-            self._published += 1 + len(staged.entries)
-        except OSError as error:
-            self._failed(path, error)
-        finally:
-            os.close(staged.fd)
+        # An ACL may allow less than the mode that goes with it.
+        closed = self.extended is not None and staged.path in self.extended
+        self._placing.place_directory(staged, closed, self._trees.get(staged.path, False))
 
     def _entry(
         self,
@@ -401,14 +368,17 @@ class Receiver:
         )
         value = table.digests[row * digest.SIZE : (row + 1) * digest.SIZE]
         size = table.sizes[row]
-        staging = self._stagings.beside(split(path)[0])
-        temporary = staging.name_for_small()
+        staging = self._placing.staging_for(split(path)[0])
         now = time.time_ns()
         view = self.view
         sealed = view is not None and view.is_sealed(path)
         if sealed and view is not None:
             sealedreceive.require_sealed(view, path, attributes_.mode, data is None)
         is_file = attributes_.mode & TYPE_MASK == _S_IFREG
+        if self._placing.delays and is_file:  # for so long that it is worth finding again
+            temporary = staging.name_for_large(path, size, attributes_.mtime_ns)
+        else:
+            temporary = staging.name_for_small()
         try:
             if is_file:
                 if data is None:
@@ -423,7 +393,7 @@ class Receiver:
                         data, size = opened.data, len(opened.data)
                         attributes_ = Attributes(*opened[1:], *attributes_[2:])
                     if self._incoming.overwrite(path, attributes_, data, value, replace):
-                        self._published += 1
+                        self._placing.published += 1
                         return
                     fd = os.open(temporary, CREATE_FILE, 0o600, dir_fd=staging.fd)
                 try:
@@ -445,30 +415,13 @@ class Receiver:
         except OSError:
             staging.remove(temporary)
             raise
-        publish = partial(self._publish_entry, path, staging, temporary, replace, written)
-        if self._durable:
-            self._waiting.add(path, staging, publish, partial(staging.remove, temporary))
-        else:
-            publish()
-
-    def _publish_entry(
-        self, path: bytes, staging: Staging, temporary: bytes, replace: bool, written: Written
-    ) -> None:
-        try:
-            self.publisher.publish(path, staging, temporary, replace, written)
-        except OSError:
-            staging.remove(temporary)
-            raise
-        self._published += 1
-        if written.size >= REPEATED:
-            self.contents.published(written.digest, *split(path))
+        self._placing.place(path, staging, temporary, replace, written)
 
     def _finish_file(self, fd: int, path: bytes, attributes_: Attributes, now: int) -> int:
         """Attributes of a file about to be published; without kept permissions, an existing
         target's stay. Returns its time, which is the source's only where times are kept."""
         if not self._keep.group:
-            with contextlib.suppress(OSError):
-                attributes.inherit_group(self._directories.open(split(path)[0]), fd)
+            self._placing.inherit_group(split(path)[0], fd)
         return attributes.finish(
             fd, attributes_, self._keep, now, self.publisher.scanned(path), self.extended, path
         )
@@ -483,18 +436,19 @@ class Receiver:
         try:
             incoming.take(piece, self._files)
         except OSError as error:
-            self._failed(path, error)
+            self._placing.failed(path, error)
             return
-        if incoming.published:
-            self._published += incoming.published
-            incoming.published = 0
+        if incoming.whole:
             self._files.pop(path, None)
-            self.contents.published(piece.digest, *split(path))
+            if not self._placing.delays:
+                self._placing.published += incoming.whole
+                self.contents.published(piece.digest, *split(path))
+            incoming.whole = 0
 
     def abandon(self) -> None:
         """Let go of what is half done; it stays staged for the next run."""
         if self._staged is not None:
             os.close(self._staged.fd)
             self._staged = self.contents.staged = None
-        self._waiting.clear()
+        self._placing.waiting.clear()
         self._incoming.abandon()

@@ -71,6 +71,7 @@ from syncron_lib.protocol.listing import MakeImplied as MakeImplied
 from syncron_lib.protocol.moved import Delete as Delete
 from syncron_lib.protocol.moved import Move as Move
 from syncron_lib.protocol.moved import Moved as Moved
+from syncron_lib.protocol.moved import Release as Release
 from syncron_lib.protocol.replicas import GetKnowledge as GetKnowledge
 from syncron_lib.protocol.replicas import GetRecords as GetRecords
 from syncron_lib.protocol.replicas import Intend as Intend
@@ -344,6 +345,7 @@ class Begin(NamedTuple):
     ``in_place``: what changed is written into the files that are there. ``durable``: nothing gets
     its name before it is on the disk, and `Finished` is said when everything is. ``sparse``: zeros
     of new files are holes. ``preallocate``: room for a file is taken before it is written.
+    ``delay``: what comes gets its name only when `Release` is said.
     """
 
     users: Sequence[IdPair]
@@ -352,6 +354,7 @@ class Begin(NamedTuple):
     durable: bool = False
     sparse: bool = False
     preallocate: bool = False
+    delay: bool = False
 
 
 class Leftovers(NamedTuple):

@@ -27,3 +27,7 @@ class Delete(NamedTuple):
     """Remove entries with all below, deepest first, as they were scanned. Reply: `Stored`."""
 
     paths: Sequence[bytes]
+
+
+class Release(NamedTuple):
+    """All content has come: give it its names, where that was to wait. Reply: `Stored`."""

@@ -66,6 +66,7 @@ TURNS: dict[Any, Turn] = {
     messages.Find: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Keep: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     STORE: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
+    messages.Release: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.TakeBasis: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.TakeEntries: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Move: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),

@@ -13,5 +13,5 @@ def beginning(
 ) -> Begin:
     """The request after which the destination writes; what is written in place is the transfer's
     to say."""
-    how = options.fsync, options.sparse, options.preallocate
+    how = options.fsync, options.sparse, options.preallocate, options.delay_updates
     return Begin(users, groups, False, *how)

@@ -81,6 +81,11 @@ def require_possible(options: RunOptions, role: Role) -> None:
             "--chmod, --copy-links, --munge-links and the like",
             "what is sealed is what is on the disk",
         ),
+        (
+            options.delay_updates,
+            "--delay-updates",
+            "what was opened would wait in clear under no name that .secure covers",
+        ),
         (options.keep_dirlinks, "--keep-dirlinks", "what is sealed has its place in one tree"),
         (keep.hard_links, "--hard-links", "the same content is sealed otherwise under each name"),
         (keep.xattrs, "--xattrs", "extended attributes are not sealed"),

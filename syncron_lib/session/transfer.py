@@ -143,8 +143,9 @@ class Transfer:
         if self._again:
             self._send_again(plan)
             self.storing.settle()
-        if plan.links:
-            self._link(plan)
+        self._release(begin)
+        if plan.links and self._link(plan):
+            self._release(begin)
         self._adjust(plan)
         if plan.extends:
             self._extend(plan, coming=False)
@@ -215,14 +216,22 @@ class Transfer:
             lambda request: self.storing.send(request, messages.Stored, self._note),
         )
 
-    def _link(self, plan: Plan) -> None:
+    def _release(self, begin: messages.Begin) -> None:
+        """What has come gets its names, where that was to wait for the rest."""
+        if begin.delay:
+            self.storing.send(messages.Release(), messages.Stored, self._named)
+
+    def _link(self, plan: Plan) -> bool:
+        """Make hard links; whether content had to come for some after all."""
         from syncron_lib.session.linking import requests
 
         for request in requests(plan):
             self.storing.send(request, messages.Stored, self._named)
         self.storing.settle()
-        if self._again:
-            self._send_again(plan)
+        if not self._again:
+            return False
+        self._send_again(plan)
+        return True
 
     def _take_from_alternates(self, plan: Plan) -> None:
         from syncron_lib.session.alternates import carry_out

@@ -94,7 +94,7 @@ def _workloads() -> Iterator[Workload]:
     full: dict[str, Literal] = {"f": b"y", "g": {"h": b"z"}, "to": Link(b"f")}
     kinds: list[Literal] = [b"", full, Link(b"stays"), Fifo()]
     pairs = [(a, b) for a in kinds for b in kinds if a is not b]
-    yield _tree(
+    kinds_change = _tree(
         "deletes and other kinds",
         {
             **some,
@@ -103,6 +103,10 @@ def _workloads() -> Iterator[Workload]:
             "x": b"gone",
         },
         {**some, **{f"{n}": other or b"new %d" % n for n, (_, other) in enumerate(pairs)}},
+    )
+    yield kinds_change
+    yield replace(
+        kinds_change, name="all at the end", options=(*kinds_change.options, "--delay-updates")
     )
     big = {name: noise(70_000, seed=ord(name)) for name in "abcdefg"}
     below: dict[str, Literal] = {f"{n}": b"moves %d" % n for n in range(4)}

@@ -150,6 +150,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Find: lambda _: messages.Find(b""),
     messages.Keep: lambda _: messages.Keep(b""),
     STORE: lambda _: _pack(),
+    messages.Release: lambda _: messages.Release(),
     messages.Move: lambda _: messages.Move([], [Moved(b"file", b"moved")]),
     messages.Link: lambda _: messages.Link([Linking(b"new", b"file", False)]),
     messages.Extend: lambda _: messages.Extend([Extended(b"file", _EXTENDED)], False),
