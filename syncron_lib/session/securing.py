@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.names import shown
 from syncron_lib.core.options import RunOptions
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.remote import RemoteEndpoint
+from syncron_lib.errors import GuardRefused
 from syncron_lib.protocol import messages
 from syncron_lib.session.asking import reply_of
 from syncron_lib.session.sealing import Sealing
@@ -54,4 +56,17 @@ def secured(
     where = path if isinstance(place, Local) else f"{place.account()}:{path}"
     content = secure.manifest_of(far.endpoint, reply_of(far.manifest, messages.Manifest))
     ends = asked[0].endpoint, asked[1].endpoint
-    return secure.prepared(options, key, ends, where, content, sealing)
+    made = secure.prepared(options, key, ends, where, content, sealing)
+    if made is NOTHING_SEALED and not content and isinstance(place, Local):
+        _require_manifest(key, where)
+    return made
+
+
+def _require_manifest(key: KeyHolder | None, where: str) -> None:
+    """Without a manifest, and without rules here, what is sealed would be taken as it is."""
+    if key is not None and key.role is Role.DESTINATION:
+        raise GuardRefused(
+            f"{where} has no manifest, so nothing in it is known to be sealed. To open all that is,"
+            " say --secure='*' --declassify too; if nothing is, copy it without --unseal. Nothing"
+            " was changed."
+        )

@@ -380,6 +380,25 @@ def refused(secrets: Bench, *words: str) -> str:
     return ended.err
 
 
+def test_a_disk_that_has_lost_its_manifest_is_not_taken_for_one_with_nothing_sealed(secrets):
+    secrets.sealed_ok()
+    shutil.rmtree(secrets.sealed / ".syncron")
+    ended = secrets.unseal()
+    assert ended.code == 7 and "is gone" in ended.out
+    without_state()  # a machine that never saw it
+    ended = secrets.unseal()
+    assert ended.code == 3 and "has no manifest" in ended.out
+    assert not secrets.opened.exists()
+    # What it says opens everything, and takes only what is as it was sealed.
+    secrets.unsealed_ok("--secure=*", "--declassify")
+    assert contents(secrets.opened) == contents(secrets.source)
+    bent = bytearray((secrets.sealed / "a.env").read_bytes())
+    bent[-1] ^= 1
+    (secrets.sealed / "a.env").write_bytes(bent)
+    ended = secrets.unseal("--secure=*", "--declassify")
+    assert ended.code == 7 and (secrets.opened / "a.env").read_bytes() == SMALL
+
+
 def test_swapped_files_and_files_of_another_root_are_refused(sealed_once, syncron):
     first, second = sealed_once.sealed / "a.env", sealed_once.sealed / "sub/b.env"
     one, two = first.read_bytes(), second.read_bytes()
