@@ -54,7 +54,7 @@ def test_as_rsync(forked: Forked, tmp_path: Path, seed: int) -> None:
         assert accessed(source) == before, said
         assert accessed(ours) == before, said
         again = forked("--json", *options, source, ours)
-        assert (again.code, again.summary["match"]) == (0, True), said
+        assert (again.code, again.summary["match"]) == (0, True), (said, again.out, again.err)
         assert not any(again.summary[name] for name in STEPS), said
         assert accessed(source) == accessed(ours) == before, said
     words = ["rsync", "-aUU", *options, f"{source}/", f"{theirs}/"]
