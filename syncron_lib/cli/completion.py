@@ -20,7 +20,7 @@ _CHOICES = {
     "every": ("15min", "1h", "6h", "1d", "1w"),
 }
 _FILES = ("config", "exclude-from", "include-from", "files-from")
-_TREES = ("root", "list-snapshots", "list-hot")
+_TREES = ("root", "list-snapshots", "list-hot", "list-replicas")
 _JOBS = ("job", "install-schedule", "print-schedule", "remove-schedule", "refresh-hot", "history")
 
 FILES = {"bash": "syncron", "zsh": "_syncron", "fish": "syncron.fish"}

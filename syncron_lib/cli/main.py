@@ -138,8 +138,11 @@ class Command:
             return self._list_hot(settings, parse_location(invocation.hot))
         if invocation.snapshots is not None:
             return self._list_snapshots(settings, parse_location(invocation.snapshots))
-        if invocation.mode in (Mode.KEYGEN, Mode.REWRAP, Mode.SECURE_CHECK):
-            from syncron_lib.cli.secrets.modes import carry_out
+        if invocation.mode in (Mode.KEYGEN, Mode.REWRAP, Mode.SECURE_CHECK, Mode.REPLICAS):
+            if invocation.mode is Mode.REPLICAS:
+                from syncron_lib.cli.replicas import carry_out
+            else:
+                from syncron_lib.cli.secrets.modes import carry_out
 
             face = self._face(settings, "")
             connect = self._connect_options(settings, face)

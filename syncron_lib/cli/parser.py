@@ -57,6 +57,7 @@ class Mode(Enum):
     SNAPSHOTS = "list-snapshots"
     LIST = "list"
     HOT = "list-hot"
+    REPLICAS = "list-replicas"
     JOBS = "jobs"
     CHECK_CONFIG = "check-config"
     LIST_JOBS = "list-jobs"
@@ -93,6 +94,9 @@ _SCHEDULING = {
 }
 
 
+_ABOUT = ("root", "history", "list-hot", "list-snapshots", "list-replicas", "forget-replica")
+
+
 class Invocation(NamedTuple):
     """One command line, understood. ``operands`` are the paths as written."""
 
@@ -105,6 +109,8 @@ class Invocation(NamedTuple):
     hot: str | None = None
     snapshots: str | None = None
     """The directories whose hot ones, or snapshots, are to be listed."""
+    replica: str | None = None
+    """The one that is gone for good; None: list those that ``operands`` know of."""
     rescan: float | None = None
     """To watch, with so many seconds between two full runs; None: run once."""
     jobs: tuple[str, ...] = ()
@@ -175,6 +181,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--rescan", metavar="TIME", help="... all of it every TIME (default 1h)")
     run.add_argument("--list-hot", metavar="DIR", help="which directories of DIR changed often")
     run.add_argument("--list-snapshots", metavar="DIR", help="what --snapshot has made in DIR")
+    run.add_argument("--list-replicas", metavar="DIR", help="which replicas DIR has heard of")
+    run.add_argument("--forget-replica", metavar="ID", help="... one is gone for good; for ROOTs")
     run.add_argument(
         "--job", metavar="NAME", action="append", help="run a job; more names may follow"
     )
@@ -255,10 +263,7 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
     asked = {
         "--job": bool(given.job),
         "--all-jobs": given.all_jobs,
-        "--root": given.root is not None,
-        "--history": given.history is not None,
-        "--list-hot": given.list_hot is not None,
-        "--list-snapshots": given.list_snapshots is not None,
+        **{f"--{each}": _of(given, each) is not None for each in _ABOUT},
         f"--{given.look.value}" if given.look else "": given.look is not None,
         **{f"--{each}": _of(given, each) is not None for each in _SCHEDULING},
     }
@@ -267,28 +272,26 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         raise UsageError(f"{both[0]} and {both[1]} exclude each other: give one of them.")
     if given.root is not None and settings.verify:
         raise UsageError("--verify compares two trees and --root reads one: give one of them.")
-    for name in both if paths and not given.job else ():
+    for name in both if paths and not (given.job or given.forget_replica) else ():
         raise UsageError(f"{name} takes no further paths, but {paths[0]!r} was given.")
     schedule = _scheduling(given, bool(settings.hot))
     if schedule is not None:
         return Invocation(Mode.SCHEDULE, settings, config=given.config, schedule=schedule)
     if given.look is not None:
         return Invocation(given.look, settings, config=given.config)
-    if given.root is not None:
-        if not given.root:
-            raise UsageError("--root needs the name of a directory.")
-        return Invocation(Mode.ROOT, settings, root=given.root, config=given.config)
+    for mode in (Mode.ROOT, Mode.HOT, Mode.SNAPSHOTS):
+        where = _of(given, mode.value)
+        if where == "":
+            raise UsageError(f"--{mode.value} needs the name of a directory.")
+        if where is not None:
+            invocation = Invocation(mode, settings, config=given.config)
+            return invocation._replace(**{mode.value.removeprefix("list-"): where})
+    if given.list_replicas is not None or given.forget_replica is not None:
+        from syncron_lib.cli.replicas import about_replicas
+
+        return about_replicas(given, settings, paths)
     if given.history is not None:
         return Invocation(Mode.HISTORY, settings, history=given.history, config=given.config)
-    if given.list_hot is not None:
-        if not given.list_hot:
-            raise UsageError("--list-hot needs the name of a directory.")
-        return Invocation(Mode.HOT, settings, hot=given.list_hot, config=given.config)
-    if given.list_snapshots is not None:
-        if not given.list_snapshots:
-            raise UsageError("--list-snapshots needs the name of a directory.")
-        where = given.list_snapshots
-        return Invocation(Mode.SNAPSHOTS, settings, snapshots=where, config=given.config)
     if given.sealed or given.passphrase:
         from syncron_lib.cli.secrets.modes import about_keys
 

@@ -62,6 +62,7 @@ class Replicas:
             messages.Intend: self._intend,
             messages.Preserve: self._preserve,
             messages.Settle: self._settle,
+            messages.GetReplicas: self._get_replicas,
         }
 
     def _opened(self) -> Replica:
@@ -82,11 +83,13 @@ class Replicas:
     def _introduce(self, _request: messages.Introduce) -> messages.Introduced:
         from syncron_lib.core.twoway.dots import pack_vector
         from syncron_lib.core.twoway.identity import pack_ticks
+        from syncron_lib.core.twoway.roster import pack_replicas
 
         if not self._endpoint.is_open:
             return messages.Introduced(bytes(16), 0, 0, b"")
         replica = self._opened()
         known = pack_vector(replica.knowledge.latest()) + pack_ticks(replica.ticks)
+        known += pack_replicas(replica.roster.retired)
         return messages.Introduced(replica.identity, replica.counter, replica.standing, known)
 
     def _observe(self, request: messages.Observe) -> messages.Observed:
@@ -111,6 +114,7 @@ class Replicas:
     def _get_knowledge(self, request: messages.GetKnowledge) -> messages.KnowledgePart:
         from syncron_lib.core.twoway.identity import pack_ticks
         from syncron_lib.core.twoway.knowledge import Untouched, pack_knowledge, pack_untouched
+        from syncron_lib.core.twoway.roster import pack_roster
 
         if not request.start:
             replica = self._opened()
@@ -118,6 +122,7 @@ class Replicas:
                 pack_knowledge(replica.knowledge)
                 + pack_ticks(replica.ticks)
                 + pack_untouched(Untouched(frozenset(), self._unseen))
+                + pack_roster(replica.known())
             )
         end = request.start + _PART
         return messages.KnowledgePart(
@@ -185,6 +190,21 @@ class Replicas:
                 "More entries failed than can be told one by one; see to the cause, and run again."
             )
         return messages.Settled(replica.digest(), failed)
+
+    def _get_replicas(self, request: messages.GetReplicas) -> messages.Replicas:
+        replica = self._opened()
+        if request.retire is not None:
+            replica.retire(request.retire)
+        self._tell()
+        latest = replica.knowledge.latest()
+        members = replica.known().members
+        unnamed = dict.fromkeys(latest.keys() - members.keys())
+        found = [
+            messages.KnownReplica(each, member.label, latest.get(each, 0), member.retired)
+            for each, member in members.items()
+        ]
+        found += [messages.KnownReplica(each, b"", latest[each], False) for each in unnamed]
+        return messages.Replicas(replica.identity, replica.standing, sorted(found))
 
     def close(self) -> None:
         """Let go of what is open."""

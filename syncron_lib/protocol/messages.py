@@ -74,14 +74,17 @@ from syncron_lib.protocol.moved import Moved as Moved
 from syncron_lib.protocol.moved import Release as Release
 from syncron_lib.protocol.replicas import GetKnowledge as GetKnowledge
 from syncron_lib.protocol.replicas import GetRecords as GetRecords
+from syncron_lib.protocol.replicas import GetReplicas as GetReplicas
 from syncron_lib.protocol.replicas import Intend as Intend
 from syncron_lib.protocol.replicas import Introduce as Introduce
 from syncron_lib.protocol.replicas import Introduced as Introduced
 from syncron_lib.protocol.replicas import KnowledgePart as KnowledgePart
+from syncron_lib.protocol.replicas import KnownReplica as KnownReplica
 from syncron_lib.protocol.replicas import Observe as Observe
 from syncron_lib.protocol.replicas import Observed as Observed
 from syncron_lib.protocol.replicas import Preserve as Preserve
 from syncron_lib.protocol.replicas import RecordsPart as RecordsPart
+from syncron_lib.protocol.replicas import Replicas as Replicas
 from syncron_lib.protocol.replicas import Settle as Settle
 from syncron_lib.protocol.replicas import Settled as Settled
 from syncron_lib.protocol.replicas import Tick as Tick

@@ -77,6 +77,7 @@ TURNS: dict[Any, Turn] = {
     messages.Imply: Turn(Phase.SEALED, Phase.WRITING, None),
     messages.MakeImplied: Turn(Phase.WRITING, Phase.WRITING, _DESTINATION),
     messages.Introduce: Turn(Phase.OPEN, Phase.SEALED, _REPLICA, unopened=True),
+    messages.GetReplicas: Turn(Phase.OPEN, Phase.OPEN, _REPLICA),
     messages.Observe: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
     messages.GetKnowledge: Turn(Phase.SEALED, Phase.SEALED, _REPLICA),
     messages.GetRecords: Turn(Phase.SEALED, Phase.WRITING, _REPLICA),

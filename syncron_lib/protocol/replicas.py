@@ -6,6 +6,7 @@ What is packed in them is read by `core.twoway`; the helper reads it, the client
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Optional
 
 from syncron_lib.protocol.moved import Moved
 from syncron_lib.record import NamedTuple
@@ -18,7 +19,7 @@ class Introduce(NamedTuple):
 class Introduced(NamedTuple):
     """``replica``: its identity; ``counter``: how far it has counted; ``standing``: a
     `core.twoway.identity.Standing`. ``known``: packed, of each replica the last tick that it knows
-    of, and the random numbers of the last ticks."""
+    of, the random numbers of the last ticks, and which replicas are gone for good."""
 
     replica: bytes
     counter: int
@@ -55,8 +56,8 @@ class GetKnowledge(NamedTuple):
 
 
 class KnowledgePart(NamedTuple):
-    """Knowledge, numbers of ticks, and what was not looked at, packed one after the other; or a
-    part of that. ``more``: not the last."""
+    """Knowledge, numbers of ticks, what was not looked at, and the replicas that it has heard of,
+    packed one after the other; or a part of that. ``more``: not the last."""
 
     data: bytes
     more: bool
@@ -115,3 +116,29 @@ class Settled(NamedTuple):
 
     records: bytes
     failed: Sequence[bytes]
+
+
+class GetReplicas(NamedTuple):
+    """Ask which replicas this one has heard of. ``retire``: one that is gone for good from now on.
+    Reply: `Replicas`."""
+
+    retire: Optional[bytes]
+
+
+class KnownReplica(NamedTuple):
+    """``label``: where it said that it is, empty where that is not known. ``events``: the last of
+    its ticks that is known."""
+
+    replica: bytes
+    label: bytes
+    events: int
+    retired: bool
+
+
+class Replicas(NamedTuple):
+    """``replica`` and ``standing``: of the one that was asked, as in `Introduced`; it is one of
+    ``known``."""
+
+    replica: bytes
+    standing: int
+    known: Sequence[KnownReplica]

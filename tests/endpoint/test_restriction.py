@@ -166,6 +166,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.Intend: lambda _: messages.Intend(pack_intents(NO_INTENTS), False),
     messages.Preserve: lambda _: messages.Preserve([Moved(b"file", b"kept")]),
     messages.Settle: lambda _: messages.Settle([]),
+    messages.GetReplicas: lambda _: messages.GetReplicas(bytes(16)),
     messages.GetManifest: lambda _: messages.GetManifest(),
     messages.PutManifest: lambda _: messages.PutManifest(b"manifest"),
     messages.GetLineage: lambda _: messages.GetLineage(),

@@ -133,6 +133,8 @@ MESSAGES: list[Any] = [
     m.Settled(_DIGEST, [b"a"]),
     m.Begin([], _PAIRS, True, True, True, True, True),
     m.Release(),
+    m.GetReplicas(_DIGEST),
+    m.Replicas(_DIGEST, 1, [m.KnownReplica(_DIGEST, b"desk:/\xff", 9, True)]),
     m.Leftovers([m.Arrived(b"big", 100, -1, 50, _DIGEST)]),
     m.Expect([m.Expected(b"new", True, False), m.Expected(b"old", False, True)]),
     m.Select([m.Selected(b"new", True)], [m.Arrived(b"big", 100, 5, 50, _DIGEST)], True),

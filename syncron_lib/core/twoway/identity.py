@@ -73,12 +73,13 @@ class Standing(IntEnum):
 
 class Known(NamedTuple):
     """How a replica introduces itself. ``latest``: of each replica the last tick that it knows
-    of."""
+    of. ``retired``: replicas that are gone for good, as far as it has heard."""
 
     replica: bytes
     counter: int
     latest: Vector
     ticks: Ticks
+    retired: frozenset[bytes] = frozenset()
 
 
 class Renewal(IntEnum):
@@ -86,7 +87,8 @@ class Renewal(IntEnum):
 
     NONE = 0
     IDENTITY = 1
-    """Another one, with the same records and the same knowledge: it is a copy, or was restored."""
+    """Another one, with the same records and the same knowledge: it is a copy, was restored, or
+    was taken to be gone for good."""
     EVERYTHING = 2
     """Another one that knows nothing: what it knows is of two that count under one identity."""
 
@@ -101,7 +103,13 @@ def renewals(first: Known, second: Known) -> tuple[Renewal, Renewal]:
 
 def _renewal(one: Known, other: Known, same: bool) -> Renewal:
     beyond = other.latest.get(one.replica, 0) > one.counter
-    return Renewal.IDENTITY if same or beyond else Renewal.NONE
+    anew = same or beyond or is_retired(one, other)
+    return Renewal.IDENTITY if anew else Renewal.NONE
+
+
+def is_retired(one: Known, other: Known) -> bool:
+    """Whether either of two that meet has heard that the first is gone for good."""
+    return one.replica in one.retired | other.retired
 
 
 def pack_ticks(ticks: Ticks) -> bytes:

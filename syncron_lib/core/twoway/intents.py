@@ -22,6 +22,7 @@ from syncron_lib.core.twoway.knowledge import (
     read_untouched,
 )
 from syncron_lib.core.twoway.records import Record, pack_records, read_records
+from syncron_lib.core.twoway.roster import NOBODY, Roster, pack_roster, read_roster
 from syncron_lib.record import NamedTuple
 
 _COUNT = struct.Struct("<I")
@@ -29,14 +30,15 @@ _COUNT = struct.Struct("<I")
 
 class Intents(NamedTuple):
     """``wanted``: by path, the records that entries are to have, None for no entry.
-    ``knowledge`` and ``ticks``: the other side's. ``whole``: the run is over all names, those
-    included that are on neither side; else over what is wanted only."""
+    ``knowledge``, ``ticks`` and ``roster``: the other side's. ``whole``: the run is over all names,
+    those included that are on neither side; else over what is wanted only."""
 
     wanted: Mapping[bytes, Optional[Record]]
     knowledge: Knowledge
     ticks: Ticks
     untouched: Untouched
     whole: bool = True
+    roster: Roster = NOBODY
 
 
 def pack_intents(intents: Intents) -> bytes:
@@ -60,6 +62,7 @@ def pack_intents(intents: Intents) -> bytes:
         absent = sorted(gone)
         parts += pack_blob(path), pack_records(records, {})
         parts += _COUNT.pack(len(absent)), pack_names(absent)
+    parts.append(pack_roster(intents.roster))
     return b"".join(parts)
 
 
@@ -81,5 +84,6 @@ def read_intents(data: bytes) -> Intents:
             raise Malformed("more names than there is room for")
         wanted.update((join(path, name), record) for name, record in records.items())
         wanted.update((join(path, name), None) for name in unpack_names(reader, absent))
+    roster = read_roster(reader)
     reader.finish()
-    return Intents(wanted, knowledge, ticks, untouched, bool(whole))
+    return Intents(wanted, knowledge, ticks, untouched, bool(whole), roster)

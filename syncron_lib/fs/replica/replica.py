@@ -34,6 +34,7 @@ from syncron_lib.core.twoway.knowledge import (
 )
 from syncron_lib.core.twoway.observe import observe, settle
 from syncron_lib.core.twoway.records import Record, seen
+from syncron_lib.core.twoway.roster import NOBODY, Roster, pack_roster, read_roster
 from syncron_lib.errors import FileFatal, GuardRefused, PeerViolation
 from syncron_lib.fs.replica import witness
 from syncron_lib.fs.replica.book import Book, Page
@@ -75,7 +76,7 @@ class Replica:
 
     def _load(self) -> None:
         self.counter, self.ticks = 0, Ticks({})
-        self.knowledge = fresh()
+        self.knowledge, self.roster = fresh(), NOBODY
         self._looked = False
         found = witness.read(self._witness_path)
         if not self._store.exists:
@@ -93,6 +94,10 @@ class Replica:
             reader = Reader(values["ticks"])
             self.ticks = read_ticks(reader)
             reader.finish()
+            if "roster" in values:
+                reader = Reader(values["roster"])
+                self.roster = read_roster(reader)
+                reader.finish()
         except (KeyError, ValueError):
             raise Damaged from None
         if len(self.identity) != 16:
@@ -117,6 +122,20 @@ class Replica:
 
     def _renew(self) -> None:
         self.identity, self.counter = os.urandom(16), 0
+
+    # --- who there is ---------------------------------------------------------------------------
+
+    def known(self) -> Roster:
+        """The replicas that it has heard of, itself among them by the name that it has now."""
+        label = os.fsencode(os.uname().nodename) + b":" + self._path
+        return self.roster.named(self.identity, label)
+
+    def retire(self, replica: bytes) -> None:
+        """Remember that another one is gone for good."""
+        if replica == self.identity:
+            raise PeerViolation("The client retired a replica in its own root.")
+        self.roster = self.roster.without(replica)
+        self._save()
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -292,7 +311,7 @@ class Replica:
             self.knowledge = learned(self.knowledge, intents.knowledge, untouched)
         else:
             self.knowledge = learned_of(self.knowledge, intents.knowledge, done)
-        self.ticks = self.ticks.joined(intents.ticks)
+        self._heard(intents)
         self._book.settle(tree, lambda path, page: _is_exact(tree.nodes.get(path), page))
         self._save(drop_intents=True)
         self._intents = None
@@ -310,8 +329,12 @@ class Replica:
                 raise Damaged from None
             done, _ = self._settle(tree, intents.wanted, cut_off=True)
             self.knowledge = learned_of(self.knowledge, intents.knowledge, done)
-            self.ticks = self.ticks.joined(intents.ticks)
+            self._heard(intents)
         return True
+
+    def _heard(self, intents: Intents) -> None:
+        self.ticks = self.ticks.joined(intents.ticks)
+        self.roster = self.roster.joined(intents.roster)
 
     def _settle(
         self, tree: Tree, wanted: Mapping[bytes, Optional[Record]], cut_off: bool = False
@@ -342,11 +365,13 @@ class Replica:
 
     def _save(self, drop_intents: bool = False) -> None:
         rows, gone = self._book.changes()
+        self.roster = self.known()
         values = {
             "replica": self.identity,
             "counter": b"%d" % self.counter,
             "knowledge": pack_knowledge(self.knowledge),
             "ticks": pack_ticks(self.ticks),
+            "roster": pack_roster(self.roster),
         }
         self._store.save(rows, gone, values, [] if drop_intents else None)
         self._book.saved()

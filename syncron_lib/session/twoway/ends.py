@@ -22,6 +22,7 @@ from syncron_lib.core.twoway.knowledge import (
     read_untouched,
 )
 from syncron_lib.core.twoway.records import Record, unpack_records
+from syncron_lib.core.twoway.roster import NOBODY, Roster, read_replicas, read_roster
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import Locked, PeerViolation, RootError
 from syncron_lib.protocol import messages
@@ -45,6 +46,7 @@ class End:
     asked: Sequence[Future[Any]] = ()
     knowledge: Knowledge = field(default_factory=fresh)
     ticks: Ticks = Ticks({})
+    roster: Roster = NOBODY
     unseen: frozenset[bytes] = frozenset()
     observed: messages.Observed = messages.Observed(bytes(16), 0, bytes(16), 0)
     entries: int = 0
@@ -60,30 +62,34 @@ class End:
         """For people."""
         return self.location.shown()
 
-    def ask(self, options: RunOptions) -> None:
-        """Open, scan and seal the root and hear who it is, in one flight."""
+    def opening(self, options: RunOptions) -> messages.Open:
+        """What opens it."""
         path = self.location.path
         if isinstance(self.location, Local):
             path = os.path.join(os.getcwdb(), path)
         rules = options.rules
+        return messages.Open(
+            path,
+            Role.REPLICA,
+            None,
+            None,
+            rules.patterns,
+            rules.gitignore,
+            rules.one_file_system,
+            True,
+            not options.dry_run,
+            False,
+            int(options.lock_wait * 1000),
+            holder(),
+        )
+
+    def ask(self, options: RunOptions) -> None:
+        """Open, scan and seal the root and hear who it is, in one flight."""
         self.writes = False
         self.asked = [
             self.endpoint.submit(request)
             for request in (
-                messages.Open(
-                    path,
-                    Role.REPLICA,
-                    None,
-                    None,
-                    rules.patterns,
-                    rules.gitignore,
-                    rules.one_file_system,
-                    True,
-                    not options.dry_run,
-                    False,
-                    int(options.lock_wait * 1000),
-                    holder(),
-                ),
+                self.opening(options),
                 messages.GetManifest(),
                 messages.Scan(),
                 messages.Seal(
@@ -144,8 +150,9 @@ class End:
         reader = Reader(said.known)
         with _understood():
             latest, ticks = unpack_vector(reader), read_ticks(reader)
+            retired = read_replicas(reader)
             reader.finish()
-        return Known(said.replica, said.counter, latest, ticks)
+        return Known(said.replica, said.counter, latest, ticks, retired)
 
     def ignore_files(self) -> dict[bytes, bytes]:
         """The ignore files that its scan has found, by path."""
@@ -173,6 +180,7 @@ class End:
         with _understood():
             self.knowledge, self.ticks = read_knowledge(reader), read_ticks(reader)
             self.unseen = read_untouched(reader).trees
+            self.roster = read_roster(reader)
             reader.finish()
 
     def records(

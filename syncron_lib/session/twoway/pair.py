@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from syncron_lib.core.options import Conflicts, RunOptions
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Action, Cause, Clash, Failure, Item, Phase, Report
-from syncron_lib.core.twoway.identity import Renewal, renewals
+from syncron_lib.core.twoway.identity import Renewal, is_retired, renewals
 from syncron_lib.core.twoway.intents import Intents, pack_intents
 from syncron_lib.core.twoway.knowledge import Untouched, learned, topmost
 from syncron_lib.core.twoway.merging import Merged
@@ -184,6 +184,12 @@ class PairRun:
                 " replica, which count under one name: what the second knows is left aside, and"
                 " nothing is deleted because of it."
             )
+        for end, mine, theirs in zip(self._ends, known, reversed(known)):
+            if is_retired(mine, theirs):
+                self._warn(
+                    f"{end.shown} was said to be gone for good (--forget-replica), and is here: it"
+                    " is taken for a copy. Nothing will be deleted because of that."
+                )
         options = self._options
         allowed = options.dry_run, options.allow_empty_source, options.allow_unmounted
         waiting = [
@@ -207,7 +213,9 @@ class PairRun:
         first, second = self._ends
         untouched = self._untouched()
         for mine, theirs in ((first, second), (second, first)):
-            if learned(mine.knowledge, theirs.knowledge, untouched) != mine.knowledge:
+            known = learned(mine.knowledge, theirs.knowledge, untouched)
+            heard = mine.roster.joined(theirs.roster)
+            if (known, heard) != (mine.knowledge, mine.roster):
                 self._intend(mine, theirs, {}, untouched)
                 reply_of(mine.endpoint.submit(messages.Settle(())), messages.Settled)
 
@@ -335,7 +343,8 @@ class PairRun:
         self, end: End, other: End, final: dict[bytes, Record | None], untouched: Untouched
     ) -> None:
         whole = self._only is None
-        intents = Intents(final, other.knowledge, other.ticks, untouched, whole)
+        known = other.knowledge, other.ticks
+        intents = Intents(final, *known, untouched, whole, other.roster)
         data = pack_intents(intents)
         for start in range(0, len(data), _PART):
             part = data[start : start + _PART]
