@@ -27,8 +27,8 @@ NUMBER, OTHER = b"8 bytes.", b"another."
 
 def known(replica: bytes, counter: int, **more: object) -> Known:
     latest = more.get("latest", {replica: counter})
-    ticks = more.get("ticks", Ticks({}))
-    return Known(replica, counter, latest, ticks)  # type: ignore[arg-type]
+    ticks, retired = more.get("ticks", Ticks({})), more.get("retired", frozenset())
+    return Known(replica, counter, latest, ticks, retired)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,13 @@ def known(replica: bytes, counter: int, **more: object) -> Known:
             known(B, 3, ticks=Ticks({C: {3: OTHER}})),
             (Renewal.NONE, Renewal.NONE),
         ),
+        (known(A, 3, retired={B, C}), known(B, 5), (Renewal.NONE, Renewal.IDENTITY)),
+        (known(A, 3), known(B, 5, retired={A, B}), (Renewal.IDENTITY, Renewal.IDENTITY)),
     ],
-    ids=["strangers", "copies", "first restored", "second restored", "two of one", "one of one"],
+    ids=[
+        *("strangers", "copies", "first restored", "second restored", "two of one", "one of one"),
+        *("second is gone", "both are gone"),
+    ],
 )
 def test_what_two_that_meet_must_become(
     first: Known, second: Known, expected: tuple[Renewal, Renewal]
