@@ -15,14 +15,16 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Optional
+from typing import Optional, Union
 
 from syncron_lib.core.names import is_below, join, split
 from syncron_lib.core.twoway.decide import Verdict, decide
 from syncron_lib.core.twoway.dots import Dot, is_known
 from syncron_lib.core.twoway.knowledge import Knowledge, Untouched, fresh, learned, learned_of
+from syncron_lib.core.twoway.merging import Base, Merged
 from syncron_lib.core.twoway.observe import observe, settle
 from syncron_lib.core.twoway.reconcile import (
+    Choice,
     Conflict,
     Outcome,
     Policy,
@@ -39,6 +41,17 @@ from syncron_lib.core.twoway.records import (
     seen,
     unpack_records,
 )
+
+
+def tokens(content: bytes) -> frozenset[bytes]:
+    """What a content is made of: what people wrote into it, each for itself."""
+    return frozenset(content.split(b"+"))
+
+
+def merged_content(base: bytes, one: bytes, other: bytes) -> bytes:
+    """What both made of the base: what either has added, and nothing that either has removed."""
+    old, a, b = map(tokens, (base, one, other))
+    return b"+".join(sorted((a & b) | (a - old) | (b - old)))
 
 
 @dataclass(frozen=True)
@@ -107,8 +120,13 @@ class World:
         """All that ever happened to a path, anywhere."""
         self.judged = judged
         self.replaced: set[bytes] = set()
-        """Contents that a person replaced or removed somewhere."""
+        """What a person replaced or removed somewhere, by tokens."""
         self.written: set[bytes] = set()
+        self.merged = 0
+        """Files that were merged."""
+        self._bases: dict[frozenset[str], dict[bytes, tuple[Base, bytes]]] = defaultdict(dict)
+        """Of two replicas, what both had alike after a run that merges: not a replica's, and so
+        neither restored nor lost with one."""
         self._incarnations = 0
 
     # --- what people do -------------------------------------------------------------------------
@@ -127,7 +145,18 @@ class World:
         if path in peer.tree and peer.tree[path].content != content:
             self.delete(name, path)
         peer.tree[path] = Entry(content, mode)
-        self.written.add(content)
+        self.written |= tokens(content)
+
+    def edit(self, name: str, path: bytes, token: bytes) -> None:
+        """Add something to a file, or begin one with it."""
+        peer = self.peers[name]
+        entry = peer.tree.get(path, DIRECTORY)
+        if entry.content is not None:
+            content = b"+".join(sorted((tokens(entry.content) | {token}) - {b""}))
+            peer.tree[path] = Entry(content, entry.mode)
+            self.written.add(token)
+        elif path not in peer.tree:
+            self.write(name, path, token)
 
     def mkdir(self, name: str, path: bytes) -> None:
         """Make a directory, with those above it."""
@@ -141,7 +170,7 @@ class World:
         for each in [each for each in peer.tree if is_below(each, path)]:
             content = peer.tree.pop(each).content
             if content is not None:
-                self.replaced.add(content)
+                self.replaced |= tokens(content)
 
     def restore(
         self,
@@ -220,9 +249,10 @@ class World:
         fails: Callable[[str, bytes], bool] = lambda _name, _path: False,
         unseen: Collection[bytes] = (),
         killed: Optional[int] = None,
+        merges: bool = False,
     ) -> Report:
         """One run. ``fails``: whether a step at a replica does. ``killed``: after so many steps,
-        of both sides."""
+        of both sides. ``merges``: what both sides changed is merged where that may be."""
         first, second = self.peers[one], self.peers[other]
         hidden = self.scan(one, unseen), self.scan(other, unseen)
         event = first.identity, first.counter + 1
@@ -235,6 +265,9 @@ class World:
             for peer, there in zip((first, second), hidden)
         ]
         verdicts = self._judged(first, second, sides)
+        results: dict[bytes, bytes] = {}
+        if merges:
+            policy = partial(self._merge, policy, results, first, second)
         outcome = reconcile(*_pruned(*sides), event, policy)
         if outcome.minted:
             first.counter += 1
@@ -269,6 +302,8 @@ class World:
             for path, record in outcome.final.items()
             if record is not None
         }
+        contents.update((path, Entry(results[path])) for path in outcome.merged)
+        self.merged += len(outcome.merged)
         final, untouched = dict(outcome.final), outcome.untouched
         written = 0
         for index, peer in enumerate((first, second)):
@@ -304,6 +339,9 @@ class World:
             untouched = untouched.with_paths(withheld)
             for path in withheld:
                 final.pop(path, None)
+        else:
+            if merges:
+                self._keep_bases(first, second)
         self.check()
         return Report(outcome.conflicts, written, verdicts)
 
@@ -358,6 +396,48 @@ class World:
         peer.records = records
         return done, failed
 
+    # --- merging --------------------------------------------------------------------------------
+
+    def _merge(
+        self,
+        policy: Policy,
+        results: dict[bytes, bytes],
+        first: Peer,
+        second: Peer,
+        path: bytes,
+        one: Record,
+        other: Record,
+    ) -> Union[Choice, Merged]:
+        """As `session.twoway.merging` does it, with a command that is always content."""
+        found = self._bases[frozenset((first.name, second.name))].get(path)
+        sides = (first, one), (second, other)
+        if found is None or not (one.is_file and other.is_file):
+            return policy(path, one, other)
+        base, old = found
+        if not all(base.is_before(record, peer.knowledge.of(path)) for peer, record in sides):
+            return policy(path, one, other)
+        for peer, _ in sides:
+            assert base.made & peer.past[path], f"{peer.name} never had the base of {path!r}"
+        mine, theirs = (peer.tree[path].content for peer, _ in sides)
+        assert mine is not None
+        assert theirs is not None
+        results[path] = merged_content(old, mine, theirs)
+        shown = Entry(results[path]).record((b"?", 1))
+        return Merged(shown.fp, shown.size, 0)
+
+    def _keep_bases(self, first: Peer, second: Peer) -> None:
+        kept = self._bases[frozenset((first.name, second.name))]
+        for path in {*kept, *first.records, *second.records}:
+            record = first.records.get(path)
+            if record != second.records.get(path):
+                continue
+            if record is None or not record.is_file:
+                kept.pop(path, None)
+                continue
+            entry = first.tree.get(path, DIRECTORY)
+            if entry.content is not None and _is(entry, record):  # not changed and left out
+                kept[path] = Base(record.fp, record.made, record.born), entry.content
+
     # --- the judge ------------------------------------------------------------------------------
 
     def _judged(self, first: Peer, second: Peer, sides: list[Replica]) -> dict[bytes, Verdict]:
@@ -400,7 +480,8 @@ class World:
         assert all(tree == trees[0] for tree in trees), trees
         if len(self.peers) > 1:
             self._settle_knowledge(names)
-        everywhere = {entry.content for entry in trees[0].values()}
+        contents = (entry.content for entry in trees[0].values())
+        everywhere = set[bytes]().union(*(tokens(each) for each in contents if each is not None))
         lost = self.written - self.replaced - everywhere
         assert not lost, f"lost: {lost}"
 

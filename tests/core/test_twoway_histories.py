@@ -30,6 +30,7 @@ writes = st.tuples(
     st.sampled_from([b"c0", b"c1", b"c2", None]),
     st.sampled_from([0o644, 0o755]),
 )
+edits = st.tuples(st.just("edit"), names, paths)
 deletes = st.tuples(st.just("delete"), names, paths)
 others = st.tuples(st.sampled_from(["mkdir", "snap", "restore", "lose"]), names, paths)
 syncs = st.tuples(
@@ -39,8 +40,10 @@ syncs = st.tuples(
     st.lists(st.tuples(names, paths), max_size=2),
     st.lists(paths, max_size=1),
     st.one_of(st.none(), st.integers(0, 5)),
+    st.booleans(),
 )
-histories = st.lists(st.one_of(writes, writes, deletes, syncs, syncs, syncs, others), max_size=25)
+steps = st.one_of(writes, writes, edits, deletes, syncs, syncs, syncs, others)
+histories = st.lists(steps, max_size=25)
 
 
 class _Play:
@@ -60,6 +63,9 @@ class _Play:
             self._contents += 1
             content = b"v%d" % self._contents if step[3] is None else step[3]
             world.write(who, step[2], content, step[4])
+        elif what == "edit":
+            self._contents += 1
+            world.edit(who, step[2], b"v%d" % self._contents)
         elif what == "delete":
             world.delete(who, step[2])
         elif what == "mkdir":
@@ -72,11 +78,10 @@ class _Play:
         elif what == "lose":
             world.lose(who)
         else:
-            _, (one, other), choice, failing, unseen, killed = step
+            _, (one, other), choice, failing, unseen, killed, merges = step
             policy: Policy = lambda *_: choice  # noqa: E731
-            world.sync(
-                one, other, policy, lambda name, path: (name, path) in failing, unseen, killed
-            )
+            fails = lambda name, path: (name, path) in failing  # noqa: E731
+            world.sync(one, other, policy, fails, unseen, killed, merges)
 
 
 @settings(max_examples=_OF_HYPOTHESIS)
@@ -92,12 +97,14 @@ def test_any_history_comes_out_right(count: int, steps: list[tuple[Any, ...]]) -
 def test_many_long_histories_come_out_right(part: int) -> None:
     """The same by plain randomness, which makes many more in the same time. A failing seed is in
     the message."""
+    merged = 0
     for seed in range(part * _MINE // 4, (part + 1) * _MINE // 4):
         chance = random.Random(seed)
-        play = _Play(chance.randint(2, 5))
-        unique = chance.random() < 0.7
-        for _ in range(chance.randint(3, 25)):
-            step = _random_step(chance, list(play.world.peers), unique)
+        merging = chance.random() < 0.3
+        play = _Play(chance.randint(2, 3 if merging else 5))
+        unique = merging or chance.random() < 0.7
+        for _ in range(chance.randint(3, 40 if merging else 25)):
+            step = _random_step(chance, list(play.world.peers), unique, merging)
             try:
                 play.step(step)
             except AssertionError as error:
@@ -106,10 +113,17 @@ def test_many_long_histories_come_out_right(part: int) -> None:
             play.world.settle_all()
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
+        merged += play.world.merged
+    assert merged > _MINE // 100, "hardly anything is merged"
 
 
-def _random_step(chance: random.Random, peers: list[str], unique: bool) -> tuple[Any, ...]:
-    kind, who, path = chance.random(), chance.choice(peers), chance.choice(PATHS)
+def _random_step(
+    chance: random.Random, peers: list[str], unique: bool, merging: bool
+) -> tuple[Any, ...]:
+    kind, who = chance.random(), chance.choice(peers)
+    path = chance.choice(PATHS[:1] if merging and chance.random() < 0.8 else PATHS)
+    if merging and chance.random() < 0.5:
+        return chance.choices(["edit", "snap", "restore"], [9, 1, 1])[0], who, path
     if kind < 0.35:
         content = None if unique else b"c%d" % chance.randint(0, 3)
         return "write", who, path, content, chance.choice([0o644, 0o644, 0o755])
@@ -124,4 +138,5 @@ def _random_step(chance: random.Random, peers: list[str], unique: bool) -> tuple
     unseen = [chance.choice(PATHS)] if chance.random() < 0.1 else []
     killed = chance.randint(0, 5) if chance.random() < 0.1 else None
     choice = chance.choice([Choice.BY_ORDER] * 2 + list(Choice))
-    return "sync", (who, other), choice, failing if fails else [], unseen, killed
+    merges = merging and chance.random() < 0.8
+    return "sync", (who, other), choice, failing if fails else [], unseen, killed, merges
