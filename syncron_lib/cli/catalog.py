@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncron_lib.cli import values
+from syncron_lib.cli import told, values
 from syncron_lib.cli.choosing import CHOOSING
 from syncron_lib.cli.jobs.options import PERIODIC
 from syncron_lib.cli.option import Kind, Option
@@ -394,13 +394,19 @@ OPTIONS: tuple[Option, ...] = (
     ),
     *SEALING,
     *PERIODIC,
-    Option(_OUTPUT, "verbose", Kind.COUNT, "name what is changed; -vv tells the phases too", "v"),
+    Option(
+        _OUTPUT,
+        "verbose",
+        Kind.COUNT,
+        "name what is changed; -vv what is not, and the phases, too",
+        "v",
+    ),
     Option(_OUTPUT, "quiet", Kind.SWITCH, "errors only", "q"),
     Option(
         _OUTPUT,
         "itemize-changes",
-        Kind.SWITCH,
-        "say of every change what it is, as rsync does",
+        Kind.COUNT,
+        "say of every change what it is, as rsync does; -ii of all that stays too",
         "i",
     ),
     Option(
@@ -447,9 +453,9 @@ OPTIONS: tuple[Option, ...] = (
         _OUTPUT,
         "info",
         Kind.FLAGS,
-        "what is told: name, progress, stats, each with 0 for not",
+        "what is told: name, del, skip, stats, ..., each with its level, and 0 for not",
         metavar="FLAGS",
-        convert=values.info,
+        convert=told.parse,
     ),
     Option(_OUTPUT, "json", Kind.SWITCH, "one JSON object a line, the summary last"),
 )

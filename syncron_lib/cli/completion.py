@@ -16,7 +16,10 @@ _CHOICES = {
     "compress-choice": ("auto", "zstd", "zlib", "none"),
     "zc": ("auto", "zstd", "zlib", "none"),
     "ionice": ("idle", "best-effort", "best-effort:7"),
-    "info": ("name0", "progress", "progress0", "stats", "stats0", "none"),
+    "info": (
+        *("all", "none", "name0", "name2", "del", "del0", "flist", "flist0", "nonreg", "nonreg0"),
+        *("progress2", "progress0", "skip", "skip0", "stats1", "stats2", "stats0", "symsafe"),
+    ),
     "every": ("15min", "1h", "6h", "1d", "1w"),
 }
 _FILES = ("config", "exclude-from", "include-from", "files-from")

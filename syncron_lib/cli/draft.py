@@ -64,7 +64,7 @@ class Draft:
             name = self.file_name(converted)
             self._values[option.target] = (*self._values.get(option.target, ()), name)
         elif option.kind is Kind.FLAGS:
-            self._values.update(converted)
+            self._values[option.target] = {**self._values.get(option.target, {}), **converted}
         elif option.kind is Kind.FILE:
             self._values[option.target] = self.file_name(converted)
         elif option.kind is Kind.TEXTS:

@@ -86,6 +86,7 @@ HELD: tuple[Held, ...] = (
     Held("--no-i-d", {"implied_dirs": False}),
     Held("--i-d", {"implied_dirs": True}),
     Held("--no-v --no-verbose", {"verbose": 0}),
+    Held("--no-i --no-itemize-changes", {"itemize_changes": 0}),
     Held("--no-h --no-human-readable", {"human_readable": 0}),
     Held("--no-timeout", {"timeout": 0.0}),
     Held("--no-contimeout", {"contimeout": None}),

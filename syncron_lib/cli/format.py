@@ -38,7 +38,11 @@ SENDING = Run(True, b"")
 def speaks_of(text: str, item: Item) -> bool:
     """Whether there is a line for ``item``: as with rsync, one of which only attributes change is
     spoken of where the line says that."""
-    return "%i" in text or item.action is not Action.METADATA or item.is_directory
+    if "%i" in text:
+        return True
+    return item.action is not Action.UNCHANGED and (
+        item.action is not Action.METADATA or item.is_directory
+    )
 
 
 def tells_attributes(text: str) -> bool:

@@ -70,6 +70,8 @@ class JsonFace:
             message.update(named("target", item.target))
         if item.old is not None:
             message.update(named("old", item.old))
+        if item.why is not None:
+            message["why"] = item.why.value
         if item.at is not None:
             message["at"] = ("first", "second")[item.at]
         self._write(message)

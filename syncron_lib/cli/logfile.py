@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 
 from syncron_lib.cli.face import Face, PassingFace
-from syncron_lib.cli.format import Run, line, speaks_of
-from syncron_lib.cli.wording import failure_line, summary
-from syncron_lib.core.report import Failure, Item, Phase, Report
+from syncron_lib.cli.format import DEFAULT, Run, line, speaks_of
+from syncron_lib.cli.settings import Settings
+from syncron_lib.cli.told import told
+from syncron_lib.cli.wording import failure_line, left_line, summary
+from syncron_lib.core.report import Action, Failure, Item, Phase, Report
 from syncron_lib.errors import SyncronError, UsageError
 
 
@@ -20,14 +22,16 @@ class LogFace(PassingFace):
         self,
         face: Face,
         name: str,
-        form: str,
+        settings: Settings,
         run: Run,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``form``: of a change; empty for none. Raises `UsageError` where the file cannot be
-        written."""
+        """Raises `UsageError` where the file cannot be written."""
         super().__init__(face)
-        self._form = form
+        form = settings.log_file_format
+        self._form = DEFAULT if form is None else form
+        self._unchanged = (settings.itemize_changes or 0) > 1
+        self._told = told(settings)
         self._run = run
         self._clock = clock
         self._started = False
@@ -58,7 +62,12 @@ class LogFace(PassingFace):
 
     def item(self, item: Item) -> None:
         """A line in the log."""
-        if self._form and speaks_of(self._form, item):
+        if item.action is Action.LEAVE:
+            if self._told.leaves(item):
+                self._log(left_line(item))
+        elif item.action is Action.UNCHANGED and not self._unchanged:
+            pass  # shown, but not logged
+        elif self._form and speaks_of(self._form, item):
             self._log(line(self._form, item, self._run, self._clock()))
         self._face.item(item)
 

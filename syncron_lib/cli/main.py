@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from syncron_lib.cli.config import Config
 from syncron_lib.cli.configfiles import load
 from syncron_lib.cli.face import Face
-from syncron_lib.cli.format import DEFAULT, Run, prefix_of
+from syncron_lib.cli.format import Run, prefix_of
 from syncron_lib.cli.jobs.occasion import Occasion, judged, unexpected
 from syncron_lib.cli.jobs.outcome import Witness
 from syncron_lib.cli.output import (
@@ -420,8 +420,7 @@ class Command:
         if settings.log_file is not None and sources:
             from syncron_lib.cli.logfile import LogFace
 
-            form = DEFAULT if settings.log_file_format is None else settings.log_file_format
-            face = LogFace(face, settings.log_file, form, run)
+            face = LogFace(face, settings.log_file, settings, run)
         if settings.syslog and sources and not settings.dry_run:
             from syncron_lib.cli.jobs.syslog import SyslogFace
 

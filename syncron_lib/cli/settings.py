@@ -7,8 +7,9 @@ said nothing, so that a stronger source laid ``over`` a weaker one decides field
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 
 from syncron_lib.cli.keeping import (
     alternates_of,
@@ -17,6 +18,7 @@ from syncron_lib.cli.keeping import (
     require_snapshot_alone,
 )
 from syncron_lib.cli.securing import secure_options
+from syncron_lib.cli.told import itemized
 from syncron_lib.core.ids import IdOptions, IdRule
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import (
@@ -177,8 +179,8 @@ class Settings(NamedTuple):
     ciphertext: bool | None = None
     verbose: int | None = None
     quiet: bool | None = None
-    itemize_changes: bool | None = None
-    names: bool | None = None
+    itemize_changes: int | None = None
+    info: Mapping[str, int] = MappingProxyType({})
     human_readable: int | None = None
     out_format: str | None = None
     log_file: str | None = None
@@ -190,16 +192,19 @@ class Settings(NamedTuple):
     def over(self, weaker: Settings) -> Settings:
         """Both together: this one decides wherever it says something.
 
-        Patterns add up, this one's first, because the first match decides.
+        Patterns add up, this one's first, because the first match decides; and so does what is to
+        be told.
         """
         merged = (other if mine in (None, ()) else mine for mine, other in zip(self, weaker))
-        return Settings._make(merged)._replace(patterns=self.patterns + weaker.patterns)
+        return Settings._make(merged)._replace(
+            patterns=self.patterns + weaker.patterns, info={**weaker.info, **self.info}
+        )
 
     @property
     def shows_changes(self) -> bool:
         """Whether each change is to be shown, in whatever form."""
         asked = self.itemize_changes or self.verbose or self.dry_run or self.verify
-        asked = asked or self.names or self.out_format is not None
+        asked = asked or self.info.get("name") or self.out_format is not None
         return bool(self.json or (asked and not self.quiet))
 
     @property
@@ -372,7 +377,8 @@ class Settings(NamedTuple):
             raise UsageError("--conflicts says who keeps a name in a run with --two-way.")
         elif self.merge:
             raise UsageError("--merge is about what both sides changed, in a run with --two-way.")
-        ids = self._ids()
+        ids, rules = self._ids(), self.transfer_rules()
+        tells = itemized(self, rules)
         self._require_told()
         require_snapshot_alone(self)
         return RunOptions(
@@ -399,7 +405,7 @@ class Settings(NamedTuple):
                 implied_dirs=self.implied_dirs is not False,
                 missing=self.missing or Missing.FAIL,
             ),
-            transfer=self.transfer_rules(),
+            transfer=rules,
             view=self.view(),
             munge=(bool(self.munge_links), "--munge-links" in self.remote_option),
             keep_dirlinks=bool(self.keep_dirlinks),
@@ -418,7 +424,9 @@ class Settings(NamedTuple):
             max_delete=self.max_delete,
             allow_empty_source=bool(self.allow_empty_source),
             allow_unmounted=bool(self.allow_unmounted),
-            itemize=self.shows_changes or self.logs_changes,
+            itemize=tells.changes,
+            itemize_unchanged=tells.unchanged,
+            itemize_left=tells.left,
             compress=self._compress(),
             compress_level=self.compress_level,
             bwlimit=self.bwlimit or 0,

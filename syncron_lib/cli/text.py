@@ -9,16 +9,20 @@ from syncron_lib.cli.format import SENDING, Run, line, speaks_of
 from syncron_lib.cli.output import Output, one_line
 from syncron_lib.cli.progress import BarProgress, Clock, LineProgress, NoProgress, Progress
 from syncron_lib.cli.settings import Settings
+from syncron_lib.cli.told import Told, told
 from syncron_lib.cli.wording import (
     clash_line,
     duration,
     failure_line,
     item_line,
+    item_name,
+    left_line,
     stats,
     summary,
     verbose_line,
 )
-from syncron_lib.core.report import Cause, Clash, Failure, Item, Phase, Report
+from syncron_lib.core.names import shown
+from syncron_lib.core.report import Action, Cause, Clash, Failure, Item, Phase, Report
 from syncron_lib.errors import Exit, SyncronError
 from syncron_lib.record import NamedTuple
 
@@ -30,6 +34,8 @@ class Manner(NamedTuple):
     """rsync's itemized lines, for every change."""
     names: bool
     """Only the names."""
+    told: Told
+    """What else of single entries is told."""
     form: str | None
     """A line for each change in this format instead."""
     summary: bool
@@ -48,18 +54,21 @@ class Manner(NamedTuple):
         """``terminal``: whether standard output is one."""
         quiet = bool(settings.quiet)
         verbose = settings.verbose or 0
-        names_will_do = bool(verbose or settings.names) and not settings.itemize_changes
+        of_each = told(settings)
+        sums_up = of_each.stats > 0 if "stats" in settings.info else terminal or verbose > 0
+        names_will_do = bool(verbose or of_each.name) and not settings.itemize_changes
         names_will_do = names_will_do and not settings.verify
         return Manner(
             itemize=settings.shows_changes and not names_will_do,
-            names=settings.shows_changes and names_will_do and settings.names is not False,
+            names=settings.shows_changes and names_will_do and of_each.name > 0,
+            told=Told() if quiet else of_each,
             form=settings.out_format if settings.shows_changes else None,
-            summary=(terminal or bool(verbose)) and not quiet,
-            stats=bool(settings.stats) and not quiet,
+            summary=sums_up and not quiet,
+            stats=of_each.stats > 1 and not quiet,
             human=min(3, 1 + (settings.human_readable or 0)),
             warnings=not quiet,
             remarks=bool(verbose) and not quiet,
-            phases=verbose > 1 and not quiet,
+            phases=(verbose > 1 or settings.info.get("flist", 0) > 0) and not quiet,
             verify=bool(settings.verify),
             algorithm=bool(verbose) and not quiet,
         )
@@ -67,7 +76,7 @@ class Manner(NamedTuple):
 
 def progress_for(settings: Settings, error: Output) -> Progress:
     """The progress that settings and standard error ask for."""
-    wanted = settings.progress
+    wanted = settings.info.get("progress", settings.progress)
     if wanted is None:
         wanted = error.is_terminal
     if settings.quiet or not wanted:
@@ -118,13 +127,27 @@ class TextFace:
 
     def item(self, item: Item) -> None:
         """Show it, if changes are asked for."""
-        if self._manner.form is not None:
-            if speaks_of(self._manner.form, item):
-                self.say(line(self._manner.form, item, self._run, time.time()))
-        elif self._manner.itemize:
-            self.say(item_line(item))
-        elif self._manner.names:
-            self.say(verbose_line(item))
+        said = self._line(item)
+        if said is not None:
+            self.say(said)
+
+    def _line(self, item: Item) -> str | None:
+        """What is said of an entry; None for nothing."""
+        manner = self._manner
+        if item.action is Action.LEAVE:
+            return left_line(item) if manner.told.leaves(item) else None
+        flags = manner.itemize if manner.form is None else "%i" in manner.form
+        if item.action is Action.UNCHANGED and not flags:
+            return None if item.is_directory else f"{shown(item.path)} is uptodate"
+        if manner.form is not None:
+            if speaks_of(manner.form, item):
+                return line(manner.form, item, self._run, time.time())
+            return item_name(item) if manner.told.name > 1 else None
+        if manner.itemize:
+            return item_line(item)
+        if manner.names or (manner.told.delete and item.action is Action.DELETE):
+            return verbose_line(item)
+        return None
 
     def clash(self, clash: Clash) -> None:
         """Always shown: a person may have to look."""

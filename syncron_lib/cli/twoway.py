@@ -23,7 +23,7 @@ _GOES = frozenset(
         *("rsh", "remote_python", "remote_syncron", "before", "after", "on_error", "retries"),
         *("retry_wait", "max_duration", "nice", "ionice", "syslog", "textfile", "ping"),
         "ciphertext",
-        *("verbose", "quiet", "itemize_changes", "names", "human_readable", "out_format"),
+        *("verbose", "quiet", "itemize_changes", "info", "human_readable", "out_format"),
         *("log_file", "log_file_format", "stats", "progress", "json"),
     )
 )
@@ -65,6 +65,8 @@ def require_alone(settings: Settings) -> None:
     for name in _KEPT:
         if getattr(settings, name) is False:
             raise _refusal(f"--no-{name}", "that is always kept the same")
+    if (settings.itemize_changes or 0) > 1 or settings.info.get("name", 0) > 1:
+        raise _refusal("-ii or --info=name2", "what does not change is not told of two directions")
     for name in ("owner", "group"):
         if getattr(settings, name) is Ownership.ALWAYS:
             raise _refusal(f"--{name}", _OWN)

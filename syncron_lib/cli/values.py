@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from syncron_lib.core.options import Conflicts, DeleteCap, MergeRule
 
@@ -125,33 +124,6 @@ def suffix(text: str) -> str:
     if "/" in text or "\0" in text:
         raise ValueError("expected the end of a name, without a slash")
     return text
-
-
-_TOLD = {
-    "name": ("names", (False, True)),
-    "progress": ("progress", (False, True, True)),
-    "stats": ("stats", (False, True, True, True)),
-}
-"""rsync's flags that are told here: the field, and its value at each level."""
-_SILENT = "backup copy del flist misc mount nonreg remove skip symsafe".split()
-"""Those that are not: nothing need be done to silence them."""
-
-
-def info(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for word in text.lower().split(","):
-        parts = re.fullmatch("([a-z]+)([0-9]?)", word)
-        name, level = (parts[1], int(parts[2] or 1)) if parts is not None else ("", 0)
-        if name == "none" or (name == "all" and level == 0):
-            found.update((field, False) for field, _ in _TOLD.values())
-        elif name in _TOLD:
-            field, values = _TOLD[name]
-            found[field] = values[min(level, len(values) - 1)]
-        elif name not in _SILENT or level:
-            raise ValueError(
-                f"{word!r} is none of {', '.join(_TOLD)}, each with 0 behind it to silence it"
-            )
-    return found
 
 
 def output_format(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syncron_lib.cli.format import human_number
+from syncron_lib.core.choosing import Why
 from syncron_lib.core.names import shown
 from syncron_lib.core.report import Action, Clash, Failure, Item, Report
 
@@ -63,6 +64,25 @@ def item_name(item: Item) -> str:
     if item.target is not None and item.action is not Action.DELETE:
         return f"{shown(item.path)} -> {shown(item.target)}"
     return shown(item.path) or "."
+
+
+_LEFT = {
+    Why.EXISTS: "{name} exists",
+    Why.NEW: 'not creating new {kind} "{name}"',
+    Why.NEWER: "{name} is newer",
+    Why.LARGE: "{name} is over max-size",
+    Why.SMALL: "{name} is under min-size",
+    Why.KIND: 'skipping non-regular file "{name}"',
+    Why.UNSAFE: 'ignoring unsafe symlink "{name}" -> "{target}"',
+}
+
+
+def left_line(item: Item) -> str:
+    """rsync's line for what the options leave."""
+    assert item.why is not None
+    kind = "directory" if item.is_directory else "file"
+    target = shown(item.target or b"")
+    return _LEFT[item.why].format(name=shown(item.path), kind=kind, target=target)
 
 
 _PREFIXES = {Action.DELETE: "deleting ", Action.MOVE: "moving "}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from enum import Enum
 from typing import Optional
 
 from syncron_lib.core.merkle import Attributes
@@ -14,25 +15,43 @@ _ENDS_UP = re.compile(rb"./\.\.\Z", re.DOTALL)
 _SECOND = 1_000_000_000
 
 
-def is_out_of_bounds(rules: TransferRules, mode: int, size: int) -> bool:
+class Why(Enum):
+    """Why an entry of the source is left."""
+
+    EXISTS = "exists"
+    NEW = "new"
+    NEWER = "newer"
+    LARGE = "large"
+    SMALL = "small"
+    KIND = "kind"
+    """Entries of its kind are not wanted."""
+    UNSAFE = "unsafe"
+    """It is a symlink that may lead out of the tree."""
+    ALTERNATE = "alternate"
+    """Another directory has the same."""
+
+
+def out_of_bounds(rules: TransferRules, mode: int, size: int) -> Optional[Why]:
     """Whether a file is larger or smaller than is brought over."""
-    return stat.S_ISREG(mode) and (
-        (rules.max_size is not None and size > rules.max_size)
-        or (rules.min_size is not None and size < rules.min_size)
-    )
+    if not stat.S_ISREG(mode):
+        return None
+    if rules.max_size is not None and size > rules.max_size:
+        return Why.LARGE
+    return Why.SMALL if rules.min_size is not None and size < rules.min_size else None
 
 
-def is_never_brought(
+def never_brought(
     rules: TransferRules, path: bytes, mode: int, size: int, target: Optional[bytes]
-) -> bool:
-    """Whether the source's entry is left, whatever is at the destination."""
+) -> Optional[Why]:
+    """Why the source's entry is left, whatever is at the destination; None where it is not."""
     if stat.S_ISLNK(mode):
-        return rules.no_links or (rules.safe_links and is_unsafe(path, target or b"", rules.above))
+        unsafe = rules.safe_links and is_unsafe(path, target or b"", rules.above)
+        return Why.KIND if rules.no_links else Why.UNSAFE if unsafe else None
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        return rules.no_devices
+        return Why.KIND if rules.no_devices else None
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
-        return rules.no_specials
-    return is_out_of_bounds(rules, mode, size)
+        return Why.KIND if rules.no_specials else None
+    return out_of_bounds(rules, mode, size)
 
 
 def is_unsafe(path: bytes, target: bytes, above: int = 0) -> bool:
@@ -48,14 +67,14 @@ def is_unsafe(path: bytes, target: bytes, above: int = 0) -> bool:
     return up > path.count(b"/") + above
 
 
-def is_left(rules: TransferRules, source: Attributes, destination: Attributes) -> bool:
-    """Whether an entry stays as it is because it is at the destination already. Two directories
-    are never left: what is in them is looked at by itself."""
+def left(rules: TransferRules, source: Attributes, destination: Attributes) -> Optional[Why]:
+    """Why an entry stays as it is because it is at the destination already; None where it does
+    not. Two directories are never left: what is in them is looked at by itself."""
     if rules.ignore_existing and not (stat.S_ISDIR(source.mode) and stat.S_ISDIR(destination.mode)):
-        return True
-    if not stat.S_ISREG(source.mode):
-        return False
-    return rules.update and stat.S_ISREG(destination.mode) and _is_newer(rules, destination, source)
+        return Why.EXISTS
+    if not (rules.update and stat.S_ISREG(source.mode) and stat.S_ISREG(destination.mode)):
+        return None
+    return Why.NEWER if _is_newer(rules, destination, source) else None
 
 
 def _is_newer(rules: TransferRules, destination: Attributes, source: Attributes) -> bool:

@@ -244,6 +244,10 @@ class RunOptions(NamedTuple):
     allow_unmounted: bool = False
     itemize: bool = False
     """Tell the observer of every single entry, also of those below a new directory."""
+    itemize_unchanged: bool = False
+    """... and of those that are the same on both sides."""
+    itemize_left: bool = False
+    """... and of those that `transfer` leaves, and why."""
     deletes_told_first: bool = False
     """... of what is deleted before anything else, as rsync does, whenever it is done."""
     compress: str = "auto"

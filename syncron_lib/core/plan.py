@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
+from syncron_lib.core.choosing import Why
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import split
 from syncron_lib.record import NamedTuple
@@ -145,6 +146,10 @@ class Left(NamedTuple):
 
     entries: int
     size: int
+    why: Optional[Why] = None
+    """By which option; None where nobody asks."""
+    mode: int = 0
+    target: Optional[bytes] = None
 
 
 _NOTHING = Left(0, 0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
 
+from syncron_lib.core.choosing import Why
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.errors import Exit
 from syncron_lib.record import NamedTuple
@@ -47,6 +48,10 @@ class Action(Enum):
     LINK = "link"
     METADATA = "metadata"
     DELETE = "delete"
+    UNCHANGED = "unchanged"
+    """Nothing: it is told only if that is asked for."""
+    LEAVE = "leave"
+    """Nothing, because the options say so; the same."""
 
 
 class Item(NamedTuple):
@@ -72,6 +77,8 @@ class Item(NamedTuple):
     at: Optional[int] = None
     """Of a run in both directions, the side that it happens at: 0 for the first, 1 for the
     second."""
+    why: Optional[Why] = None
+    """Why it is left."""
 
 
 class Clash(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, Optional
 
+from syncron_lib.core.choosing import Why
 from syncron_lib.core.compare import attributes_of, digest_of
 from syncron_lib.core.extend import Marked
 from syncron_lib.core.links import Group
@@ -232,7 +233,7 @@ class AlternateSearch:
             return False
         if flags is None and (stat.S_ISREG(create.mode) or not create.replaces):
             if self._leaves:
-                plan.left[path] = Left(1, create.size)
+                plan.left[path] = Left(1, create.size, Why.ALTERNATE, create.mode)
             else:
                 plan.takes.append(_taken(create, number, self._copy, None))
             return True

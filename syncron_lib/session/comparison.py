@@ -9,7 +9,7 @@ from errno import ENOENT
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from syncron_lib.core.choosing import is_left, is_never_brought, within_window
+from syncron_lib.core.choosing import Why, left, never_brought, within_window
 from syncron_lib.core.compare import (
     Pair,
     Relation,
@@ -20,7 +20,7 @@ from syncron_lib.core.compare import (
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import join, split
 from syncron_lib.core.options import RunOptions, TransferRules
-from syncron_lib.core.plan import Adjust, Change, Left, Plan, Remove
+from syncron_lib.core.plan import Adjust, Change, Create, Left, Plan, Remove
 from syncron_lib.core.report import Cause, Failure
 from syncron_lib.core.table import PROBLEM, Table, link_targets
 from syncron_lib.core.view import REASONS
@@ -116,7 +116,7 @@ class Comparison:
                 if not path and self._is_bare(path):
                     self._plan.implied.append(path)
                 elif not path:
-                    self._own[path] = _own(mine)
+                    self._own[path] = own_attributes(mine)
                     if self._whole and not self._plan.makes_root:
                         self._root_attributes(mine, other)
                 self._directory(path, mine, other, following)
@@ -148,7 +148,7 @@ class Comparison:
             self._plan.touched[path] = own
 
     def _root_attributes(self, mine: Directory, other: Directory) -> None:
-        source, destination = _own(mine), _own(other)
+        source, destination = own_attributes(mine), own_attributes(other)
         self._adjust_if_needed(b"", source, destination, 0)
 
     def _adjust_if_needed(
@@ -224,17 +224,19 @@ class Comparison:
         elif relation is Relation.ONLY_SOURCE:
             assert row is not None
             whole = creation(path, mine, row, below_mine, 0, self._targets.get(row))
-            if self._chooses and self._is_not_created(path, mine, row):
-                self._plan.left[path] = Left(whole.entries, whole.size)
+            why = self._not_created(path, mine, row) if self._chooses else None
+            if why is not None:
+                self._plan.left[path] = _left_by(why, whole)
             else:
                 self._plan.creates.append(whole)
         else:
             assert row is not None
             assert other is not None
             source, destination = attributes_of(mine, row), attributes_of(theirs, other)
-            if self._chooses and self._is_left(path, mine, row, source, destination):
-                whole = creation(path, mine, row, below_mine, 0, None)
-                self._plan.left[path] = Left(whole.entries, whole.size)
+            why = self._left(path, mine, row, source, destination) if self._chooses else None
+            if why is not None:
+                whole = creation(path, mine, row, below_mine, 0, self._targets.get(row))
+                self._plan.left[path] = _left_by(why, whole)
                 return
             if relation is Relation.OTHER_KIND:
                 self._replace(path, mine, row, theirs, other, below_mine, below_theirs)
@@ -284,17 +286,20 @@ class Comparison:
             return True
         return self._listed is not None and self._listed.is_bare(path)
 
-    def _is_not_created(self, path: bytes, mine: Table, row: int) -> bool:
+    def _not_created(self, path: bytes, mine: Table, row: int) -> Why | None:
         mode, size, target = mine.modes[row], mine.sizes[row], self._targets.get(row)
-        return self._chosen.existing or is_never_brought(self._chosen, path, mode, size, target)
+        if self._chosen.existing:
+            return Why.NEW
+        return never_brought(self._chosen, path, mode, size, target)
 
-    def _is_left(
+    def _left(
         self, path: bytes, mine: Table, row: int, source: Attributes, destination: Attributes
-    ) -> bool:
+    ) -> Why | None:
+        why = left(self._chosen, source, destination)
+        if why is Why.EXISTS:
+            return why
         size, target = mine.sizes[row], self._targets.get(row)
-        return is_left(self._chosen, source, destination) or is_never_brought(
-            self._chosen, path, source.mode, size, target
-        )
+        return never_brought(self._chosen, path, source.mode, size, target) or why
 
     def _decided(
         self,
@@ -461,5 +466,10 @@ class Comparison:
         return 0
 
 
-def _own(directory: Directory) -> Attributes:
+def _left_by(why: Why, whole: Create) -> Left:
+    return Left(whole.entries, whole.size, why, whole.mode, whole.target)
+
+
+def own_attributes(directory: Directory) -> Attributes:
+    """A directory's own attributes."""
     return Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)

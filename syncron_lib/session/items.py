@@ -29,10 +29,11 @@ def of_plan(
     destination: Endpoint,
     transfer: str,
     options: RunOptions,
+    whole: bool,
 ) -> Iterator[Item]:
     """Items in rsync's order: of each directory first what is no directory, each by name. Deletes
     come last, or first if that is asked for, whenever they are done. ``transfer``: ``<`` or ``>``,
-    rsync's mark for a file that is sent or received."""
+    rsync's mark for a file that is sent or received. ``whole``: see `Ends`."""
     if options.deletes_told_first:
         yield from _deleted(plan, destination)
     if plan.makes_root and b"" not in plan.implied:
@@ -108,6 +109,13 @@ def of_plan(
     )
     tops = frozenset(trees)
     made.extend(item for path, item in links.items() if tops.isdisjoint(up(path)))
+    if options.itemize_unchanged or options.itemize_left:
+        from syncron_lib.session.unchanged import left_items, unchanged
+
+        made.extend(left_items(plan) if options.itemize_left else ())
+        if options.itemize_unchanged:
+            told = {item.path for item in made} | ({b""} if plan.makes_root else set())
+            made.extend(unchanged(plan, told, source, whole))
     made.sort(key=lambda item: order_of(item.path, item.is_directory))
     for item in made:
         yield item

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 
 from syncron_lib.core import digest
-from syncron_lib.core.choosing import is_never_brought
+from syncron_lib.core.choosing import Why, never_brought
 from syncron_lib.core.names import join
 from syncron_lib.core.options import TransferRules
 from syncron_lib.core.plan import Create, Left, Plan
@@ -27,15 +27,18 @@ def leave_below(plan: Plan, source: Endpoint, rules: TransferRules) -> None:
             targets = link_targets(table)
             for row, (name, mode) in enumerate(zip(table.names, table.modes)):
                 size = table.sizes[row] if stat.S_ISREG(mode) else 0
+                inside, target = join(path, name), targets.get(row)
                 if stat.S_ISDIR(mode) and not rules.existing:
-                    following.append(join(path, name))
-                elif stat.S_ISDIR(mode):
-                    inside = below[row]
-                    plan.left[join(path, name)] = Left(inside.entries + 1, inside.size)
-                elif rules.existing or is_never_brought(
-                    rules, join(path, name), mode, size, targets.get(row)
-                ):
-                    plan.left[join(path, name)] = Left(1, size)
+                    following.append(inside)
+                    continue
+                entries = 1
+                if stat.S_ISDIR(mode):
+                    entries, size = below[row].entries + 1, below[row].size
+                why = (
+                    Why.NEW if rules.existing else never_brought(rules, inside, mode, size, target)
+                )
+                if why is not None:
+                    plan.left[inside] = Left(entries, size, why, mode, target)
         frontier = following
     left = plan.left_below()
     plan.creates[:] = [_without(create, left.get(create.path)) for create in plan.creates]

@@ -145,7 +145,7 @@ class SingleRun:
         staging = writes and ends.destination_opened.staging
         if missing or not equal or staging:
             plan = self._compared(ends, sealed, staging)
-            self._itemize(plan, ends)
+        self._itemize(plan, ends)
         # An interrupted run may have left something to be removed, and anyone what is not yet
         # on the disk.
         unsettled = staging or (writes and (self._secure.has_news(plan) or options.fsync))
@@ -379,7 +379,8 @@ class SingleRun:
             return
         sends = isinstance(self._source, Local) and not isinstance(self._destination, Local)
         sides = ends.source, ends.destination
-        for item in items.of_plan(plan, *sides, "<" if sends else ">", self._options):
+        mark = "<" if sends else ">"
+        for item in items.of_plan(plan, *sides, mark, self._options, ends.whole):
             self._observer.item(self._secure.marked(item))
 
     def _transfer_of(self, ends: Ends, plan: Plan) -> Transfer:

@@ -11,6 +11,7 @@ from syncron_lib.cli.catalog import OPTIONS
 from syncron_lib.cli.foreign import FOREIGN, HELD
 from syncron_lib.cli.parser import _SHORT, Mode, build_parser, help_text, parse, wants_json
 from syncron_lib.cli.settings import Settings
+from syncron_lib.cli.told import Told, told
 from syncron_lib.core.options import DeleteCap, Keep, RunOptions
 from syncron_lib.errors import Exit, UsageError
 
@@ -166,9 +167,22 @@ def test_whenever_deletes_are_asked_for_they_are() -> None:
 def test_what_hands_type() -> None:
     assert settings("-avhP") == settings("--archive", "-v", "-h", "--progress", "--partial")
     assert settings("-hh").human_readable == 2
-    told = settings("--info=progress2,stats,NAME0,flist0")
-    assert (told.progress, told.stats, told.names) == (True, True, False)
-    assert settings("-v", "--info=none").stats is False
+    both = settings("--info=progress2,stats", "--info=NAME0,flist0,del,mount0")
+    assert both.info == {"progress": 2, "stats": 1, "name": 0, "flist": 0, "delete": 1}
+    assert settings("-ii", "-i").itemize_changes == 3
+    assert settings("-i", "--no-i").itemize_changes == 0
+
+
+def test_what_is_told() -> None:
+    def levels(*words: str) -> Told:
+        return told(settings(*words))
+
+    assert levels() == levels("-v", "--info=none") == levels("-vv", "--info=all0") == Told()
+    assert levels("-v") == Told(delete=1, flist=1, name=1, stats=1, symsafe=1)
+    assert levels("-vv").name == levels("--info=name2").name == 2
+    assert levels("--stats") == levels("--info=stats2") == Told(stats=2)
+    assert levels("--info=stats1", "--stats").stats == 1
+    assert set(levels("--info=ALL2")) == {2}
 
 
 def test_modes() -> None:
@@ -232,8 +246,8 @@ def test_modes() -> None:
         (["-f", ". /nowhere", "a", "b"], "cannot read /nowhere"),
         (["-avN", "--delete", "a", "b"], "rsync's -N (--crtimes)"),
         (["--max-alloc=100", "a", "b"], "rsync's --max-alloc"),
-        (["--info=help", "a", "b"], "none of name, progress, stats"),
-        (["--info=name,backup2", "a", "b"], "'backup2' is none of"),
+        (["--info=help", "a", "b"], "none of del, flist, name, nonreg"),
+        (["--info=name,copy", "a", "b"], "'copy' cannot be told"),
     ],
 )
 def test_refused_by_name(words: list[str], named: str) -> None:

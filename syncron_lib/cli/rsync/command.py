@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from syncron_lib.cli.foreign import OptionRefused
-from syncron_lib.cli.format import DEFAULT, Run, prefix_of
+from syncron_lib.cli.format import Run, prefix_of
 from syncron_lib.cli.main import Command
 from syncron_lib.cli.parser import Mode, help_text, parse, version_text
 from syncron_lib.cli.progress import NoProgress, Progress
@@ -16,6 +16,7 @@ from syncron_lib.cli.rsync.face import RsyncFace, Telling
 from syncron_lib.cli.rsync.unsupported import Unsupported
 from syncron_lib.cli.settings import Ownership, Settings
 from syncron_lib.cli.text import Manner, TextFace
+from syncron_lib.cli.told import Told, told
 from syncron_lib.core.location import Local, Location, Remote, parse_location
 from syncron_lib.core.options import FileList
 from syncron_lib.core.report import Report
@@ -35,8 +36,8 @@ _BY_DEFAULT = Settings(
     group=Ownership.NEVER,
     # What rsync does not ask about.
     allow_empty_source=True,
-    progress=False,
     moves=False,
+    info={"nonreg": 1},
 )
 """What holds where nothing is said: rsync's defaults in syncron's options."""
 
@@ -74,9 +75,6 @@ class RsyncCommand(Command):
                 "Called as rsync, syncron makes a copy; leave --rsync out for the rest."
             )
         settings = _as_rsync(invocation.settings, self._environ)
-        # --progress names each file; --info=progress2 is about the whole run.
-        if settings.progress and not any("progress2" in word for word in self._words):
-            settings = settings._replace(names=settings.names is not False)
         *sources, destination = _locations(invocation.operands)
         return self._bring(settings, sources, destination)
 
@@ -130,18 +128,17 @@ class RsyncCommand(Command):
         self, settings: Settings, sources: Sequence[Location], destination: Location
     ) -> tuple[RsyncFace, TextFace]:
         quiet, verbose = bool(settings.quiet), settings.verbose or 0
-        names = bool(settings.names)
-        shows = bool(verbose or settings.itemize_changes or names) and not quiet
-        shows = shows or (settings.out_format is not None and not quiet)
-        itemize = bool(settings.itemize_changes) or settings.out_format is not None
-        stats = bool(settings.stats) and not quiet
-        form = settings.out_format
-        if form is None and not settings.itemize_changes and settings.names is not False:
+        each = Told() if quiet else told(settings)
+        itemize = bool(settings.itemize_changes) and not quiet
+        form = None if quiet else settings.out_format
+        if form is None and each.name and not itemize:
             form = "%n%L"
+        shows = itemize or form is not None
         manner = Manner(
-            itemize=shows and bool(settings.itemize_changes),
+            itemize=itemize and form is None,
             names=False,
-            form=form if shows else None,
+            told=each,
+            form=form,
             summary=False,
             stats=False,
             human=1,
@@ -156,7 +153,7 @@ class RsyncCommand(Command):
         )
         run = Run(sends, prefix_of([each.path for each in sources if isinstance(each, Local)]))
         progress: Progress = NoProgress()
-        if settings.progress and not quiet:
+        if each.progress:
             from syncron_lib.cli.rsync.progress import RsyncProgress
 
             progress = RsyncProgress(self._output)
@@ -165,13 +162,14 @@ class RsyncCommand(Command):
         if settings.log_file is not None:
             from syncron_lib.cli.logfile import LogFace
 
-            form = DEFAULT if settings.log_file_format is None else settings.log_file_format
-            face = LogFace(text, settings.log_file, form, run)
+            face = LogFace(text, settings.log_file, settings, run)
+        local = all(isinstance(side, Local) for side in (*sources, destination))
         telling = Telling(
-            header=_header(settings, sends) if (verbose or names) and not quiet else "",
-            totals=bool(verbose or stats) and not quiet,
-            stats=stats,
-            made=bool(verbose or itemize) and not quiet,
+            header=_header(settings, sends) if each.flist else "",
+            deltas=_deltas(settings, local) if verbose > 1 and not quiet else "",
+            totals=each.stats > 0,
+            stats=each.stats > 1,
+            made=shows,
             skipped=not quiet,
             mark="<" if isinstance(destination, Remote) else ">",
             root=not (settings.existing and settings.dry_run),
@@ -199,6 +197,10 @@ def _as_rsync(given: Settings, environ: Mapping[str, str]) -> Settings:
         settings = settings._replace(recursive=bool(settings.archive) and not settings.files_from)
     if settings.rsh is None and environ.get("RSYNC_RSH"):
         settings = settings._replace(rsh=environ["RSYNC_RSH"])
+    if settings.progress:
+        # It names each file, whatever -v does.
+        named = {"name": max(1, told(settings).name), "flist": 1}
+        settings = settings._replace(info={**named, **settings.info})
     entered = settings.recursive or settings.dirs or settings.files_from is not None
     if (settings.delete or settings.delete_excluded) and not entered:
         raise UsageError("--delete does not work without --recursive (-r) or --dirs (-d).")
@@ -230,6 +232,12 @@ def _require_plain(location: Remote) -> None:
             f"{location.shown()}: syncron does not expand wildcards on the other machine; name the"
             " sources, or the directory with --include and --exclude."
         )
+
+
+def _deltas(settings: Settings, local: bool) -> str:
+    whole = local if settings.whole_file is None else settings.whole_file
+    how = "disabled for local transfer or --whole-file" if whole else "enabled"
+    return f"delta-transmission {how}"
 
 
 def _header(settings: Settings, sends: bool) -> str:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Telling(NamedTuple):
     """What of rsync's lines there is to be, decided once.
 
-    ``header``: what comes before the first, if anything does. ``made``: it is told that the
+    ``header``: what comes before the first, if anything does. ``deltas``: what is said of parts of
+    files, if anything is. ``made``: it is told that the
     destination is made, and ``skipped`` that a directory is not wanted. ``mark``: of a file that is
     brought over. ``root``: it is told that the destination is new. ``times``: they are kept, and
     ``link_times`` those of symlinks. ``quick``: a file of another time is brought over,
@@ -30,6 +31,7 @@ class Telling(NamedTuple):
     """
 
     header: str
+    deltas: str
     totals: bool
     stats: bool
     made: bool
@@ -57,6 +59,7 @@ class RsyncFace(PassingFace):
         self._deleted: dict[str, int] = {}
         self._brought = 0
         self._size = 0
+        self._deltas = telling.deltas
 
     def begin(self) -> None:
         """The run begins."""
@@ -65,6 +68,9 @@ class RsyncFace(PassingFace):
 
     def source(self, given: Given) -> None:
         """What follows is about this source."""
+        if self._deltas:
+            self._say(self._deltas)
+            self._deltas = ""
         name = os.path.basename(given.source.path.rstrip(b"/"))
         is_file = given.kind in (RootKind.FILE, RootKind.OTHER)
         self._name = name if is_file else None
@@ -111,6 +117,8 @@ class RsyncFace(PassingFace):
         """The same flags in the light of rsync's quick check: a file whose size or time differs is
         brought over, and nobody has looked at what is in it."""
         telling, flags = self._telling, item.flags
+        if item.action in (Action.UNCHANGED, Action.LEAVE):
+            return flags
         if flags[1] == "f" and flags[4] == "t" and flags[0] in ".c" and telling.quick:
             flags = telling.mark + flags[1:]
         if flags[1] == "f" and flags[2] != "+" and flags[0] in "<>":

@@ -290,7 +290,8 @@ class PairRun:
                     item = Item(Action.CREATE, flags, path, False, record.size, record.target)
                     self._observer.item(item._replace(attributes=own, at=side.value))
             ends = source, self._ends[side.value].endpoint
-            for item in items.of_plan(plan, *ends, "<>"[side.value], self._options):
+            mark = "<>"[side.value]
+            for item in items.of_plan(plan, *ends, mark, self._options, whole=True):
                 self._observer.item(item._replace(at=side.value))
 
     def _count(self, plans: Sequence[Plan], failed: set[bytes]) -> None:
