@@ -104,6 +104,13 @@ OPTIONS: tuple[Option, ...] = (
         off={"devices": False, "specials": False},
     ),
     Option(
+        _WHAT,
+        "drop-D",
+        Kind.SWITCH,
+        "neither devices nor specials, whatever else is said",
+        field="drop_d",
+    ),
+    Option(
         _WHAT, "super", Kind.SWITCH, "have the receiver do what only root may", field="super_user"
     ),
     Option(_WHAT, "atimes", Kind.SWITCH, "times of access; implies --open-noatime", "U"),
@@ -220,6 +227,15 @@ OPTIONS: tuple[Option, ...] = (
     Option(_SAFETY, "allow-unmounted", Kind.SWITCH, "go on although DST seems not to be mounted"),
     Option(_SAFETY, "mkpath", Kind.SWITCH, "create the missing parents of DST too"),
     Option(_HOW, "checksum", Kind.SWITCH, "accepted: content is what is compared anyway", "c"),
+    Option(
+        _HOW,
+        "checksum-choice",
+        Kind.TEXT,
+        "compare by auto (the best that both have; default), xxh128 or sha256",
+        alias="cc",
+        metavar="NAME",
+        convert=values.checksum,
+    ),
     Option(
         _HOW,
         "compress",
@@ -432,6 +448,14 @@ OPTIONS: tuple[Option, ...] = (
         "the same for its lines (default %%i %%n%%L; empty: none)",
         metavar="FORMAT",
         convert=values.output_format,
+    ),
+    Option(
+        _OUTPUT,
+        "outbuf",
+        Kind.TEXT,
+        "write output unbuffered (N), by lines (L) or in blocks (B)",
+        metavar="MODE",
+        convert=values.buffering,
     ),
     Option(
         _OUTPUT,

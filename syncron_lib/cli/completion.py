@@ -15,6 +15,8 @@ from syncron_lib.record import NamedTuple
 _CHOICES = {
     "compress-choice": ("auto", "zstd", "zlib", "none"),
     "zc": ("auto", "zstd", "zlib", "none"),
+    "checksum-choice": ("auto", "xxh128", "sha256"),
+    "outbuf": ("None", "Line", "Block"),
     "ionice": ("idle", "best-effort", "best-effort:7"),
     "info": (
         *("all", "none", "name0", "name2", "del", "del0", "flist", "flist0", "nonreg", "nonreg0"),

@@ -35,10 +35,6 @@ class Foreign(NamedTuple):
         return f"syncron does not have rsync's {called}{end}"
 
 
-def _auto(value: str) -> bool:
-    return value == "auto"
-
-
 def _relative(value: str) -> bool:
     return bool(value) and not value.startswith("/")
 
@@ -77,7 +73,7 @@ HELD: tuple[Held, ...] = (
         holds=_relative,
         advice="what an interrupted run has brought over is kept in .syncron in DST",
     ),
-    Held("--no-8-bit-output --no-8 --no-crtimes --no-N --no-drop-D"),
+    Held("--no-8-bit-output --no-8 --no-crtimes --no-N"),
     Held("--no-insecure-links --no-write-devices"),
     Held("--no-U", {"atimes": False}),
     Held("--no-D", {"devices": False, "specials": False}),
@@ -93,7 +89,6 @@ HELD: tuple[Held, ...] = (
     Held("--no-bwlimit", {"bwlimit": 0}),
     Held("--no-max-size", {"max_size": None}),
     Held("--no-min-size", {"min_size": None}),
-    Held("--checksum-choice --cc", holds=_auto, advice="files are compared by xxh3-128 or SHA-256"),
     Held("--stderr", holds=_errors, advice="errors go to standard error, and nothing else"),
     Held("--debug", holds=_nothing, advice="SYNCRON_DEBUG=1 in the environment shows more"),
 )
@@ -116,7 +111,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--max-alloc", "", "memory is bounded in any case; leave it out"),
     Foreign("--compress-threads", "", "leave it out"),
     Foreign("--checksum-seed", "", "leave it out"),
-    Foreign("--outbuf", "", "output is by line on a terminal, else in blocks; leave it out"),
     Foreign("--iconv", "", "names are bytes, and go over as they are"),
     Foreign("--protocol", "", "both ends find a version that they share; leave it out"),
     Foreign("--copy-as", "", "run it as that user"),
@@ -131,6 +125,5 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--write-devices", "", "a device is no part of a tree, and cannot be replaced; use dd"),
     Foreign("--insecure-links"),
     Foreign("--confine-root"),
-    Foreign("--drop-D"),
     Foreign("--fake-super"),
 )

@@ -25,10 +25,13 @@ DEFAULT = "%i %n%L"
 
 class Run(NamedTuple):
     """What the lines of one run have in common. ``sends``: ``%o``. ``prefix``: what goes before a
-    path in ``%f``."""
+    path in ``%f``. ``owner``, ``group``: these are kept; else there is none for ``%U`` and
+    ``%G``."""
 
     sends: bool
     prefix: bytes
+    owner: bool = True
+    group: bool = True
 
 
 SENDING = Run(True, b"")
@@ -38,16 +41,21 @@ SENDING = Run(True, b"")
 def speaks_of(text: str, item: Item) -> bool:
     """Whether there is a line for ``item``: as with rsync, one of which only attributes change is
     spoken of where the line says that."""
-    if "%i" in text:
+    if has(text, "i"):
         return True
     return item.action is not Action.UNCHANGED and (
         item.action is not Action.METADATA or item.is_directory
     )
 
 
+def has(text: str, letters: str) -> bool:
+    """Whether any of these escapes is in a format."""
+    return any(found[4] in letters for found in _ESCAPE.finditer(text))
+
+
 def tells_attributes(text: str) -> bool:
     """Whether a line tells an entry's permissions, time, owner or group."""
-    return any(found[4] in "BGMU" for found in _ESCAPE.finditer(text))
+    return has(text, "BGMU")
 
 
 def require_known(text: str) -> str:
@@ -69,15 +77,21 @@ def line(text: str, item: Item, run: Run, now: float) -> str:
         if fill is None:
             return found[0]
         value = fill(item, run, now)
+        if letter == "L" and width:  # what is filled up is the name
+            return value[:4].ljust(4) + _filled_up(value[4:], left, width)
         if human and letter in _NUMERIC and value.isdecimal():
             value = human_number(int(value), len(human))
-        if not width:
-            return value
-        return value.ljust(int(width)) if left else value.rjust(int(width))
+        return _filled_up(value, left, width)
 
-    if item.action is Action.DELETE and not ("%i" in text or "%o" in text):
+    if item.action is Action.DELETE and not has(text, "io"):
         text = "deleting %n"  # or nothing would tell it from what is brought over
     return _ESCAPE.sub(filled, text)
+
+
+def _filled_up(value: str, left: str, width: str) -> str:
+    if not width:
+        return value
+    return value.ljust(int(width)) if left else value.rjust(int(width))
 
 
 _UNITS = "KMGTP"
@@ -116,7 +130,7 @@ def _name(item: Item, _run: Run, _now: float) -> str:
 
 def _long_name(item: Item, run: Run, _now: float) -> str:
     prefix = b"" if item.action is Action.DELETE else run.prefix
-    return shown((prefix + b"/" + item.path if prefix else item.path).strip(b"/")) or "."
+    return shown((prefix + b"/" + (item.path or b".") if prefix else item.path).strip(b"/")) or "."
 
 
 def _target(item: Item, _run: Run, _now: float) -> str:
@@ -147,11 +161,13 @@ def _modified(item: Item, _run: Run, _now: float) -> str:
     return _moment(seconds, "-")
 
 
-def _owner(item: Item, _run: Run, _now: float) -> str:
-    return str(0 if item.attributes is None else item.attributes.uid)
+def _owner(item: Item, run: Run, _now: float) -> str:
+    return str(0 if item.attributes is None or not run.owner else item.attributes.uid)
 
 
-def _group(item: Item, _run: Run, _now: float) -> str:
+def _group(item: Item, run: Run, _now: float) -> str:
+    if not run.group:
+        return "DEFAULT"
     return str(0 if item.attributes is None else item.attributes.gid)
 
 
@@ -162,6 +178,7 @@ _FILL: dict[str, Callable[[Item, Run, float], str]] = {
     "i": lambda item, run, now: item.flags,
     "l": _length,
     "L": _target,
+    "m": lambda item, run, now: "",  # of a daemon
     "M": _modified,
     "n": _name,
     "o": _operation,

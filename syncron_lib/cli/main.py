@@ -328,7 +328,7 @@ class Command:
             parts = self._listed(settings._replace(list_only=True), sources)
             options, connect = settings.run_options(), self._connect_options(settings, face)
             found = entries(parts, options, connect, face)
-            for entry in found:
+            for entry in found if settings.json or not settings.quiet else ():
                 self._output.write(line(entry, settings))
             status = Exit.PARTIAL if any(entry.problem for entry in found) else Exit.OK
             if settings.json:
@@ -403,6 +403,7 @@ class Command:
         job: str = "",
     ) -> Face:
         run = _format_run(sources, destination)
+        self._output.buffer(settings.outbuf)
         face: Face
         if settings.json:
             from syncron_lib.cli.json_lines import JsonFace

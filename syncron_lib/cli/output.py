@@ -16,6 +16,7 @@ class Output:
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self.failure: str | None = None
+        self._at_once = False
         self.is_terminal = False
         if stream is not None:
             try:
@@ -31,11 +32,20 @@ class Output:
         """The stream underneath, None when there is nobody to write to."""
         return self._stream
 
+    def buffer(self, mode: str | None) -> None:
+        """Hand over what is written at once (``none``), by lines (``line``) or not before there is
+        much of it (``block``); None: as it is."""
+        if mode is not None and self._stream is not None and hasattr(self._stream, "reconfigure"):
+            self._stream.reconfigure(line_buffering=mode == "line")
+            self._at_once = mode == "none"
+
     def write(self, text: str) -> None:
         """Write ``text``; buffered where it is not a terminal."""
         if self._stream is not None:
             try:
                 self._stream.write(text)
+                if self._at_once:
+                    self._stream.flush()
             except OSError as error:
                 self._drop(error)
 

@@ -68,6 +68,7 @@ class Settings(NamedTuple):
     remote_option: tuple[str, ...] = ()
     devices: bool | None = None
     specials: bool | None = None
+    drop_d: bool | None = None
     chmod: tuple[str, ...] = ()
     perms: bool | None = None
     times: bool | None = None
@@ -130,6 +131,7 @@ class Settings(NamedTuple):
     min_size: int | None = None
     modify_window: int | None = None
     checksum: bool | None = None
+    checksum_choice: str | None = None
     compress: str | None = None
     whole_file: bool | None = None
     inplace: bool | None = None
@@ -184,6 +186,7 @@ class Settings(NamedTuple):
     human_readable: int | None = None
     out_format: str | None = None
     log_file: str | None = None
+    outbuf: str | None = None
     log_file_format: str | None = None
     stats: bool | None = None
     progress: bool | None = None
@@ -306,9 +309,9 @@ class Settings(NamedTuple):
             modify_window=self.modify_window,
             no_links=self.links is False,
             safe_links=bool(self.safe_links),
-            no_devices=self.devices is False or self.super_user is False,
+            no_devices=bool(self.devices is False or self.super_user is False or self.drop_d),
             append=bool(self.append and not self.verify),
-            no_specials=self.specials is False,
+            no_specials=bool(self.specials is False or self.drop_d),
         )
         if self.hard_links and rules.leaves:
             raise UsageError(
@@ -427,6 +430,7 @@ class Settings(NamedTuple):
             itemize=tells.changes,
             itemize_unchanged=tells.unchanged,
             itemize_left=tells.left,
+            algorithm=self.checksum_choice or None,
             compress=self._compress(),
             compress_level=self.compress_level,
             bwlimit=self.bwlimit or 0,

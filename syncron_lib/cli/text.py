@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from syncron_lib.cli.format import SENDING, Run, line, speaks_of
+from syncron_lib.cli.format import SENDING, Run, has, line, speaks_of
 from syncron_lib.cli.output import Output, one_line
 from syncron_lib.cli.progress import BarProgress, Clock, LineProgress, NoProgress, Progress
 from syncron_lib.cli.settings import Settings
@@ -136,7 +136,7 @@ class TextFace:
         manner = self._manner
         if item.action is Action.LEAVE:
             return left_line(item) if manner.told.leaves(item) else None
-        flags = manner.itemize if manner.form is None else "%i" in manner.form
+        flags = manner.itemize if manner.form is None else has(manner.form, "i")
         if item.action is Action.UNCHANGED and not flags:
             return None if item.is_directory else f"{shown(item.path)} is uptodate"
         if manner.form is not None:

@@ -24,7 +24,7 @@ _GOES = frozenset(
         *("retry_wait", "max_duration", "nice", "ionice", "syslog", "textfile", "ping"),
         "ciphertext",
         *("verbose", "quiet", "itemize_changes", "info", "human_readable", "out_format"),
-        *("log_file", "log_file_format", "stats", "progress", "json"),
+        *("log_file", "log_file_format", "outbuf", "stats", "progress", "json"),
     )
 )
 """Fields of `Settings` that say the same for both directions. What is not here is refused."""
@@ -34,6 +34,7 @@ _SEALED = (
     " --ciphertext"
 )
 _WHY = {
+    "checksum_choice": "replicas are compared by SHA-256 in any case",
     "delete": "what was deleted on one side is deleted on the other anyway",
     "delete_excluded": "what is left out is never deleted",
     "force": "what makes way for what is decided by what each side knows",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from syncron_lib.cli.foreign import OptionRefused
 from syncron_lib.core.options import Conflicts, DeleteCap, MergeRule
 
 
@@ -62,6 +63,40 @@ def compression(text: str) -> str:
     if text not in ("auto", "zstd", "zlib", "none"):
         raise ValueError("expected auto, zstd, zlib or none")
     return text
+
+
+_CHECKSUMS = {"auto": "", "xxh128": "xxh3-128", "sha256": "sha256-128"}
+"""Names of the digests that there are, as rsync would call them, and what they are called here."""
+_CHECKSUMS_OF_RSYNC = frozenset(("xxh3", "xxh64", "xxhash", "md5", "md4", "sha1", "none"))
+
+
+def checksum(text: str) -> str:
+    """The name of a digest; empty for whichever is best. rsync takes two names, the first of what
+    goes over and the second of files: here that is one thing."""
+    words = text.split(",")
+    for word in words:
+        if word in _CHECKSUMS_OF_RSYNC:
+            raise OptionRefused(
+                f"syncron does not have rsync's --checksum-choice={word}: files are compared by"
+                " xxh128 or sha256."
+            )
+    if len(words) > 2 or not _CHECKSUMS.keys() >= set(words):
+        raise ValueError(f"expected one of {', '.join(_CHECKSUMS)}")
+    named = {_CHECKSUMS[word] for word in words} - {""}
+    if len(named) > 1:
+        raise ValueError("what goes over is compared as files are: give one name")
+    return "".join(named)
+
+
+_BUFFERING = {"n": "none", "u": "none", "l": "line", "b": "block", "f": "block"}
+
+
+def buffering(text: str) -> str:
+    """rsync looks at the first letter only."""
+    found = _BUFFERING.get(text[:1].lower())
+    if found is None:
+        raise ValueError("expected None, Line or Block, or their first letters")
+    return found
 
 
 def compression_level(text: str) -> int:

@@ -250,6 +250,8 @@ class RunOptions(NamedTuple):
     """... and of those that `transfer` leaves, and why."""
     deletes_told_first: bool = False
     """... of what is deleted before anything else, as rsync does, whenever it is done."""
+    algorithm: Optional[str] = None
+    """By which digests files are compared; None: by the best that both ends have."""
     compress: str = "auto"
     """``auto``: where it helps; ``always``: by the best way that both have; ``zstd``; ``zlib``;
     ``none``."""

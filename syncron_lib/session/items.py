@@ -37,7 +37,8 @@ def of_plan(
     if options.deletes_told_first:
         yield from _deleted(plan, destination)
     if plan.makes_root and b"" not in plan.implied:
-        yield Item(Action.CREATE, "cd" + "+" * 9, b"", True, 0)
+        own = plan.touched.get(b"")
+        yield Item(Action.CREATE, "cd" + "+" * 9, b"", True, 0, attributes=own)
     trees = [create.path for create in plan.creates if stat.S_ISDIR(create.mode)]
     below = _below(trees, source)
     links = {link.path: _linked(link) for link in plan.links}
@@ -115,7 +116,7 @@ def of_plan(
         made.extend(left_items(plan) if options.itemize_left else ())
         if options.itemize_unchanged:
             told = {item.path for item in made} | ({b""} if plan.makes_root else set())
-            made.extend(unchanged(plan, told, source, whole))
+            made.extend(unchanged(plan, told, source, whole, options.transfer))
     made.sort(key=lambda item: order_of(item.path, item.is_directory))
     for item in made:
         yield item

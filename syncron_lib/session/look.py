@@ -13,7 +13,7 @@ from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.opening import MOST_HOT, open_hot, open_one
 from syncron_lib.session.pool import Pool
-from syncron_lib.session.profile import profile_of, seal_request
+from syncron_lib.session.profile import chosen_algorithm, profile_of, seal_request
 
 
 def hot_in(
@@ -37,7 +37,7 @@ def root_of(pool: Pool, location: Location, options: RunOptions, observer: Obser
         raise RootError(f"{location.shown()} is not a directory; name one.")
     profile = profile_of(options, endpoint.hello.uid, endpoint.hello.uid)
     observer.phase(Phase.HASH)
-    algorithm = endpoint.hello.algorithms[0]
+    algorithm = chosen_algorithm(options.algorithm, endpoint)
     sealed = reply_of(
         endpoint.submit(seal_request(algorithm, profile, (), (), True)), messages.Sealed
     )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from syncron_lib.core.extended import Kinds
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.options import RunOptions
+from syncron_lib.endpoint.base import Endpoint
+from syncron_lib.errors import UsageError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdPair
 
@@ -33,6 +35,19 @@ def profile_of(options: RunOptions, receiver_uid: int, source_uid: int) -> Profi
         keep.omit_dir_times,
         keep.omit_link_times,
         keep.executability and not keep.permissions,
+    )
+
+
+def chosen_algorithm(wanted: str | None, first: Endpoint, *others: Endpoint) -> str:
+    """By which digests files are compared: the best that all have, unless one is ``wanted``."""
+    for name in first.hello.algorithms:
+        if wanted in (None, name) and all(name in other.hello.algorithms for other in others):
+            return name
+    if wanted is None:
+        return "sha256-128"
+    raise UsageError(
+        f"--checksum-choice asks for {wanted}, which not every machine here has: install xxhash"
+        " for the Python there, or leave the option out."
     )
 
 

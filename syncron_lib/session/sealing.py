@@ -20,7 +20,7 @@ from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import IdPair, Scanned
 from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import reply_of
-from syncron_lib.session.profile import profile_of, seal_request
+from syncron_lib.session.profile import chosen_algorithm, profile_of, seal_request
 from syncron_lib.session.since import NearDirectories
 
 _FAR_TABLES = 256 << 10
@@ -63,10 +63,7 @@ class Sealing:
         self.near = near
         self._complete = options.verify
         self._profile = profile_of(options, destination.hello.uid, source.hello.uid)
-        theirs = destination.hello.algorithms
-        self.algorithm = next(
-            (name for name in source.hello.algorithms if name in theirs), "sha256-128"
-        )
+        self.algorithm = chosen_algorithm(options.algorithm, source, destination)
         counts = self._profile.owner or self._profile.group or options.keep.acls
         self._ids_options = options.ids
         ruled = bool(options.ids.users or options.ids.groups)

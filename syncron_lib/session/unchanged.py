@@ -6,10 +6,11 @@ from __future__ import annotations
 import stat
 from collections.abc import Container, Iterator, Mapping
 
-from syncron_lib.core.choosing import Why
+from syncron_lib.core.choosing import Why, never_brought
 from syncron_lib.core.compare import attributes_of, letter
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join
+from syncron_lib.core.options import TransferRules
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Action, Item
 from syncron_lib.core.table import PROBLEM, link_targets
@@ -21,13 +22,17 @@ _NOTHING = " " * 9
 """In flags: no attribute is another."""
 
 
-def unchanged(plan: Plan, told: Container[bytes], source: Endpoint, whole: bool) -> Iterator[Item]:
+def unchanged(
+    plan: Plan, told: Container[bytes], source: Endpoint, whole: bool, rules: TransferRules
+) -> Iterator[Item]:
     """One item for all that the plan does nothing about, or only links or copies. ``told``: the
-    paths of other items. ``whole``: the run is over roots, whose own attributes count."""
+    paths of other items. ``whole``: the run is over roots, whose own attributes count.
+    ``rules``: what they leave is left also where it happens to be the same."""
     bare = frozenset((*plan.implied, *plan.missing))
     new = frozenset(create.path for create in plan.creates if stat.S_ISDIR(create.mode))
     marks = {each.path: "c" for each in (*plan.makes, *plan.parents)}
     marks.update((take.path, "h") for take in plan.takes if not take.copy)
+    chooses = rules != TransferRules()
     frontier = [b""]
     while frontier:
         following: list[bytes] = []
@@ -46,7 +51,12 @@ def unchanged(plan: Plan, told: Container[bytes], source: Endpoint, whole: bool)
                 elif inside not in told:
                     size = table.sizes[row] if stat.S_ISREG(mode) else 0
                     attributes = attributes_of(table, row)
-                    yield _same(inside, attributes, size, targets.get(row), marks)
+                    target = targets.get(row)
+                    why = _why(rules, inside, mode, size, target) if chooses else None
+                    if why is None:
+                        yield _same(inside, attributes, size, target, marks)
+                    else:
+                        yield _left(inside, mode, size, target, why)
         frontier = following
 
 
@@ -62,6 +72,15 @@ def left_items(plan: Plan) -> Iterator[Item]:
     """One item for each entry that an option is the reason to leave."""
     for path, left in plan.left.items():
         if left.why is not None and left.why is not Why.ALTERNATE:
-            flags = "." + letter(left.mode) + _NOTHING
-            directory = stat.S_ISDIR(left.mode)
-            yield Item(Action.LEAVE, flags, path, directory, left.size, left.target, why=left.why)
+            yield _left(path, left.mode, left.size, left.target, left.why)
+
+
+def _why(
+    rules: TransferRules, path: bytes, mode: int, size: int, target: bytes | None
+) -> Why | None:
+    return Why.EXISTS if rules.ignore_existing else never_brought(rules, path, mode, size, target)
+
+
+def _left(path: bytes, mode: int, size: int, target: bytes | None, why: Why) -> Item:
+    flags = "." + letter(mode) + _NOTHING
+    return Item(Action.LEAVE, flags, path, stat.S_ISDIR(mode), size, target, why=why)

@@ -39,7 +39,7 @@ def documented_options() -> set[str]:
     found: set[str] = set()
     for line in section.splitlines():
         if line.startswith((".It Fl", ".Fl Fl no-", ".Pq or Fl Fl no-")):
-            found.update(f"--{name}" for name in re.findall(r"Fl Fl ([a-z0-9-]+)", line))
+            found.update(f"--{name}" for name in re.findall(r"Fl Fl ([a-zD0-9-]+)", line))
             found.update(f"-{name}" for name in re.findall(r"Fl ([A-Za-z0-9@])(?!\w)", line))
     return found - {"--no-"}
 
@@ -81,7 +81,7 @@ def test_every_switch_has_the_off_form_that_the_page_promises() -> None:
 def test_every_key_is_documented_and_no_other() -> None:
     text = PAGE_5.read_text()
     section = text[text.index(".Ss Options") : text.index(".Sh FILES")]
-    assert set(re.findall(r"\.Ic ([a-z0-9-]+)", section)) == set(CONFIGURABLE)
+    assert set(re.findall(r"\.Ic ([a-zD0-9-]+)", section)) == set(CONFIGURABLE)
 
 
 def test_every_key_stands_where_its_values_are_described() -> None:
@@ -95,9 +95,9 @@ def test_every_key_stands_where_its_values_are_described() -> None:
             *(Kind.TEXTS, Kind.FILES, Kind.RULES, Kind.RULE_FILES, Kind.FILTERS),
         },
     }.items():
-        listed = re.match(r"(\.Ic [a-z0-9-]+ [,.]\n)+", section.partition(f"{heading}\n")[2])
+        listed = re.match(r"(\.Ic [a-zD0-9-]+ [,.]\n)+", section.partition(f"{heading}\n")[2])
         assert listed is not None
-        found = re.findall(r"Ic ([a-z0-9-]+)", listed[0])
+        found = re.findall(r"Ic ([a-zD0-9-]+)", listed[0])
         assert found == sorted(
             option.long for option in CONFIGURABLE.values() if option.kind in kinds
         ), heading

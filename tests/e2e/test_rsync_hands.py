@@ -25,7 +25,7 @@ def _comparable(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "options", ["", "-r", "-a", "-rh", "-rhh", "-r --no-h", "-a --exclude=a", "-a --no-r"]
+    "options", ["", "-r", "-a", "-rh", "-rhh", "-r --no-h", "-a --exclude=a", "-a --no-r", "-q"]
 )
 def test_lists_as_rsync(syncron: Command, tmp_path: Path, options: str) -> None:
     tree: dict[str, Any] = {"f": b"123", "b": {"h": b"1"}}

@@ -127,6 +127,7 @@ class RsyncCommand(Command):
     def _faces(
         self, settings: Settings, sources: Sequence[Location], destination: Location
     ) -> tuple[RsyncFace, TextFace]:
+        self._output.buffer(settings.outbuf)
         quiet, verbose = bool(settings.quiet), settings.verbose or 0
         each = Told() if quiet else told(settings)
         itemize = bool(settings.itemize_changes) and not quiet
@@ -151,7 +152,12 @@ class RsyncCommand(Command):
         sends = not (
             isinstance(destination, Local) and any(isinstance(each, Remote) for each in sources)
         )
-        run = Run(sends, prefix_of([each.path for each in sources if isinstance(each, Local)]))
+        run = Run(
+            sends,
+            _prefix(settings, sources),
+            settings.owner is not Ownership.NEVER,
+            settings.group is not Ownership.NEVER,
+        )
         progress: Progress = NoProgress()
         if each.progress:
             from syncron_lib.cli.rsync.progress import RsyncProgress
@@ -232,6 +238,16 @@ def _require_plain(location: Remote) -> None:
             f"{location.shown()}: syncron does not expand wildcards on the other machine; name the"
             " sources, or the directory with --include and --exclude."
         )
+
+
+def _prefix(settings: Settings, sources: Sequence[Location]) -> bytes:
+    """What is before the names of a local source in ``%f``: what they are below."""
+    from syncron_lib.cli.rsync.sources import is_contents
+
+    if settings.relative or not isinstance(sources[0], Local):
+        return b""
+    path = sources[0].path
+    return prefix_of([path if is_contents(path) else os.path.dirname(path)])
 
 
 def _deltas(settings: Settings, local: bool) -> str:
