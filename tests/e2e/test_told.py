@@ -84,6 +84,7 @@ def test_as_rsync_tells_it(forked: Forked, tmp_path: Path, words: str) -> None:
         ("--stats --info=stats1", False),
         ("--info=stats", False),
         ("--stats -h", True),
+        ("--stats --no-h", True),
     ],
 )
 def test_statistics_at_each_level(
@@ -99,6 +100,8 @@ def test_statistics_at_each_level(
         re.findall(r"^[A-Za-z ]+?(?=[: ][ \d])", out, re.MULTILINE) for out in (done.stdout, said)
     ]
     assert starts[0] == starts[1]
+    counted = [re.findall(r"transferred(?: file size)?: .*", out) for out in (done.stdout, said)]
+    assert counted[0] == counted[1]
     assert ("Number of files" in said) is figures
 
 

@@ -106,6 +106,8 @@ class RsyncCommand(Command):
 
             options, connect = settings.run_options(), self._connect_options(settings, text)
             options = options._replace(deletes_told_first=True)
+            if told(settings).stats > 1:  # what is told is counted
+                options = options._replace(itemize=True)
             found = given(sources, settings, options)
             if isinstance(destination, Local) and is_made(found, destination):
                 if not (found and is_contents(found[0].source.path) and found[0].trees):
@@ -183,7 +185,7 @@ class RsyncCommand(Command):
             link_times=not settings.omit_link_times,
             quick=not (settings.checksum or settings.size_only),
             checksum=bool(settings.checksum),
-            human=min(3, 1 + (settings.human_readable or 0)),
+            human=_human(settings),
         )
         return RsyncFace(face, text.say, telling), text
 
@@ -238,6 +240,12 @@ def _require_plain(location: Remote) -> None:
             f"{location.shown()}: syncron does not expand wildcards on the other machine; name the"
             " sources, or the directory with --include and --exclude."
         )
+
+
+def _human(settings: Settings) -> int:
+    """See `cli.format.human_number`: without the option numbers have separators."""
+    level = settings.human_readable
+    return 1 if level is None else min(3, level + (level > 0))
 
 
 def _prefix(settings: Settings, sources: Sequence[Location]) -> bytes:
