@@ -92,7 +92,9 @@ def write(root_fd: int, content: bytes, durable: bool, before: bytes = b"") -> N
         if st.st_uid != os.geteuid() and os.geteuid() != 0:
             raise of_another_user()
         # First: that a manifest came before itself says nothing, that it came after nothing does.
-        _put(directory, _LINEAGE, _lengthened(root_fd, content, before), durable)
+        after = _lengthened(root_fd, content, before)
+        if after:
+            _put(directory, _LINEAGE, after, durable)
         _put(directory, MANIFEST, content, durable)
         if durable:
             os.fsync(directory)
