@@ -194,7 +194,10 @@ def main(arguments: Sequence[str] = ()) -> int:
             reach = reach_of(arguments)
         except SyncronError as error:
             refusal = error
-    marker.announce(os.environ)
+    try:
+        marker.announce(os.environ)
+    except OSError:
+        return int(Exit.CONNECTION)  # the client has gone: nobody is there to be told
     stream = FdStream(0, 1)
     return serve(stream, reach=reach) if refusal is None else _refuse(stream, refusal)
 

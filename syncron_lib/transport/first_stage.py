@@ -28,6 +28,9 @@ LIMIT = 8 << 20
 KEPT = 3
 """Archives kept in the cache: other versions of syncron may call here too."""
 
+GONE = 12
+"""Exit code of a helper whose client has gone: nobody is there to be told."""
+
 
 class Shipped:
     """Imports syncron's modules from memory."""
@@ -58,8 +61,11 @@ class Unusable(Exception):
 
 def say(marker: str, words: str) -> None:
     data = ("syncron-%s %s\n" % (marker, words)).encode("ascii", "backslashreplace")
-    while data:
-        data = data[os.write(1, data) :]
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except BrokenPipeError:
+        os._exit(GONE)
 
 
 def read_exactly(size: int) -> bytes:
