@@ -146,7 +146,13 @@ class AlternateSearch:
             found = self._second_best.get(create.path)
             if found is not None:
                 plan.takes.append(_taken(create, found[0], True, found[1]))
+        for adjust in plan.adjusts:
+            found = self._second_best.get(adjust.path)
+            if found is not None:
+                how = adjust.attributes, 1, adjust.size, adjust.flags
+                plan.takes.append(Take(adjust.path, found[0], True, *how))
         copied = {link.path for link in plan.takes}
+        plan.adjusts[:] = [each for each in plan.adjusts if each.path not in copied]
         plan.creates[:] = [
             each._replace(flags=self._flags.get(each.path))
             for each in plan.creates
@@ -289,8 +295,11 @@ class AlternateSearch:
             if stat.S_ISREG(own.mode) and is_there(adjust.path):
                 link = Take(adjust.path, number, self._copy, own, 1, adjust.size, adjust.flags)
                 plan.takes.append(link)
-            else:
-                plan.adjusts.append(adjust)
+                continue
+            if stat.S_ISREG(own.mode) and there.has(adjust.path):
+                # An earlier run may have linked it, and what is changed then is the alternate's.
+                self._second_best.setdefault(adjust.path, (number, adjust.flags))
+            plan.adjusts.append(adjust)
 
 
 def _taken(create: Create, number: int, copy: bool, flags: str | None) -> Take:

@@ -67,6 +67,32 @@ def test_dated_snapshots(syncron: Command, way: Way, tmp_path: Path) -> None:
     assert (tmp_path / "day1/changed").read_bytes() == b"of day 1"
 
 
+def test_going_on_leaves_earlier_days_as_they_were(syncron: Command, tmp_path: Path) -> None:
+    """What a run has linked, and a further one gives other attributes, is one file with the
+    earlier day's."""
+    source = tmp_path / "src"
+    make(source, TREE)
+    (source / "mode").chmod(0o600)
+    for day, options in ((0, []), (1, ["--link-dest=../day0"])):
+        syncron.ok(*options, source, tmp_path / f"day{day}")
+    assert {"mode", "time", "same"} <= shared(tmp_path / "day1", tmp_path / "day0")
+
+    def first_day() -> list[tuple[Path, int, int]]:
+        found = sorted((tmp_path / "day0").rglob("*"))
+        return [(path, path.lstat().st_mode, path.lstat().st_mtime_ns) for path in found]
+
+    before = first_day()
+    (source / "mode").chmod(0o644)
+    os.utime(source / "time", ns=(8, 8))
+    summary = syncron.ok("--link-dest=../day0", source, tmp_path / "day1")
+    assert summary["copied"] == 2
+    assert_copied(source, tmp_path / "day1")
+    linked = shared(tmp_path / "day1", tmp_path / "day0")
+    assert "same" in linked
+    assert not linked & {"mode", "time"}
+    assert first_day() == before
+
+
 def test_snapshots_of_links_and_attributes(syncron: Command, way: Way, tmp_path: Path) -> None:
     source, first, second = tmp_path / "src", tmp_path / "day0", tmp_path / "day1"
     make(source, {"a": b"1", "b": b"2", "c": b"3", "d": {"e": b"4", "f": {"g": b"5"}}, "h": b"6"})
