@@ -31,7 +31,7 @@ demo: $(venv)/.installed
 
 test: $(venv)/.installed-test
 	@.ci/packages $(test_packages)
-	$(bin)/pytest -q -n 2
+	$(bin)/pytest -q -n 3
 
 clients: $(venv)/.installed-test
 	@.ci/packages $(test_packages)

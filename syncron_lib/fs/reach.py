@@ -51,8 +51,10 @@ def resolved(path: bytes) -> bytes:
         home = os.path.expanduser(b"~")
         if not os.path.isabs(home):
             home = b"/"
-        expanded = os.path.expanduser(path) if path.startswith(b"~") else path
-        path = os.path.join(home, expanded)
+        if path.startswith(b"~"):
+            # Not as bytes: of these a user's name has to be ASCII.
+            path = os.fsencode(os.path.expanduser(os.fsdecode(path)))
+        path = os.path.join(home, path)
     return os.path.realpath(path)
 
 
