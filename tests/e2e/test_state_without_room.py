@@ -50,7 +50,7 @@ def no_more_room(ended: Ended, sides: int) -> None:
 def test_a_full_state_directory(syncron: Command, tmp_path: Path, before: str) -> None:
     source, destination = tmp_path / "src", tmp_path / "dst"
     make(source, {f"d{n:02}": {f"file{m:02}": b"x" for m in range(20)} for n in range(30)})
-    with mounted(tmp_path / "state", "size=400k") as state:
+    with mounted(tmp_path / "state", "size=1m") as state:
         environ = {"XDG_STATE_HOME": str(state)}
         codes = []
         for number, room in enumerate(ROOM):
