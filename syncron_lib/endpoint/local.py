@@ -60,15 +60,18 @@ class LocalEndpoint:
         listing_limit: int = parts.LIMIT,
         reach: Reach = ANYWHERE,
         view: Optional[View] = None,
+        is_waited_for: Callable[[], bool] = lambda: False,
     ) -> None:
         """``umask``: the process's; it has none while it writes (see `fs.attributes`).
-        ``listing_limit``: bytes after which a listing is cut. ``view``: what sees files sealed."""
+        ``listing_limit``: bytes after which a listing is cut. ``view``: what sees files sealed.
+        ``is_waited_for``: whether there is a request behind the one that is carried out."""
         self._reach = reach
         self.hello = greeting()
         self._environment = environment
         self._umask = umask
         self._tell = tell
         self._listing_limit = listing_limit
+        self._is_waited_for = is_waited_for
         self._reported = 0.0
         self._sending = Sending(self)
         self._alternates = Alternates(self, reach, environment)
@@ -275,6 +278,8 @@ class LocalEndpoint:
         if self._root is None:
             return messages.Scanned(0, 0, 0, digest.UNKNOWN, (), ())
         self._root.prunes, self._root.hot = request.prune, request.hot
+        if request.alone:
+            self._root.may_share = self._is_waited_for
         given = None if self._role != Role.DESTINATION else self._root.remembered_source_files()
         scanned = self._scanned(given)
         return ids.with_acls(scanned, self._root.extended()) if request.acls else scanned

@@ -74,8 +74,8 @@ class Root:
         self._reach = reach
         self.choice = choice
         self.missing = place.kind == 0
-        self.shares = True
-        """A second process may help to scan."""
+        self.may_share: Callable[[], bool] = lambda: True
+        """Whether a second process may help to scan from now on."""
         self.not_there: Sequence[tuple[bytes, str]] = ()
         """What the list that the run is over names, and the scan has not found, and why."""
         self.implied: set[bytes] = set()
@@ -240,7 +240,7 @@ class Root:
             self._may_leave_unread(),
         )
         try:
-            walk = Walk(subject, self.state, reader, on_progress, self.shares)
+            walk = Walk(subject, self.state, reader, on_progress, self.may_share)
             self.tree = walk.tree()
             self.renamed = walk.renamed
         except OSError as error:

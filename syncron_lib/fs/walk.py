@@ -1,13 +1,9 @@
-"""Walking a whole tree, with two processes where the machine has two processors.
+"""Walking a whole tree, with two processes where the machine has two processors, from when on
+nothing else needs the second one.
 
 The top of the tree is scanned breadth first until there are enough subtrees to share. Then this
 process takes them from the front and a forked one from the back, until they meet. System calls
 and the interpreter's own work weigh about the same in a scan, so threads would gain little.
-
-The forked one works in what is left of the processors' time: connecting to another machine, and
-scanning the other side on the same one, go first. Since that may be none at all, it is never
-waited for. It hands over each subtree that it has scanned; what it is at when this process is
-through is scanned here.
 """
 
 from __future__ import annotations
@@ -20,8 +16,8 @@ import signal
 import sqlite3
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, NoReturn, Optional
+from collections.abc import Callable
+from typing import Any, Optional
 
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.errors import SyncronError
@@ -39,8 +35,6 @@ _FEWEST = 4
 """Subtrees below which a second process, which takes some milliseconds to make, cannot help."""
 _MEETING = struct.Struct("<IIQQ")
 """Shared memory: subtrees taken from the front, where the back begins, the other's tally."""
-_LENGTH = struct.Struct("<Q")
-"""Before each value that the other hands over."""
 
 
 class Walk:
@@ -52,14 +46,14 @@ class Walk:
         state: Optional[State],
         ignore_files: IgnoreFiles,
         on_progress: OnProgress,
-        shared: bool,
+        may_share: Callable[[], bool],
     ) -> None:
-        """``shared``: with a second process, where there is a processor for it."""
+        """``may_share``: whether a second process may be used from now on."""
         self._subject = subject
         self._state = state
         self._ignore_files = ignore_files
         self._on_progress = on_progress
-        self._may_share = shared and processors() > 1
+        self._may_share = may_share
         self._meeting = mmap.mmap(-1, _MEETING.size)
         self._scanner = Scanner(subject, state, ignore_files, self._report)
         self.users = self._scanner.users
@@ -117,33 +111,37 @@ class Walk:
         meeting = self._meeting
         _MEETING.pack_into(meeting, 0, 0, len(subtrees), 0, 0)
         other = None
-        if self._may_share and len(subtrees) >= _FEWEST:
-            other = _Other(lambda hand_over: self._from_the_back(subtrees, hand_over))
+        several = processors() > 1
         scanned: dict[bytes, list[Node]] = {}
         try:
             for index, step in enumerate(subtrees):
+                left = len(subtrees) - index
+                if several and other is None and left >= _FEWEST and self._may_share():
+                    struct.pack_into("<I", meeting, 0, index)
+                    other = _Other(lambda: self._from_the_back(subtrees))
                 if other is not None:
                     (back,) = struct.unpack_from("<I", meeting, 4)
                     if index >= back:
                         break
                     struct.pack_into("<I", meeting, 0, index + 1)
                 scanned[step[0].path] = self._scanner.below(step)
+            if other is not None:
+                self._take(other.result(), subtrees, scanned)
         finally:
             if other is not None:
                 other.end()
-        for part in () if other is None else other.handed_over():
-            self._take(part, subtrees, scanned)
-        for step in subtrees:  # what the second process was at, or has left over
+        for step in subtrees:  # what a second process that failed has left over
             if step[0].path not in scanned:
                 scanned[step[0].path] = self._scanner.below(step)
         return scanned
 
     # --- the second process -------------------------------------------------------------------
 
-    def _from_the_back(self, subtrees: list[Step], hand_over: Callable[[Any], None]) -> None:
-        """The second process's work. It hands over, as plain values, what it scanned."""
+    def _from_the_back(self, subtrees: list[Step]) -> Any:
+        """The second process's work: what it scanned, as plain values."""
         # SQLite connections must not be used across a fork.
         state = None if self._state is None else State(self._state.path)
+        known = len(self._ignore_files.found)
         meeting = self._meeting
         parent = os.getppid()
 
@@ -153,37 +151,38 @@ class Walk:
                 os._exit(1)  # nobody waits for this any more
 
         scanner = Scanner(self._subject, state, self._ignore_files, report)
+        results = []
         for index in range(len(subtrees) - 1, -1, -1):
             (front,) = struct.unpack_from("<I", meeting, 0)
             if index < front:
                 break
             # Both may take the same subtree at the same moment; then both scan it, no more.
             struct.pack_into("<I", meeting, 4, index)
-            known = len(self._ignore_files.found)
-            nodes = [_plain(node) for node in scanner.below(subtrees[index])]
-            if state is not None and (state.warnings or state.damaged):
-                raise SyncronError("The state is damaged.")  # this process's to find and to say
-            found = [tuple(file) for file in self._ignore_files.found[known:]]
-            ids = list(scanner.users), list(scanner.groups)
-            displaced = [tuple(each) for each in scanner.displaced]
-            hand_over((index, nodes, found, *ids, scanner.vanished, displaced))
-            scanner.vanished.clear()
-            scanner.displaced.clear()
+            results.append((index, [_plain(node) for node in scanner.below(subtrees[index])]))
             report(scanner.entries, scanner.size)
+        if state is not None and (state.warnings or state.damaged):
+            raise SyncronError("The state is damaged.")  # this process's to find and to say
+        found = [tuple(file) for file in self._ignore_files.found[known:]]
+        ids = list(scanner.users), list(scanner.groups)
+        displaced = [tuple(each) for each in scanner.displaced]
+        return results, found, *ids, scanner.vanished, displaced
 
-    def _take(self, part: Any, subtrees: list[Step], scanned: dict[bytes, list[Node]]) -> None:
-        """Add a subtree that the second process scanned."""
-        index, plain, found, users, groups, vanished, displaced = part
-        top = subtrees[index][0]
-        if top.path in scanned:
+    def _take(self, result: Any, subtrees: list[Step], scanned: dict[bytes, list[Node]]) -> None:
+        """Add what the second process scanned."""
+        if result is None:
             return
-        nodes: dict[bytes, Node] = {}
-        for fields in plain:
-            node = _node(fields, top, nodes)
-            nodes[node.path] = node
-            self._scanner.entries += node.own_entries
-            self._scanner.size += node.own_size
-        scanned[top.path] = list(nodes.values())
+        results, found, users, groups, vanished, displaced = result
+        for index, plain in results:
+            top = subtrees[index][0]
+            if top.path in scanned:
+                continue
+            nodes: dict[bytes, Node] = {}
+            for fields in plain:
+                node = _node(fields, top, nodes)
+                nodes[node.path] = node
+                self._scanner.entries += node.own_entries
+                self._scanner.size += node.own_size
+            scanned[top.path] = list(nodes.values())
         self._ignore_files.found.extend(IgnoreFile(*file) for file in found)
         self.users.update(users)
         self.groups.update(groups)
@@ -192,75 +191,56 @@ class Walk:
 
 
 class _Other:
-    """A forked process, and the values that it hands over."""
+    """A forked process that computes one value."""
 
-    def __init__(self, work: Callable[[Callable[[Any], None]], None]) -> None:
+    def __init__(self, work: Callable[[], Any]) -> None:
         self._pid: Optional[int] = None
-        self._file: Optional[BinaryIO] = None
+        self._fd = -1
+        read_fd, write_fd = os.pipe()
         try:
-            self._file = _unnamed_file()
             pid = os.fork()
-        except OSError:  # too many processes, or no room: this one does it all
+        except OSError:  # too many processes: this one does it all
+            os.close(read_fd)
+            os.close(write_fd)
             return
         if pid == 0:
-            _live(work, self._file)
-        self._pid = pid
+            _work(work, write_fd)
+        os.close(write_fd)
+        self._pid, self._fd = pid, read_fd
+
+    def result(self) -> Any:
+        """Wait for the value; None if it did not come to one."""
+        if self._pid is None:
+            return None
+        with os.fdopen(self._fd, "rb") as file:
+            self._fd = -1
+            data = file.read()
+        try:
+            return marshal.loads(data)  # noqa: S302  our own fork wrote it
+        except (EOFError, ValueError, TypeError):
+            return None
 
     def end(self) -> None:
         """See that the process is gone."""
         if self._pid is not None:
+            if self._fd >= 0:
+                os.close(self._fd)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
             self._pid = None
 
-    def handed_over(self) -> Iterator[Any]:
-        """The values that came until it was gone."""
-        if self._file is not None:
-            with self._file as file:
-                file.seek(0)
-                while len(head := file.read(_LENGTH.size)) == _LENGTH.size:
-                    (length,) = _LENGTH.unpack(head)
-                    data = file.read(length)
-                    if len(data) < length:
-                        break  # what it was about to write
-                    yield marshal.loads(data)  # noqa: S302  our own fork wrote it
 
-
-def _live(work: Callable[[Callable[[Any], None]], None], file: BinaryIO) -> NoReturn:
-    """The life of the forked process."""
-
-    def hand_over(value: Any) -> None:
-        data = marshal.dumps(value)
-        file.write(_LENGTH.pack(len(data)) + data)
-        file.flush()
-
+def _work(work: Callable[[], Any], write_fd: int) -> None:
+    """The life of the forked process. Does not return."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _step_back()
-        work(hand_over)
+        data = memoryview(marshal.dumps(work()))
+        while data:
+            data = data[os.write(write_fd, data) :]
     finally:
         # Not sys.exit, and no traceback: whatever failed here is done again, and said, there.
         os._exit(0)
-
-
-def _unnamed_file() -> BinaryIO:
-    """A file of this process and those it forks, in memory where the system has such."""
-    try:
-        return open(os.memfd_create("scan"), "w+b")
-    except (AttributeError, OSError):
-        import tempfile
-
-        return tempfile.TemporaryFile()
-
-
-def _step_back() -> None:
-    """Let every other process of the machine go first."""
-    try:
-        # Unlike with any nice value, a processor with nothing else to do counts as free.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except (AttributeError, OSError):
-        os.nice(19)
 
 
 def _plain(node: Node) -> tuple[Any, ...]:

@@ -53,8 +53,15 @@ class _Service:
     ) -> None:
         self._environment = environment
         self._channel = Channel(stream, "the client", _UNGREETED_TIMEOUT)
-        self._endpoint = LocalEndpoint(environment, umask, self._tell, reach=reach, view=view)
         self._frames: queue.Queue[_Frame | SyncronError] = queue.Queue(_QUEUED)
+        self._endpoint = LocalEndpoint(
+            environment,
+            umask,
+            self._tell,
+            reach=reach,
+            view=view,
+            is_waited_for=lambda: not self._frames.empty(),
+        )
         self._queued = 0
         """Bytes of them."""
         self._taken = threading.Condition()

@@ -248,11 +248,14 @@ class Opened(NamedTuple):
 class Scan(NamedTuple):
     """Scan the root. A destination scans with the ignore files it remembers.
 
-    ``acls``: the ids that ACLs name are among those seen. ``prune``: directories that hold nothing
-    but such directories are no part of the tree. ``hot``: only these directories, and those above
-    each, are looked at, and of the others what is remembered is believed.
+    ``alone``: with one process, as long as this is the last request: the client needs a processor
+    of the same machine to connect to another. ``acls``: the ids that ACLs name are among those
+    seen. ``prune``: directories that hold nothing but such directories are no part of the tree.
+    ``hot``: only these directories, and those above each, are looked at, and of the others what is
+    remembered is believed.
     """
 
+    alone: bool = False
     acls: bool = False
     prune: bool = False
     hot: Optional[Sequence[bytes]] = None

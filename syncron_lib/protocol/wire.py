@@ -282,7 +282,7 @@ RULES: tuple[Rule, ...] = (
         ListOf(DIGEST),
         EFFECTS,
     ),
-    _rule(0x12, Scan, _C, BOOL, BOOL, Maybe(ListOf(PATH)), needs=_NONE),
+    _rule(0x12, Scan, _C, BOOL, BOOL, BOOL, Maybe(ListOf(PATH)), needs=_NONE),
     _rule(0x13, Scanned, _H, U64, U64, U64, DIGEST, _IDS, _IDS),
     _rule(0x14, GetIgnoreFiles, _C, U32, needs=_NONE),
     _rule(0x15, IgnoreFiles, _H, _IGNORE_FILES, BOOL),

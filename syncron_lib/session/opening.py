@@ -87,9 +87,11 @@ class _Opener:
         self._scanned: dict[int, tuple[int, int]] = {}
         self.hot: Sequence[bytes] | None = options.hot_paths or None
         """What both sides look at; None: everything."""
+        self._alone = True  # connecting needs a processor
 
     def connect(self, locations: tuple[Location, Location]) -> list[RemoteEndpoint]:
         """Endpoints of both sides, connected at once."""
+        self._alone = False
         return [self._pool.endpoint(location, side) for side, location in enumerate(locations)]
 
     def request(
@@ -109,8 +111,7 @@ class _Opener:
                 f"--files-from=:{shown(chosen.file)} names a file on the machine of SRC, which is"
                 " this one; leave out the colon."
             )
-        if path is None:
-            path = location.path
+        path = location.path if path is None else path
         if isinstance(location, Local):
             path = os.path.join(os.getcwdb(), path)
         return messages.Open(
@@ -157,10 +158,9 @@ class _Opener:
         prune = side == Role.SOURCE and self.options.rules.prune_empty_dirs
         if self.options.hot and not self.hot and side == Role.SOURCE:
             self._ask_for_hot(endpoint, opened)
-        scanned = endpoint.submit(messages.Scan(acls, prune, self.hot))
-        alternates = manifest = None
-        if paths:
-            alternates = endpoint.submit(messages.UseAlternates(paths))
+        scanned = endpoint.submit(messages.Scan(self._alone, acls, prune, self.hot))
+        alternates = endpoint.submit(messages.UseAlternates(paths)) if paths else None
+        manifest = None
         wanted = request.role == Role.SOURCE and self.options.secure.ciphertext
         if (request.role != self.key.role) if self.key is not None else wanted:
             manifest = endpoint.submit(messages.GetManifest())

@@ -117,7 +117,7 @@ def test_what_did_not_change_is_not_written_again(tmp_path: Path, processes: int
     make(tmp_path, {f"d{number:03}": {"e": {"f": b"f"}} for number in range(100)})
     remember(tmp_path)
     with opened(tmp_path) as root:
-        root.shares = processes > 1
+        root.may_share = lambda: processes > 1
         root.scan(None, lambda entries, size: None)
         root.seal(XXH3, ALL)
         assert len(root.tree.nodes) == 201

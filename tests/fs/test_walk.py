@@ -1,4 +1,4 @@
-"""A walk that two processes share: what one hands over, and what happens when it does not."""
+"""A walk that two processes share: from when on, and what happens where one comes to nothing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from syncron_lib.core.role import Role
+from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.fs.tree import Tree
-from syncron_lib.fs.walk import _Other, processors
+from syncron_lib.fs.walk import processors
+from syncron_lib.protocol import messages
+from tests.endpoint.driving import opening
 from tests.fs.roots import opened, remember, scanned
 
 _DIRECTORIES, _FILES = 400, 25
@@ -41,7 +44,7 @@ def _rows(tree: Tree) -> list[tuple[Any, ...]]:
 
 def _alone(path: Path) -> list[tuple[Any, ...]]:
     with opened(path) as root:
-        root.shares = False
+        root.may_share = lambda: False
         root.scan(None, lambda _entries, _size: None)
         return _rows(root.tree)
 
@@ -61,8 +64,32 @@ def test_two_find_what_one_finds(
         assert len(root.ignore_files) == _DIRECTORIES
 
 
-@pytest.mark.parametrize("what", [signal.SIGSTOP, signal.SIGKILL])
-def test_one_that_does_nothing_more_is_not_waited_for(wide: Path, what: signal.Signals) -> None:
+def test_another_may_join_late(wide: Path) -> None:
+    answers = iter([False] * 5 + [True])  # and is not asked any more
+    with opened(wide) as root:
+        root.may_share = lambda: next(answers)
+        root.scan(None, lambda _entries, _size: None)
+        assert _rows(root.tree) == _alone(wide)
+    assert next(answers, None) is None
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_while_a_client_connects_its_next_request_is_awaited(wide: Path, alone: bool) -> None:
+    asked = []
+
+    def is_waited_for() -> bool:
+        asked.append(True)
+        return len(asked) > 3
+
+    endpoint = LocalEndpoint(os.environ, 0o022, is_waited_for=is_waited_for)
+    endpoint.handle(opening(wide, Role.SOURCE))
+    reply: Any = endpoint.handle(messages.Scan(alone))
+    endpoint.close()
+    assert reply.entries == _DIRECTORIES * (_FILES + 2)
+    assert len(asked) == (4 if alone else 0)
+
+
+def test_one_that_is_killed_costs_no_entry(wide: Path) -> None:
     assert processors() > 1
     alone = _alone(wide)
     met: set[str] = set()
@@ -72,7 +99,7 @@ def test_one_that_does_nothing_more_is_not_waited_for(wide: Path, what: signal.S
         children = Path(f"/proc/self/task/{main}/children")
         while not over.is_set():
             for pid in set(children.read_text().split()) - met:
-                os.kill(int(pid), what)
+                os.kill(int(pid), signal.SIGKILL)
                 met.add(pid)
 
     main = threading.get_native_id()
@@ -87,47 +114,3 @@ def test_one_that_does_nothing_more_is_not_waited_for(wide: Path, what: signal.S
         over.set()
         thread.join()
     assert met
-
-
-def _handed_over(work: Callable[[Callable[[Any], None]], None]) -> list[Any]:
-    """What a process hands over until it has stopped or ended."""
-    other = _Other(work)
-    assert other._pid is not None
-    os.waitid(os.P_PID, other._pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    other.end()
-    return list(other.handed_over())
-
-
-def test_what_was_handed_over_counts() -> None:
-    def work(hand_over: Callable[[Any], None]) -> None:
-        hand_over((1, b"x" * 100_000))
-        hand_over(())
-        os.kill(os.getpid(), signal.SIGSTOP)
-        hand_over("never")
-
-    assert _handed_over(work) == [(1, b"x" * 100_000), ()]
-
-
-def test_one_that_fails_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    def work(hand_over: Callable[[Any], None]) -> None:
-        hand_over("before")
-        raise OSError("no room")
-
-    assert _handed_over(work) == ["before"]
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("cut", [1, 5])
-def test_what_is_half_written_does_not_count(cut: int) -> None:
-    def work(hand_over: Callable[[Any], None]) -> None:
-        hand_over("whole")
-        hand_over("another")
-
-    other = _Other(work)
-    assert other._pid is not None
-    assert other._file is not None
-    os.waitid(os.P_PID, other._pid, os.WEXITED | os.WNOWAIT)
-    other.end()
-    size = os.fstat(other._file.fileno()).st_size
-    os.ftruncate(other._file.fileno(), size - cut)
-    assert list(other.handed_over()) == ["whole"]

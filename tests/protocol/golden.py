@@ -51,7 +51,7 @@ MESSAGES: list[Any] = [
         m.View("Fo-w", 5, 1, True),
     ),
     m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True, [_DIGEST], 3),
-    m.Scan(True, True, [b"a/b", b""]),
+    m.Scan(True, True, True, [b"a/b", b""]),
     m.GetHot(100),
     m.HotDirectories([m.HotDirectory(b"a/b", 1500)]),
     m.Scanned(1, 2, 3, _DIGEST, [m.IdName(0, b"root")], [m.IdName(65534, b"nogroup")]),

@@ -125,7 +125,7 @@ def test_a_root_computed_by_the_document_is_the_helper_s(
     client = Client(helper)
     client.greet()
     client.open_source(tree)
-    client.send(SCAN, b"\0\0\0")
+    client.send(SCAN, b"\0\0\0\0")
     profile = b"\1\1\0\0"
     client.send(SEAL, blob(b"sha256-128") + profile + u32(0) + u32(0) + b"\1\0\0\0\0\0\0")
     client.send(CLOSE)
