@@ -4,6 +4,7 @@ room for all of it is taken first."""
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from typing import Optional
 
@@ -58,8 +59,7 @@ def reserve(fd: int, size: int) -> None:
     is no room."""
     if not size:
         return
-    import ctypes
-    import os
+    import ctypes  # few runs are told to
 
     try:
         call = ctypes.CDLL(None, use_errno=True).fallocate

@@ -27,7 +27,7 @@ from syncron_lib.core.view import REASONS
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol.messages import Below, Directory
-from syncron_lib.session.listings import Known, below_by_row, listings
+from syncron_lib.session.listings import Known, below_by_row, listings, own_attributes
 from syncron_lib.session.steps import creation, removal
 from syncron_lib.session.unsure import Hashing, Unsure
 
@@ -468,8 +468,3 @@ class Comparison:
 
 def _left_by(why: Why, whole: Create) -> Left:
     return Left(whole.entries, whole.size, why, whole.mode, whole.target)
-
-
-def own_attributes(directory: Directory) -> Attributes:
-    """A directory's own attributes."""
-    return Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)

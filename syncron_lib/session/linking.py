@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from typing import Any
 
 from syncron_lib.core.links import Group, up
-from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import shown, split
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.regroup import regroup
@@ -17,7 +16,7 @@ from syncron_lib.errors import PeerViolation
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Linking
 from syncron_lib.session.asking import batches, reply_of
-from syncron_lib.session.listings import listings
+from syncron_lib.session.listings import listings, own_attributes
 
 _ITEMS_A_REQUEST = 2000
 _DIRECTORY = 0o040000
@@ -63,8 +62,7 @@ class LinkSearch:
             if new.isdisjoint(up(path))
         )
         for path, directory in zip(paths, listings(self._source, paths)):
-            own = Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)
-            plan.touched[path] = own
+            plan.touched[path] = own_attributes(directory)
 
 
 def groups_of(alternate: Endpoint) -> list[Group]:

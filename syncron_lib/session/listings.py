@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from types import MappingProxyType
 from typing import Any
 
+from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.table import MAX_ROWS, joined
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.endpoint.remote import RemoteEndpoint
@@ -109,3 +110,8 @@ def below_by_row(directory: Directory) -> dict[int, Below]:
     if len(rows) != len(directory.below):
         raise PeerViolation("The other side counted the subdirectories of a directory wrongly.")
     return dict(zip(rows, directory.below))
+
+
+def own_attributes(directory: Directory) -> Attributes:
+    """A directory's own attributes."""
+    return Attributes(directory.mode, directory.mtime_ns, directory.uid, directory.gid)

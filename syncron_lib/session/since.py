@@ -20,6 +20,8 @@ from syncron_lib.protocol.messages import Changed, Changes, Directory
 from syncron_lib.session.listings import listings
 
 _DIRECTORY = 0o040000
+_MOST_EARLY = 1000
+"""Directories that are listed before it is known whether they are needed: some 10 ms of work."""
 ListNear = Callable[[Sequence[bytes]], Iterable[Directory]]
 
 
@@ -28,11 +30,12 @@ class NearDirectories:
     were, by path."""
 
     def __init__(self, end: Endpoint, changed: Changes | None = None) -> None:
-        """``changed``: what did since the last run, which is asked for at once."""
+        """``changed``: what did since the last run, which is asked for at once if it is little."""
         self._end = end
         self.known: dict[bytes, Directory] = {}
-        if changed is not None:
-            self.listed(sorted(_changed(changed)))
+        early = [] if changed is None else sorted(_changed(changed))
+        if len(early) <= _MOST_EARLY:
+            self.listed(early)
 
     def listed(self, paths: Sequence[bytes]) -> Sequence[Directory]:
         """The directories at ``paths``, in order."""

@@ -15,8 +15,7 @@ from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Action, Item
 from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint
-from syncron_lib.session.comparison import own_attributes
-from syncron_lib.session.listings import listings
+from syncron_lib.session.listings import listings, own_attributes
 
 _NOTHING = " " * 9
 """In flags: no attribute is another."""

@@ -43,6 +43,13 @@ def test_the_later_name_counts_and_what_is_gone_stays_so() -> None:
     assert named.joined(gone).named(A, b"again:/").retired == {A}
 
 
+def test_whatever_count_another_told_a_name_can_be_given() -> None:
+    told = NOBODY.joined(Roster({A: Member(b"told:/", (1 << 64) - 1)}))
+    named = told.named(A, b"mine:/")
+    assert named.members[A].label == b"mine:/"
+    assert read_roster(Reader(pack_roster(named))) == named
+
+
 @given(rosters)
 def test_it_comes_back_as_it_was(roster: Roster) -> None:
     reader = Reader(pack_roster(roster))

@@ -17,6 +17,8 @@ _COUNT = struct.Struct("<I")
 _MEMBER = struct.Struct("<QB")
 _LONGEST = 1 << 13
 """Bytes of a label: a host and a path."""
+_LAST = (1 << 64) - 1
+"""The largest count of labels."""
 
 
 class Member(NamedTuple):
@@ -55,7 +57,8 @@ class Roster(NamedTuple):
         now = self.members.get(replica, Member())
         if now.label == label:
             return self
-        named = now._replace(label=label[:_LONGEST], since=now.since + 1)
+        # Another replica may have told anything.
+        named = now._replace(label=label[:_LONGEST], since=min(now.since + 1, _LAST))
         return Roster({**self.members, replica: named})
 
     def without(self, replica: bytes) -> Roster:
