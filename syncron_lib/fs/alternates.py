@@ -220,7 +220,7 @@ class Linker:
             alternate.directories.open(parent),
             alternate.root.real_name(item.path),
             found.stats,
-            bytes(node.digests[row * digest.SIZE : (row + 1) * digest.SIZE]),
+            node.digest_of(row),
             row not in (node.unsettled or ()),
             target,
         )

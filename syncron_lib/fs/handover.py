@@ -59,7 +59,7 @@ class Handover:
 
     def _is_sure(self, node: Node, row: int, mode: int) -> bool:
         """Whether what was read is known, and could not have been changed in the same tick."""
-        value = bytes(node.digests[row * digest.SIZE : (row + 1) * digest.SIZE])
+        value = node.digest_of(row)
         known = value != digest.UNKNOWN or not stat.S_ISREG(mode)
         return known and row not in (node.unsettled or ())
 

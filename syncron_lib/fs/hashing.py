@@ -42,8 +42,7 @@ class Found(NamedTuple):
     @property
     def digest(self) -> bytes:
         """Its digest, as far as it is known."""
-        start = self.row * digest.SIZE
-        return bytes(self.node.digests[start : start + digest.SIZE])
+        return self.node.digest_of(self.row)
 
 
 class Finder:
@@ -116,15 +115,26 @@ class FileHasher:
         self._finder = Finder(tree)
         self._directories = directories
         self._algorithm = algorithm
-        self._on_bytes = on_bytes
+        self.on_bytes = on_bytes
         self._real_name = real_name
         self._buffer = bytearray(BLOCK)
-        self.size = 0
-        """Bytes read so far."""
+        self._read_so_far = 0
+        self.elsewhere = 0
+        """Bytes that a second process has read for it."""
         self.links: Optional[Links] = None
         """Which files have several names, so that they need be read once only."""
         self.view: Optional[View] = None
         """What sees some files sealed: the digests of these are of what it sees."""
+
+    @property
+    def is_entangled(self) -> bool:
+        """Whether what it learns of one file is to be known when another is read."""
+        return self.links is not None or (self.view is not None and self.view.active)
+
+    @property
+    def size(self) -> int:
+        """Bytes read so far."""
+        return self._read_so_far + self.elsewhere
 
     def hash(self, path: bytes) -> bytes:
         """Digest of the file at ``path``. Raises Changed or OSError."""
@@ -160,8 +170,8 @@ class FileHasher:
         """The digest of what the other side sees of a file."""
         if scanned[2] < BLOCK:
             data = read_small(fd, scanned)
-            self.size += len(data)
-            self._on_bytes(len(data))
+            self._read_so_far += len(data)
+            self.on_bytes(len(data))
             return self._algorithm.of(view.seal(path, data, scanned, False))
         return self._read_all(view.reader(path, fd, scanned, False))
 
@@ -170,8 +180,8 @@ class FileHasher:
         view = memoryview(self._buffer)
         while count := reader.read(view):
             hasher.update(view[:count])
-            self.size += count
-            self._on_bytes(count)
+            self._read_so_far += count
+            self.on_bytes(count)
         if not reader.is_true():
             raise Changed("changed while it was read")
         return hasher.digest()[: digest.SIZE]
@@ -181,18 +191,19 @@ class FileHasher:
         view = memoryview(buffer)
         count = os.readv(fd, (buffer,))
         if count < len(buffer):
-            # Nearly every file ends here; a second read tells the end from a short read.
-            more = os.readv(fd, (view[count:],))
+            # Nearly every file ends here, as its size says; else a second read tells the end from a
+            # short read.
+            more = 0 if count == size else os.readv(fd, (view[count:],))
             if more == 0:
-                self.size += count
-                self._on_bytes(count)
+                self._read_so_far += count
+                self.on_bytes(count)
                 return self._algorithm.of(view[:count])
             count += more
         hasher = self._algorithm.new()
         while count:
             hasher.update(view[:count])
-            self.size += count
-            self._on_bytes(count)
+            self._read_so_far += count
+            self.on_bytes(count)
             size -= count
             if size < 0:  # or one that grows as fast as it is read would keep us for ever
                 raise Changed("changed while it was read")

@@ -132,6 +132,11 @@ class Node:
             return EMPTY
         return stats_module.as_table(self.seen(), bytes(self.digests), self.targets)
 
+    def digest_of(self, row: int) -> bytes:
+        """The digest of what is in ``row``, as far as it is known."""
+        start = row * digest.SIZE
+        return bytes(self.digests[start : start + digest.SIZE])
+
     def set_digest(self, row: int, value: bytes, settled: bool) -> None:
         """Note the digest of the file in ``row``."""
         if not isinstance(self.digests, bytearray):

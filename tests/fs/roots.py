@@ -6,8 +6,10 @@ import contextlib
 import os
 import pickle
 import shutil
+import signal
 import stat
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -68,6 +70,29 @@ def scanned(
         root.scan(None, on_progress)
         root.seal(XXH3, ALL)
         yield root
+
+
+@contextlib.contextmanager
+def killed_children() -> Iterator[set[str]]:
+    """Every process that this thread forks is killed, as soon as it is seen; which were."""
+    main = threading.get_native_id()
+    killed: set[str] = set()
+    over = threading.Event()
+
+    def kill() -> None:
+        children = Path(f"/proc/self/task/{main}/children")
+        while not over.is_set():
+            for pid in set(children.read_text().split()) - killed:
+                os.kill(int(pid), signal.SIGKILL)
+                killed.add(pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
 
 
 def hash_all(root: Root, profile: Profile = ALL) -> bytes:

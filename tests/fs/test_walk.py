@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ import pytest
 
 from syncron_lib.core.role import Role
 from syncron_lib.endpoint.local import LocalEndpoint
+from syncron_lib.fs.second import processors
 from syncron_lib.fs.tree import Tree
-from syncron_lib.fs.walk import processors
 from syncron_lib.protocol import messages
 from tests.endpoint.driving import opening
-from tests.fs.roots import opened, remember, scanned
+from tests.fs.roots import killed_children, opened, remember, scanned
 
 _DIRECTORIES, _FILES = 400, 25
 
@@ -92,25 +90,9 @@ def test_while_a_client_connects_its_next_request_is_awaited(wide: Path, alone: 
 def test_one_that_is_killed_costs_no_entry(wide: Path) -> None:
     assert processors() > 1
     alone = _alone(wide)
-    met: set[str] = set()
-    over = threading.Event()
-
-    def hinder() -> None:
-        children = Path(f"/proc/self/task/{main}/children")
-        while not over.is_set():
-            for pid in set(children.read_text().split()) - met:
-                os.kill(int(pid), signal.SIGKILL)
-                met.add(pid)
-
-    main = threading.get_native_id()
-    thread = threading.Thread(target=hinder)
-    thread.start()
-    try:
-        begun = time.monotonic()
-        while not met and time.monotonic() - begun < 60:
+    begun = time.monotonic()
+    with killed_children() as killed:
+        while not killed and time.monotonic() - begun < 60:
             with scanned(wide) as root:
                 assert _rows(root.tree) == alone
-    finally:
-        over.set()
-        thread.join()
-    assert met
+    assert killed
