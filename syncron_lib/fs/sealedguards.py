@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def require_none(root: Root, rules: SealedRules, option: str) -> None:
     """See that nothing is to be sealed, for ``option`` cannot do that."""
+    if rules.is_empty:
+        return
     for node in root.tree.nodes.values():
         for name, mode in files_in(node, rules):
             path = join(node.path, name)

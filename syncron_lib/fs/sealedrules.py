@@ -75,6 +75,11 @@ class SealedRules:
         self._always = frozenset(always)
         self._levels = {b"": self._own(b"", level)}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is sealed by them, but for rules."""
+        return not (self.any or self._always)
+
     def _own(self, path: bytes, level: _Level) -> _Level:
         content = self._files.get(path)
         return level.with_rules(content) if content is not None else level

@@ -36,6 +36,27 @@ def in_sync(syncron: Command, *words: str) -> dict[str, object]:
     return ended.summary
 
 
+@pytest.mark.parametrize("local_is_first", [True, False])
+def test_what_is_here_is_looked_at_while_the_other_machine_is_reached(
+    syncron: Command, tmp_path: Path, local_is_first: bool
+) -> None:
+    one, other, state = tmp_path / "one", tmp_path / "other", tmp_path / "state"
+    make(one, TREE)
+    make(other, {"mine": b"mine"})
+    rsh = tmp_path / "rsh"
+    rsh.write_text(
+        "#!/bin/sh\n"
+        f"for try in $(seq 200); do ls {state}/syncron/*.holder >/dev/null 2>&1 && break\n"
+        'sleep 0.05; done\n[ "$try" = 200 ] || XDG_STATE_HOME=$HOME/far exec sh -c "$2"\n'
+    )
+    rsh.chmod(0o755)
+    words = [f"--rsh={rsh}", *[str(one), f"host:{other}"][:: 1 if local_is_first else -1]]
+    process = syncron.start("--two-way", *words, environ={"XDG_STATE_HOME": str(state)})
+    ended = syncron.end(process)
+    assert ended.code == 0, ended.err
+    assert files(one) == files(other)
+
+
 def test_every_combination_of_here_and_elsewhere(
     syncron: Command, way: Way, tmp_path: Path
 ) -> None:

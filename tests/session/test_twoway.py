@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from syncron_lib.core.location import Local
 from syncron_lib.core.options import Conflicts, DeleteCap, RuleOptions, RunOptions
 from syncron_lib.core.report import Action, Phase
 from syncron_lib.core.twoway.reconcile import Choice
@@ -30,11 +29,10 @@ from syncron_lib.errors import (
     SyncronError,
 )
 from syncron_lib.protocol import messages
-from syncron_lib.session.twoway.ends import End
 from syncron_lib.session.twoway.exchange import Scratch, fingerprint_of
 from syncron_lib.session.twoway.progress import watching
 from tests.deep import DEEP
-from tests.session.twoway import Met, Near, Told, files
+from tests.session.twoway import Met, Near, Told, end_of, files
 from tests.trees import Fifo, Link, make
 
 
@@ -306,8 +304,9 @@ def test_no_more_is_fetched_than_was_said(
     content = (memory / "one/f").read_bytes()
     record = seen(stat.S_IFREG | 0o644, size, 0, fingerprint_of(content), None)
     side = Watching(elsewhere)
-    end = End(Local(os.fsencode(memory / "one")), side)  # type: ignore[arg-type]
+    end = end_of(memory / "one", side)
     end.ask(RunOptions())
+    end.ask_who()
     scratch = Scratch(RunOptions())
     try:
         assert scratch.fetch(end, {b"f": record._replace(size=9)}) == {}

@@ -65,6 +65,11 @@ class Told:
         self.warnings.append(text)
 
 
+def end_of(path: Path, endpoint: Any) -> End:
+    """One side of a run, which is connected already."""
+    return End(Local(os.fsencode(path)), lambda: endpoint)
+
+
 class Met(Told):
     """One run, and what it said."""
 
@@ -75,10 +80,7 @@ class Met(Told):
         self.ends = Near(), Near()
         run_options = RunOptions(itemize=True, **options)
         self.report = Report(str(one), str(other))
-        first, second = (
-            End(Local(os.fsencode(path)), end)  # type: ignore[arg-type]
-            for path, end in zip((one, other), self.ends)
-        )
+        first, second = map(end_of, (one, other), self.ends)
         policy = policy or policy_of(options.get("conflicts", Conflicts.KEEP_BOTH))
         self.run = PairRun(first, second, run_options, policy, self, self.report)
         try:

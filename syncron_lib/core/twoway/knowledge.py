@@ -33,6 +33,8 @@ class Knowledge(NamedTuple):
     def below(self, directory: bytes) -> Vector:
         """What is known of names below ``directory`` that are no exceptions."""
         trees = self.trees
+        if len(trees) == 1:  # almost always: that of the root
+            directory = b""
         while directory and directory not in trees:
             directory = split(directory)[0]
         return trees.get(directory, {})

@@ -101,10 +101,11 @@ class Copy(NamedTuple):
 
 @dataclass
 class Outcome:
-    """``final``: by path, what both sides are to have, None for nothing. ``copies``: paths among
-    them that are new names of versions that lose theirs. ``minted``: paths whose record is a new
-    event, which the first side must have before the second hears of it. ``merged``: those of them
-    whose content neither side has yet. ``untouched``: what stays as it is on either side."""
+    """``final``: by path, what both sides are to have, None for nothing; without paths that have
+    the same record on both. ``copies``: paths among them that are new names of versions that lose
+    theirs. ``minted``: paths whose record is a new event, which the first side must have before the
+    second hears of it. ``merged``: those of them whose content neither side has yet. ``untouched``:
+    what stays as it is on either side."""
 
     final: dict[bytes, Optional[Record]] = field(default_factory=dict)
     copies: dict[bytes, Copy] = field(default_factory=dict)
@@ -148,8 +149,11 @@ class _Reconciling:
         self._judged: set[bytes] = set()
 
     def outcome(self) -> Outcome:
-        """Judge all paths, and put right what is no tree."""
-        paths = sorted({*self._first.records, *self._second.records}, key=tree_order)
+        """Judge all paths that are not the same, and put right what is no tree."""
+        first, second = self._first.records, self._second.records
+        differing = {path for path, record in first.items() if second.get(path) != record}
+        differing.update(second.keys() - first.keys())
+        paths = sorted(differing, key=tree_order)
         for path in paths:
             if not self._unseen.in_tree(path):
                 self._judge(path)
@@ -299,7 +303,9 @@ class _Reconciling:
 
     def _wanted(self, path: bytes) -> Optional[Record]:
         """What a path that some side has will hold; names behind ours are not judged yet."""
-        final = self._outcome.final
+        final, first = self._outcome.final, self._first.records.get(path)
+        if first is not None and first == self._second.records.get(path):
+            return first
         if path not in final and not self._unseen.in_tree(path):
             self._judge(path)
         return final.get(path)

@@ -120,8 +120,13 @@ def pack_records(records: Records, below: Mapping[bytes, bytes]) -> bytes:
     numbers: list[int] = []
     flags = bytearray()
     prevs = []
+    last: Optional[Dots] = None
+    number = 0
     for row in rows:
-        numbers.extend(sets.setdefault(dots, len(sets)) for dots in (row.made, row.born, row.kept))
+        for dots in (row.made, row.born, row.kept):
+            if dots is not last:  # nearly always it is
+                last, number = dots, sets.setdefault(dots, len(sets))
+            numbers.append(number)
         has_prev = row.prev != NOTHING
         flags.append(row.base * _BASE | has_prev * _HAS_PREV | min(row.alone, 63) * _ALONE)
         if has_prev:

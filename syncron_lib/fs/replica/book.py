@@ -49,6 +49,8 @@ class Book:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._pages: dict[bytes, Page] = {}
+        self._merkles: dict[bytes, bytes] = {}
+        """Of directories without a page here."""
         self._changed: set[bytes] = set()
         self._gone: set[bytes] = set()
         """Topmost directories whose stored rows count no more."""
@@ -61,6 +63,19 @@ class Book:
             if row is not None:
                 page = self._pages[path] = _unpacked(row)
         return page
+
+    def merkle(self, path: bytes) -> bytes:
+        """The digest that a directory had on the disk when its records were what was there, or
+        `digest.UNKNOWN`; quicker than its page. Raises `Damaged`."""
+        page = self._pages.get(path)
+        if page is not None:
+            return page.merkle
+        if self._is_gone(path):
+            return digest.UNKNOWN
+        kept = self._merkles.get(path)
+        if kept is None:
+            kept = self._merkles[path] = self._store.merkle(path)
+        return kept
 
     def _is_gone(self, path: bytes) -> bool:
         while path and self._gone:
@@ -82,15 +97,14 @@ class Book:
     ) -> None:
         """Give a directory other records. Pages of directories that are none any more go."""
         page = self.begin(path)
-        for name, before in page.records.items():
-            now = records.get(name)
-            if before.is_directory and (now is None or not now.is_directory):
-                self.drop(join(path, name))
+        there = {name for name, record in page.records.items() if record.is_directory}
+        wanted = {name for name, record in records.items() if record.is_directory}
+        for name in there - wanted:
+            self.drop(join(path, name))
         page.records, page.shown, page.exact = dict(records), shown, exact
         self._changed.add(path)
-        for name, record in records.items():
-            if record.is_directory:
-                self.begin(join(path, name))
+        for name in wanted - there:
+            self.begin(join(path, name))
 
     def drop(self, top: bytes) -> None:
         """Forget a directory with all below."""
@@ -124,18 +138,15 @@ class Book:
                     page.below[name] = records_digest(child.packed or pack_records({}, {}))
                 else:
                     page.below[name] = below[name]
-                exact = exact and self._is_exact(inner, tree, child)
+                exact = exact and self._is_exact(inner, tree)
             page.packed = pack_records(page.records, page.below)
             node = tree.nodes.get(path)
             page.merkle = node.merkle if exact and node is not None else digest.UNKNOWN
 
-    def _is_exact(self, path: bytes, tree: Tree, page: Optional[Page]) -> bool:
+    def _is_exact(self, path: bytes, tree: Tree) -> bool:
         """Whether the page of a subdirectory is what is on the disk."""
         node = tree.nodes.get(path)
-        page = page or self.page(path)
-        return (
-            node is not None and page is not None and (digest.UNKNOWN != page.merkle == node.merkle)
-        )
+        return node is not None and digest.UNKNOWN != node.merkle == self.merkle(path)
 
     def root(self) -> bytes:
         """The digest of all records."""

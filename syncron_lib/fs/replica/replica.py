@@ -211,10 +211,9 @@ class Replica:
         while waiting:
             path = waiting.pop()
             node = tree.nodes[path]
-            page = self._book.page(path)
-            if page is not None and digest.UNKNOWN != page.merkle == node.merkle:
+            if digest.UNKNOWN != node.merkle == self._book.merkle(path):
                 continue
-            page = page or self._book.begin(path)
+            page = self._book.begin(path)
             left_out = {split(each)[1] for each in _left_out(node)}
             entries = dict(_entries(node, event))
             observed = observe(page.records, entries, left_out, page.shown, event, not self._looked)
@@ -305,14 +304,20 @@ class Replica:
             raise PeerViolation("The client ended a run that it had not begun.")
         left = frozenset(more_untouched)
         wanted = {path: each for path, each in intents.wanted.items() if path not in left}
-        done, failed = self._settle(tree, wanted)
+        seen: dict[bytes, bool] = {}
+        done, failed = self._settle(tree, wanted, seen)
         if intents.whole:
             untouched = intents.untouched.with_paths((*failed, *more_untouched))
             self.knowledge = learned(self.knowledge, intents.knowledge, untouched)
         else:
             self.knowledge = learned_of(self.knowledge, intents.knowledge, done)
         self._heard(intents)
-        self._book.settle(tree, lambda path, page: _is_exact(tree.nodes.get(path), page))
+
+        def is_exact(path: bytes, page: Page) -> bool:
+            known = seen.get(path)
+            return _is_exact(tree.nodes.get(path), page) if known is None else known
+
+        self._book.settle(tree, is_exact)
         self._save(drop_intents=True)
         self._intents = None
         return failed
@@ -327,7 +332,7 @@ class Replica:
                 intents = read_intents(data)
             except Malformed:
                 raise Damaged from None
-            done, _ = self._settle(tree, intents.wanted, cut_off=True)
+            done, _ = self._settle(tree, intents.wanted, {}, cut_off=True)
             self.knowledge = learned_of(self.knowledge, intents.knowledge, done)
             self._heard(intents)
         return True
@@ -337,8 +342,14 @@ class Replica:
         self.roster = self.roster.joined(intents.roster)
 
     def _settle(
-        self, tree: Tree, wanted: Mapping[bytes, Optional[Record]], cut_off: bool = False
+        self,
+        tree: Tree,
+        wanted: Mapping[bytes, Optional[Record]],
+        seen: dict[bytes, bool],
+        cut_off: bool = False,
     ) -> tuple[list[bytes], list[bytes]]:
+        """Note what has become of what was wanted; what is done, and what is not. ``seen``: takes
+        whether the records of each directory that this looks at are just what is there."""
         by_directory: dict[bytes, dict[bytes, Optional[Record]]] = {}
         for path, record in wanted.items():
             parent, name = split(path)
@@ -359,6 +370,9 @@ class Replica:
             entries = dict(_entries(node, event))
             settled = settle(page.records, names, entries, page.shown, cut_off)
             self._book.write(directory, settled.records, settled.shown, exact=False)
+            seen[directory] = node.merkle != digest.UNKNOWN and _are_exact(
+                entries, settled.records, settled.shown
+            )
             done.extend(join(directory, name) for name in settled.done)
             failed.extend(join(directory, name) for name in settled.failed)
         return done, failed
@@ -423,18 +437,26 @@ def _unseen(tree: Tree) -> Iterator[bytes]:
 
 
 def _is_exact(node: Optional[Node], page: Page) -> bool:
-    """Whether the records of a directory are what is there, or what the disk shows for them."""
+    """Whether the records of a directory are what is there."""
     if node is None or node.problem or node.merkle == digest.UNKNOWN:
         return False
-    entries = dict(_entries(node, (b"", 1)))
-    if entries.keys() != page.records.keys():
+    return _are_exact(dict(_entries(node, (b"", 1))), page.records, page.shown)
+
+
+def _are_exact(
+    entries: Mapping[bytes, Optional[Record]],
+    records: Mapping[bytes, Record],
+    shown: Mapping[bytes, Attributes],
+) -> bool:
+    """Whether records are what a scan has found, or what the disk shows for them."""
+    if entries.keys() != records.keys():
         return False
-    for name, record in page.records.items():
+    for name, record in records.items():
         entry = entries[name]
         if entry is None or not entry.same_content(record):
             return False
         if (entry.mode, entry.mtime) != (record.mode, record.mtime):
-            own = page.shown.get(name)
+            own = shown.get(name)
             if own is None or (own.mode, own.mtime_ns) != (entry.mode, entry.mtime):
                 return False
     return True

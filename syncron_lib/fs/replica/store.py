@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
+from syncron_lib.core import digest
 from syncron_lib.core.names import PRIVATE, shown
 from syncron_lib.errors import StateUnusable
 from syncron_lib.fs.directories import OPEN_DIRECTORY
@@ -201,14 +202,24 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise self._translated(error) from None
 
-    def row(self, path: bytes) -> Optional[Row]:
-        """The row of one directory. Raises `Damaged`."""
+    def _one(self, statement: str, path: bytes) -> Optional[tuple[Any, ...]]:
         if self._db is None:
             return None
         try:
-            found = self._db.execute(_SELECT, (_key(path),)).fetchone()
+            found: Optional[tuple[Any, ...]] = self._db.execute(statement, (_key(path),)).fetchone()
         except sqlite3.DatabaseError as error:
             raise self._translated(error) from None
+        return found
+
+    def merkle(self, path: bytes) -> bytes:
+        """The Merkle digest in the row of one directory, zeros where there is none. Believed as it
+        stands: a damaged one is equal to nothing, and makes its row be read."""
+        found = self._one("SELECT merkle FROM directory WHERE key=?", path)
+        return digest.UNKNOWN if found is None else _blob(found[0])
+
+    def row(self, path: bytes) -> Optional[Row]:
+        """The row of one directory. Raises `Damaged`."""
+        found = self._one(_SELECT, path)
         if found is None:
             return None
         row = Row(*map(_blob, found[:-1]))

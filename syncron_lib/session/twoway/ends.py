@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from syncron_lib.core.location import Local, Location
@@ -42,8 +43,9 @@ class End:
     """One replica of a run."""
 
     location: Location
-    endpoint: RemoteEndpoint
-    asked: Sequence[Future[Any]] = ()
+    reach: Callable[[], RemoteEndpoint]
+    """Waits for its endpoint."""
+    asked: list[Future[Any]] = field(default_factory=list)
     knowledge: Knowledge = field(default_factory=fresh)
     ticks: Ticks = Ticks({})
     roster: Roster = NOBODY
@@ -57,6 +59,16 @@ class End:
     guarded: bool = False
     """What is to be sealed must not leave it; see `fs.sealed`."""
 
+    @cached_property
+    def endpoint(self) -> RemoteEndpoint:
+        """What is asked; connected by now."""
+        return self.reach()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return isinstance(self.location, Local)
+
     @property
     def shown(self) -> str:
         """For people."""
@@ -65,7 +77,7 @@ class End:
     def opening(self, options: RunOptions) -> messages.Open:
         """What opens it."""
         path = self.location.path
-        if isinstance(self.location, Local):
+        if self.is_local:
             path = os.path.join(os.getcwdb(), path)
         rules = options.rules
         return messages.Open(
@@ -84,14 +96,16 @@ class End:
         )
 
     def ask(self, options: RunOptions) -> None:
-        """Open, scan and seal the root and hear who it is, in one flight."""
+        """Open and scan the root, on one processor until more is asked for."""
         self.writes = False
-        self.asked = [
+        requests = self.opening(options), messages.GetManifest(), messages.Scan(alone=True)
+        self.asked = [self.endpoint.submit(request) for request in requests]
+
+    def ask_who(self) -> None:
+        """Seal it too, and hear who it is; both ends are connected."""
+        self.asked += [
             self.endpoint.submit(request)
             for request in (
-                self.opening(options),
-                messages.GetManifest(),
-                messages.Scan(),
                 messages.Seal(
                     ALGORITHM,
                     PROFILE.permissions,
@@ -186,13 +200,23 @@ class End:
     def records(
         self, paths: Sequence[bytes]
     ) -> Iterator[tuple[dict[bytes, Record], dict[bytes, bytes]]]:
-        """The records of these directories, each with the digests of those below."""
+        """The records of these directories, each with the digests of those below; asked for now."""
+        return self._records(paths, self._asked_for(paths, 0, 0) if paths else None)
+
+    def _asked_for(self, paths: Sequence[bytes], position: int, begun: int) -> Future[Any]:
+        some = paths[position : position + _PATHS_A_REQUEST]
+        return self.endpoint.submit(messages.GetRecords(some, begun))
+
+    def _records(
+        self, paths: Sequence[bytes], waiting: Future[Any] | None
+    ) -> Iterator[tuple[dict[bytes, Record], dict[bytes, bytes]]]:
         position = 0
         begun = bytearray()
         while position < len(paths):
             asked = paths[position : position + _PATHS_A_REQUEST]
-            request = messages.GetRecords(asked, len(begun))
-            part = reply_of(self.endpoint.submit(request), messages.RecordsPart)
+            waiting = waiting or self._asked_for(paths, position, len(begun))
+            part = reply_of(waiting, messages.RecordsPart)
+            waiting = None
             if not part.directories or len(part.directories) > len(asked):
                 raise PeerViolation(f"{self.shown} answered with other records than asked for.")
             for index, packed in enumerate(part.directories):
@@ -230,9 +254,10 @@ def differing(first: End, second: End) -> tuple[dict[bytes, Record], dict[bytes,
         if not (frontier[0] or frontier[1]):
             return found
         below: list[dict[bytes, bytes]] = []
-        for end, paths, records in zip((first, second), frontier, found):
+        both = [end.records(paths) for end, paths in zip((first, second), frontier)]
+        for paths, answers, records in zip(frontier, both, found):
             inner: dict[bytes, bytes] = {}
-            for path, (rows, digests) in zip(paths, end.records(paths)):
+            for path, (rows, digests) in zip(paths, answers):
                 records.update((join(path, name), record) for name, record in rows.items())
                 inner.update((join(path, name), value) for name, value in digests.items())
             below.append(inner)

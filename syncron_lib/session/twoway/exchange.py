@@ -41,7 +41,7 @@ def transfer_between(
     on_progress: Callable[[int], None],
 ) -> Transfer:
     """What carries out plans for ``destination``."""
-    both_here = isinstance(source.location, Local) and isinstance(destination.location, Local)
+    both_here = source.is_local and destination.is_local
     hellos = source.endpoint.hello, destination.endpoint.hello
     abilities = hellos[0].compressions, hellos[1].compressions
     compression = choose_way(options, *abilities, both_here)
@@ -105,8 +105,9 @@ class Scratch:
         # What is remembered of it goes with it.
         environment = {**os.environ, "XDG_STATE_HOME": os.fsdecode(self._top + b"/state")}
         endpoint = _Bounded(LocalEndpoint(environment, 0o077, lambda _: None), sizes)
-        end = End(Local(path), cast("RemoteEndpoint", endpoint))
+        end = End(Local(path), lambda: cast("RemoteEndpoint", endpoint))
         end.ask(self._options)
+        end.ask_who()
         reply_of(end.asked[0], messages.Opened)
         end.scanned()
         end.sealed()

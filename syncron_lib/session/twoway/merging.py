@@ -15,7 +15,6 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 
-from syncron_lib.core.location import Local
 from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.options import MergeRule, RunOptions
 from syncron_lib.core.twoway.merging import MOST, Base, Merged, filled, named, rule_for
@@ -212,7 +211,7 @@ class Merger:
 
     def _fetch(self, wanted: Mapping[bytes, Record]) -> bool:
         """Have these contents kept; whether all could be had."""
-        here = [end for end in self._ends if isinstance(end.location, Local)]
+        here = [end for end in self._ends if end.is_local]
         source = (here or self._ends)[0]
         complete, without = True, 0
         for some in _some(wanted):
@@ -238,7 +237,7 @@ def _base(record: Record) -> Base:
 
 def _address(end: End) -> bytes:
     """Of a replica, the same whatever stands first, and wherever it is said."""
-    if isinstance(end.location, Local):
+    if end.is_local:
         return os.path.realpath(end.location.path)
     return os.fsencode(end.location.shown())
 

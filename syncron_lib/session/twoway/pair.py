@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -94,10 +94,14 @@ class PairRun:
 
     def _open(self) -> None:
         self._observer.phase(Phase.SCAN)
-        for end, on_progress in zip(self._ends, watching(self._observer)):
+        watched = zip(self._ends, watching(self._observer))
+        # What is here is looked at while the other machine is connected.
+        for end, on_progress in sorted(watched, key=lambda each: not each[0].is_local):
             end.endpoint.on_warning = self._warn
             end.endpoint.on_progress = on_progress
             end.ask(self._options)
+        for end in self._ends:
+            end.ask_who()
         one, other = (reply_of(end.asked[0], messages.Opened) for end in self._ends)
         if one.identity == other.identity != bytes(16):
             raise RootError(
@@ -216,7 +220,7 @@ class PairRun:
             known = learned(mine.knowledge, theirs.knowledge, untouched)
             heard = mine.roster.joined(theirs.roster)
             if (known, heard) != (mine.knowledge, mine.roster):
-                self._intend(mine, theirs, {}, untouched)
+                self._intend(mine, theirs, {}, {}, untouched)
                 reply_of(mine.endpoint.submit(messages.Settle(())), messages.Settled)
 
     def _reconciled(self, has: Differing) -> Outcome:
@@ -310,6 +314,7 @@ class PairRun:
 
     def _carry_out(self, outcome: Outcome, has: Differing, planned: Sequence[Plan]) -> None:
         first, second = self._ends
+        left = outcome.untouched
         if outcome.minted:
             ticked = reply_of(first.endpoint.submit(messages.Tick()), messages.Ticked)
             if ticked.counter != first.observed.counter + 1:
@@ -322,12 +327,14 @@ class PairRun:
             self._preserve(side, outcome)
         # Kept before anything is done: after a kill it says what was done. And after all that loses
         # its name is safe: else a side could hold the other's version for settled that is not.
-        self._intend(first, second, outcome.final, outcome.untouched)
+        self._intend(first, second, has[0], outcome.final, outcome.untouched)
         amount = Amount(sum(plan.size for plan in planned), self._observer)
         plans = []
         for side in Side:
             merged = outcome.merged if side is Side.FIRST else set()
-            plan = self._plan(side, outcome, has, merged)
+            plan = planned[side.value]
+            if merged or outcome.untouched != left:
+                plan = self._plan(side, outcome, has, merged)
             plans.append(plan)
             end = self._ends[side.value]
             arrived = begun[side]
@@ -337,15 +344,22 @@ class PairRun:
             if side is Side.FIRST:
                 # What it has not got by the event of this run, the other must not hear of.
                 outcome.leave(path for path in failed if path in outcome.minted)
-                self._intend(second, first, outcome.final, outcome.untouched)
+                self._intend(second, first, has[1], outcome.final, outcome.untouched)
         self._count(plans, self._failed)
 
     def _intend(
-        self, end: End, other: End, final: dict[bytes, Record | None], untouched: Untouched
+        self,
+        end: End,
+        other: End,
+        has: Mapping[bytes, Record],
+        final: Mapping[bytes, Record | None],
+        untouched: Untouched,
     ) -> None:
+        """Let a side keep what is to become of what it ``has``."""
         whole = self._only is None
         known = other.knowledge, other.ticks
-        intents = Intents(final, *known, untouched, whole, other.roster)
+        wanted = {path: record for path, record in final.items() if has.get(path) != record}
+        intents = Intents(wanted, *known, untouched, whole, other.roster)
         data = pack_intents(intents)
         for start in range(0, len(data), _PART):
             part = data[start : start + _PART]

@@ -3,7 +3,7 @@ side to this one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from syncron_lib.core import digest
 from syncron_lib.core.compare import change_flags
@@ -35,10 +35,15 @@ def plan_for(
     that it ``sends``. Copies of what loses its name are made before."""
     plan = Plan()
     final = outcome.final
-    whole = _whole_trees(side, outcome, has)
+    # What goes from the sender only has its place here too: no new directory comes with it.
+    wanted = sorted(
+        (path for path, record in final.items() if record is None or has.get(path) != record),
+        key=tree_order,
+    )
+    whole = _whole_trees(side, outcome, has, wanted)
     covered: set[bytes] = set()
     removed = _Removals(has, outcome)
-    for path in sorted(final, key=tree_order):
+    for path in wanted:
         record, now = final[path], has.get(path)
         parent = split(path)[0]
         if record is None:
@@ -122,10 +127,11 @@ def _adjust(path: bytes, now: Record, record: Record) -> Adjust:
 
 
 def _whole_trees(
-    side: Side, outcome: Outcome, has: Mapping[bytes, Record]
+    side: Side, outcome: Outcome, has: Mapping[bytes, Record], wanted: Sequence[bytes]
 ) -> dict[bytes, tuple[int, int]]:
     """New directories of which all that is below comes with them: entries and bytes of each, itself
-    included. All others are made, and what is in them is created by itself."""
+    included. All others are made, and what is in them is created by itself. ``wanted``: what is
+    not as it is to be, as a walk comes to it."""
     final = outcome.final
     broken: set[bytes] = set()
     totals: dict[bytes, tuple[int, int]] = {}
@@ -137,7 +143,7 @@ def _whole_trees(
 
     for path in (*outcome.untouched.paths, *outcome.untouched.trees):
         breaks(path)
-    for path in sorted(final, key=tree_order, reverse=True):
+    for path in reversed(wanted):
         record = final[path]
         parent = split(path)[0]
         copy = outcome.copies.get(path)

@@ -92,7 +92,7 @@ def _asked(
     observer: Observer,
     retire: bytes | None = None,
 ) -> Replicas:
-    end = End(location, pool.endpoint(location, 0))
+    end = End(location, lambda: pool.endpoint(location, 0))
     end.endpoint.on_warning = observer.warning
     end.require(reply_of(end.endpoint.submit(end.opening(options)), Opened))
     said = reply_of(end.endpoint.submit(messages.Introduce()), messages.Introduced)

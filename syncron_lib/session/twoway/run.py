@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Optional
 
-from syncron_lib.core.location import Local, Location
+from syncron_lib.core.location import Location
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Cause, Report
 from syncron_lib.core.twoway.reconcile import Policy
@@ -78,10 +78,11 @@ def _synchronise(
 
     def met(number: int) -> bool:
         one, other = (
-            End(locations[side], pool.endpoint(locations[side], side)) for side in (0, number)
+            End(locations[side], partial(pool.endpoint, locations[side], side))
+            for side in (0, number)
         )
         for end in (one, other):
-            end.guarded = pool.key is not None and isinstance(end.location, Local)
+            end.guarded = pool.key is not None and end.is_local
         return _met(one, other, options, observer, report, asking)
 
     last = len(locations) - 1
