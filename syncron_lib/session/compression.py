@@ -13,17 +13,19 @@ from syncron_lib.protocol.messages import Next
 from syncron_lib.protocol.pack import Head
 from syncron_lib.record import NamedTuple
 
-_AUTO_LEVEL = 1
-"""Where it must pay by itself: more takes far longer than it saves."""
+_AUTO_LEVELS = {Method.ZSTD: (1, 3, 9, 12), Method.ZLIB: (1, 4, 6, 9)}
+"""Where it must pay by itself: the first unless the link is so slow that the ends have time for
+more. Each takes at most five times as long as the one before it."""
 _LEVEL = 3
 """Where it was asked for; what zstd calls its default."""
 
 
 class Chosen(NamedTuple):
-    """``warning``: what could not be done as it was asked for, as a sentence."""
+    """``levels``: the first one to begin with, and those that may be gone up to. ``warning``: what
+    could not be done as it was asked for, as a sentence."""
 
     method: Method
-    level: int
+    levels: Sequence[int]
     adaptive: bool
     warning: str = ""
 
@@ -37,17 +39,19 @@ def choose_way(
     adaptive = wish == "auto"
     common = [name for name in BY_NAME if name in source and name in destination]
     if wish == "none" or (adaptive and both_here):
-        return Chosen(Method.NONE, 0, False)
+        return Chosen(Method.NONE, (0,), False)
     warning = ""
     if wish in BY_NAME and wish not in common:
         lacks = "source" if wish not in source else "destination"
         instead = f"{common[0]} is used instead" if common else "nothing is compressed"
         warning = f"The {lacks} cannot compress with {wish}: {instead}."
     if not common:
-        return Chosen(Method.NONE, 0, False, warning)
+        return Chosen(Method.NONE, (0,), False, warning)
     method = BY_NAME[wish if wish in common else common[0]]
-    level = options.compress_level or (_AUTO_LEVEL if adaptive else _LEVEL)
-    return Chosen(method, min(level, MAX_LEVEL[method]), adaptive, warning)
+    if adaptive and not options.compress_level:
+        return Chosen(method, _AUTO_LEVELS[method], True, warning)
+    level = min(options.compress_level or _LEVEL, MAX_LEVEL[method])
+    return Chosen(method, (level,), adaptive, warning)
 
 
 @dataclass
@@ -69,11 +73,14 @@ class Compression:
     slow link the first megabytes count, and on a fast one a tenth of a second is lost. Where one
     of the two ends is busy most of its time, so that the link is not what is waited for, going
     without is tried for a moment; where neither is, and nothing is compressed, compressing is. The
-    faster of the two stays; what was tried in vain is not tried again soon.
+    faster of the two stays; what was tried in vain is not tried again soon. Where both ends wait
+    for the link nearly all of their time, they compress harder, step by step, and back again.
     """
 
     _BUSY = 0.6
     """Share of its time that an end spends on its packs when the link is not what is slow."""
+    _IDLE = 0.12
+    """Share below which a level that takes five times as long leaves the link what is slow."""
     _WINDOW = 0.1
     """Seconds over which a rate is measured."""
     _GAIN = 1.05
@@ -84,10 +91,12 @@ class Compression:
 
     def __init__(self, chosen: Chosen, clock: Callable[[], float] = time.monotonic) -> None:
         self._plain = Next()
-        self._packed = Next(chosen.method, chosen.level)
+        self._method = chosen.method
+        self._levels = chosen.levels
+        self._step = 0
         self._adaptive = chosen.adaptive
         self._clock = clock
-        self._now = self._packed
+        self._compressing = True
         self._turn = 0
         """Counts the changes of mind: packs that were asked for before say nothing about now."""
         self._asked: deque[int] = deque()
@@ -101,7 +110,9 @@ class Compression:
     def next(self) -> Next:
         """The request for the next pack."""
         self._asked.append(self._turn)
-        return self._now
+        if not self._compressing:
+            return self._plain
+        return Next(self._method, self._levels[self._step])
 
     def ended(self) -> None:
         """The source has no more; what was asked for beyond that is no pack."""
@@ -131,22 +142,27 @@ class Compression:
     def _decide(self, elapsed: float, now: float) -> None:
         window = self._window
         rate = window.content / elapsed
-        busy = max(window.source_busy, window.destination_busy) / elapsed > self._BUSY
-        compressing = self._now is self._packed
+        load = max(window.source_busy, window.destination_busy) / elapsed
+        busy, idle = load > self._BUSY, load < self._IDLE
         if self._tried_against:
             against, self._tried_against = self._tried_against, 0.0
             if rate < against * self._GAIN:
                 self._hold = min(2 * self._hold, self._LONGEST_HOLD)
-                self._change()
+                self._change(not self._compressing, 0)
             else:
                 self._hold = self._HOLD
             self._held_until = now + self._hold
-        # What does not shrink goes plain in either way: there is nothing to try.
-        elif busy is compressing and now >= self._held_until and (window.shrunk or not compressing):
+        elif self._compressing and not window.shrunk:
+            pass  # it goes plain in either way: there is nothing to try
+        elif self._compressing and idle and self._step + 1 < len(self._levels):
+            self._change(True, self._step + 1)
+        elif self._compressing and busy and self._step:
+            self._change(True, self._step - 1)
+        elif busy is self._compressing and now >= self._held_until:
             self._tried_against = rate
-            self._change()
+            self._change(not self._compressing, 0)
         self._window = _Window()
 
-    def _change(self) -> None:
-        self._now = self._plain if self._now is self._packed else self._packed
+    def _change(self, compressing: bool, step: int) -> None:
+        self._compressing, self._step = compressing, step
         self._turn += 1

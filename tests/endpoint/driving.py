@@ -123,7 +123,7 @@ def carry_out(
     if delete:
         MoveSearch(source, destination, ALL, lambda _: None).apply_to(plan)
     when_planned()
-    compression = Compression(Chosen(Method(compress), int(compress), adaptive=False))
+    compression = Compression(Chosen(Method(compress), (int(compress),), adaptive=False))
     transfer = Transfer(source, destination, failures.append, lambda _: None, compression)
     transfer.run(plan, messages.Begin((), ()), lambda: None)
     transfer.settle()

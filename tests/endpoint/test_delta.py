@@ -55,7 +55,7 @@ class Run:
         for end, path, role in zip(self.ends, (self.source, self.destination), Role):
             begin(end, path, role)
         plan = compared(*self.ends)
-        compression = Compression(Chosen(Method.NONE, 0, adaptive=False))
+        compression = Compression(Chosen(Method.NONE, (0,), adaptive=False))
         transfer = Transfer(
             *self.ends, self.failures.append, lambda _: None, compression, self.choice
         )
