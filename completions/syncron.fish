@@ -168,6 +168,7 @@ complete -c syncron -l preallocate -d 'take room for a file before it is written
 complete -c syncron -l no-preallocate -d 'not --preallocate'
 complete -c syncron -l delay-updates -d 'put all files in their places at the end'
 complete -c syncron -l no-delay-updates -d 'not --delay-updates'
+complete -c syncron -s T -l temp-dir -x -d 'put together what comes in DIR, relative to DST, instead of in DST'
 complete -c syncron -l partial -d 'keep what an interrupted run has brought over (always)'
 complete -c syncron -l link-dest -x -d 'hard-link what did not change from DIR, relative to DST; repeatable'
 complete -c syncron -l compare-dest -x -d 'leave what did not change from DIR out of DST'

@@ -99,7 +99,6 @@ _BATCH = "run syncron where both trees can be reached"
 _WHOLE = "the source is scanned whole before anything is changed"
 
 FOREIGN: tuple[Foreign, ...] = (
-    Foreign("--temp-dir", "T", "files are made in .syncron in DST, and renamed from there"),
     Foreign("--no-partial", "", "what an interrupted run has brought over is kept in .syncron"),
     Foreign("--old-args", "", "no remote shell splits or expands names; name each SRC"),
     Foreign("--inc-recursive", "", _WHOLE),

@@ -140,6 +140,7 @@ class Settings(NamedTuple):
     fsync: bool | None = None
     sparse: bool | None = None
     preallocate: bool | None = None
+    temp_dir: str | None = None
     delay_updates: bool | None = None
     compress_level: int | None = None
     bwlimit: int | None = None
@@ -442,6 +443,7 @@ class Settings(NamedTuple):
             fsync=bool(self.fsync),
             sparse=bool(self.sparse),
             preallocate=bool(self.preallocate),
+            scratch=None if self.temp_dir is None else os.fsencode(self.temp_dir),
             delay_updates=self._delays(),
             lock_wait=self.lock_wait or 0.0,
             timeout=DEFAULT_TIMEOUT if self.timeout is None else self.timeout,

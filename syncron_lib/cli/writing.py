@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncron_lib.cli import values
 from syncron_lib.cli.option import Kind, Option
 
 _HOW = "How"
@@ -25,6 +26,15 @@ WRITING: tuple[Option, ...] = (
     Option(_HOW, "sparse", Kind.SWITCH, "have holes where new files have zeros", "S"),
     Option(_HOW, "preallocate", Kind.SWITCH, "take room for a file before it is written"),
     Option(_HOW, "delay-updates", Kind.SWITCH, "put all files in their places at the end"),
+    Option(
+        _HOW,
+        "temp-dir",
+        Kind.TEXT,
+        "put together what comes in DIR, relative to DST, instead of in DST",
+        "T",
+        metavar="DIR",
+        convert=values.not_empty,
+    ),
     Option(
         _HOW,
         "partial",

@@ -7,6 +7,7 @@ it is what dictionaries, frames and the state are keyed by.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 NAME_MAX = 255
@@ -14,6 +15,9 @@ NAME_MAX = 255
 
 PRIVATE = b".syncron"
 """Name kept for syncron's own staging in a destination. Never part of a tree, at any depth."""
+
+SCRATCH = re.compile(rb"\.syncron-[0-9a-f]{16}")
+"""What the staging of a run is called in a scratch directory."""
 
 
 def is_valid_name(name: bytes) -> bool:

@@ -273,6 +273,8 @@ class RunOptions(NamedTuple):
     """Have holes where the destination's new files have zeros."""
     preallocate: bool = False
     """Take room for a file before it is written."""
+    scratch: Optional[bytes] = None
+    """Where what comes is put together, relative to the destination's root if it is."""
     delay_updates: bool = False
     """Give what comes its name only when all has come."""
     lock_wait: float = 0.0

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import shown
-from syncron_lib.core.options import FileList, RuleOptions
 from syncron_lib.core.role import Role
 from syncron_lib.endpoint import changed, entering, hashes, ids, parts
 from syncron_lib.endpoint.alternates import Alternates
 from syncron_lib.endpoint.base import RawPack
 from syncron_lib.endpoint.beside import Beside
 from syncron_lib.endpoint.greeting import greeting
+from syncron_lib.endpoint.opening import choice_of, scratch_of
 from syncron_lib.endpoint.replicas import Replicas, require_allowed
 from syncron_lib.endpoint.sealing import Manifests
 from syncron_lib.endpoint.sending import Sending
@@ -29,7 +29,7 @@ from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import FileHasher
 from syncron_lib.fs.incoming import Earlier
 from syncron_lib.fs.reach import ANYWHERE, Reach
-from syncron_lib.fs.root import Choice, Root
+from syncron_lib.fs.root import Root
 from syncron_lib.protocol import messages, pack, wire
 from syncron_lib.protocol.messages import Message, Problem, RootKind
 from syncron_lib.protocol.order import Phase, may_come
@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # a helper has no use for futures, and they are slow to impor
 
     from syncron_lib.endpoint.keeping import Kept
     from syncron_lib.fs.alternates import Alternate
+    from syncron_lib.fs.scratch import Scratch
     from syncron_lib.fs.view import View
 
 Tell = Callable[[Union[messages.Progress, messages.Notice]], None]
@@ -129,6 +130,7 @@ class LocalEndpoint:
         self._hasher: Optional[FileHasher] = None
         self._old_files: Optional[OldFiles] = None
         self._kept: Optional[Kept] = None
+        self._scratch: Optional[Scratch] = None
         self._writing: Optional[Writing] = None
         self._given = parts.GivenFiles()
         self._extras: list[bytes] = []
@@ -182,6 +184,8 @@ class LocalEndpoint:
         self._alternates.close()
         self._replicas.close()
         self._manifests.close()
+        if self._scratch is not None:
+            self._scratch.close()
         if self._root is not None:
             self._root.close()
         self._reset()
@@ -229,25 +233,12 @@ class LocalEndpoint:
         if not usable:
             return opened
         require_allowed(request, reach)
-        rules = RuleOptions(tuple(request.patterns), request.gitignore, request.one_file_system)
-        if request.chosen is not None:
-            from syncron_lib.fs import filelist
-
-            rules = rules._replace(chosen=filelist.read(FileList(*request.chosen), reach))
-        reading, replica = request.role != Role.DESTINATION, request.role == Role.REPLICA
-        lens = None
-        if request.view is not None:
-            from syncron_lib.fs.lens import lens_of
-
-            lens = lens_of(request.view, reading, reach, self._umask)
-        choice = Choice(
-            request.only, request.alias, rules, request.trust_state, reading, lens
-        )._replace(replica=replica)
-        root = Root(place, choice, self._environment, reach)
+        root = Root(place, choice_of(request, reach, self._umask), self._environment, reach)
         try:
             # A single file is read from under nobody's lock: it may stand beside what is written.
             if request.writing or request.only is None:
                 self._lock(root, request)
+            self._scratch = scratch_of(request, place.path, reach)
         except Locked as error:
             identity, above = root.identities()
             root.close()
@@ -263,8 +254,9 @@ class LocalEndpoint:
         self._role = Role(request.role)
         self._phase = Phase.OPEN
         identity, above = root.identities()
+        staging = root.staging or (self._scratch is not None and self._scratch.is_used)
         return opened._replace(
-            unmounted=root.unmounted, identity=identity, staging=root.staging, above=above
+            unmounted=root.unmounted, identity=identity, staging=staging, above=above
         )
 
     def _lock(self, root: Root, request: messages.Open) -> None:
@@ -431,6 +423,7 @@ class LocalEndpoint:
             made,
             self._kept,
             self._view,
+            self._scratch,
         )
         self._phase = Phase.WRITING
         return messages.Leftovers(self._writing.leftovers())

@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # few runs keep backups
     from syncron_lib.endpoint.keeping import Kept
     from syncron_lib.fs.alternates import Linker
     from syncron_lib.fs.relocation import Relocation
+    from syncron_lib.fs.scratch import Scratch
     from syncron_lib.fs.view import View
 
 
@@ -57,10 +58,12 @@ class Writing:
         made: bool = False,
         kept: Optional[Kept] = None,
         view: Optional[View] = None,
+        scratch: Optional[Scratch] = None,
     ) -> None:
         """``umask``: the process's, which has none until `close`. ``may``: what may be done to the
         tree; it is kept here and below, entry by entry. ``made``: the root itself is new.
-        ``kept``: what is replaced or deleted is kept so. ``view``: what opens sealed files."""
+        ``kept``: what is replaced or deleted is kept so. ``view``: what opens sealed files.
+        ``scratch``: where what comes is put together."""
         self._may = may
         self._made = made
         self._directories = directories
@@ -78,7 +81,7 @@ class Writing:
 
             own_acls = Kinds.ACLS in Kinds(profile.extended)
         self._own_acls = own_acls
-        self._stagings = Stagings(directories, self._ledger, own_acls)
+        self._stagings = Stagings(directories, self._ledger, own_acls, scratch)
         self._backup = None
         if kept is not None:
             self._backup = kept.backup(directories, umask, request.durable, profile.extended)

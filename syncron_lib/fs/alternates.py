@@ -22,10 +22,9 @@ from syncron_lib.core.permission import Effect
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.errors import Locked
 from syncron_lib.fs import attributes, ignorefiles, stats
-from syncron_lib.fs.arrivals import read_into
 from syncron_lib.fs.attributes import Applied
 from syncron_lib.fs.basis import OldFiles
-from syncron_lib.fs.copying import NO_LINK, copy_content
+from syncron_lib.fs.copying import NO_LINK, copied
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE, Changed, FileHasher, Finder, open_scanned
 from syncron_lib.fs.ignorefiles import IgnoreFile
@@ -325,11 +324,7 @@ class Linker:
         try:
             new = os.open(name, CREATE_READABLE, 0o600, dir_fd=fd)
             try:
-                copy_content(old, new, row[2])
-                os.lseek(new, 0, os.SEEK_SET)
-                hasher = self._algorithm.new()
-                read_into(hasher, new)
-                if hasher.digest()[: digest.SIZE] != source.digest:
+                if copied(old, new, row[2], self._algorithm) != source.digest:
                     raise _changed()
                 attributes.set_on_new(new, own, keep, now)
                 if self._durable:

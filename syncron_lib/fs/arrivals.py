@@ -10,8 +10,8 @@ from typing import Optional
 from syncron_lib.core import digest
 from syncron_lib.core.names import shown
 from syncron_lib.errors import PeerViolation
+from syncron_lib.fs.copying import read_into
 from syncron_lib.fs.directories import OPEN_DIRECTORY
-from syncron_lib.fs.hashing import BLOCK
 from syncron_lib.fs.mounts import Stagings
 from syncron_lib.fs.staging import Leftover, Staging
 from syncron_lib.protocol.messages import Arrived
@@ -63,9 +63,14 @@ class Arrivals:
         finally:
             os.close(directory)
 
+    def open(self, size: int, value: bytes) -> Optional[int]:
+        """Open a file with this content, to be copied; None where there is no such file."""
+        places = self._found.get((size, value))
+        return self._open(*places[-1], os.O_RDONLY) if places else None
+
     def take(self, size: int, value: bytes, directory: int, name: bytes) -> Optional[int]:
         """Move a file with this content to ``name`` in ``directory``; its descriptor, for
-        reading, or None where there is no such file."""
+        reading, or None where there is no such file that a rename leads there from."""
         places = self._found.get((size, value))
         if not places:
             return None
@@ -82,8 +87,11 @@ class Arrivals:
             finally:
                 if left.directory:
                     os.close(source)
-        except BaseException:
+        except BaseException as error:
             os.close(fd)
+            if isinstance(error, OSError) and error.errno == errno.EXDEV:
+                places.append((staging, left))
+                return None
             raise
         return fd
 
@@ -112,14 +120,3 @@ def _is_there(name: bytes, directory: int) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def read_into(hasher: digest.Hasher, fd: int) -> int:
-    """Read ``fd`` to its end; the number of bytes."""
-    length = 0
-    buffer = bytearray(BLOCK)
-    view = memoryview(buffer)
-    while count := os.readv(fd, (buffer,)):
-        hasher.update(view[:count])
-        length += count
-    return length

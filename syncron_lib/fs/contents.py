@@ -18,8 +18,8 @@ from syncron_lib.core import digest
 from syncron_lib.core.names import join, split
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.fs import stats
-from syncron_lib.fs.arrivals import Arrivals, read_into
-from syncron_lib.fs.copying import copy_content
+from syncron_lib.fs.arrivals import Arrivals
+from syncron_lib.fs.copying import copied
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE, Changed, FileHasher, Finder
 from syncron_lib.fs.ledger import Ledger
@@ -160,6 +160,10 @@ class Contents:
     def _sources(self, content: Content) -> Iterator[int]:
         """Descriptors of files that should have this content, to be closed by the caller."""
         value = content.digest
+        with contextlib.suppress(OSError):
+            arrived = self._arrivals.open(content.size, value)
+            if arrived is not None:
+                yield arrived
         aside = self._aside.get(value)
         if aside is not None:
             with contextlib.suppress(OSError):
@@ -207,8 +211,4 @@ class Contents:
             while view:
                 view = view[os.write(target, view) :]
             return self._algorithm.of(data)
-        copy_content(source, target, size)
-        os.lseek(target, 0, os.SEEK_SET)
-        hasher = self._algorithm.new()
-        read_into(hasher, target)
-        return hasher.digest()[: digest.SIZE]
+        return copied(source, target, size, self._algorithm)

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 
+from syncron_lib.core import digest
+
 NO_LINK = frozenset(
     (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EACCES)
 )
@@ -18,6 +20,28 @@ def copy_content(source: int, target: int, size: int) -> None:
     """Copy the ``size`` bytes of one open file to another, empty one. Raises OSError."""
     if not _cloned(source, target):
         _copy_range(source, target, size)
+
+
+def copied(source: int, target: int, size: int, algorithm: digest.Algorithm) -> bytes:
+    """The same from the source's beginning; the digest of what came of it, which is read for that.
+    Raises OSError."""
+    os.lseek(source, 0, os.SEEK_SET)
+    copy_content(source, target, size)
+    os.lseek(target, 0, os.SEEK_SET)
+    hasher = algorithm.new()
+    read_into(hasher, target)
+    return hasher.digest()[: digest.SIZE]
+
+
+def read_into(hasher: digest.Hasher, fd: int) -> int:
+    """Read ``fd`` to its end; the number of bytes."""
+    length = 0
+    buffer = bytearray(_BLOCK)
+    view = memoryview(buffer)
+    while count := os.readv(fd, (buffer,)):
+        hasher.update(view[:count])
+        length += count
+    return length
 
 
 def _cloned(source: int, target: int) -> bool:

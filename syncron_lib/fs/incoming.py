@@ -19,16 +19,18 @@ from syncron_lib.core.names import shown, split
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs import stats
-from syncron_lib.fs.allocation import Manner
+from syncron_lib.fs.allocation import Manner, reserve
 from syncron_lib.fs.arrivals import Arrivals
 from syncron_lib.fs.basis import OldFiles
 from syncron_lib.fs.chunklists import ChunkLists
+from syncron_lib.fs.copying import copied
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import OPEN_FILE
 from syncron_lib.fs.largefile import LargeFile, Old, Place
 from syncron_lib.fs.ledger import Ledger, Written
-from syncron_lib.fs.mounts import Stagings
+from syncron_lib.fs.mounts import NotBrought, Stagings
 from syncron_lib.fs.publish import Publisher
+from syncron_lib.fs.sparse import dig
 from syncron_lib.fs.staging import CREATE_READABLE, Staging
 from syncron_lib.protocol.pack import Delta, Piece
 from syncron_lib.record import NamedTuple
@@ -110,6 +112,7 @@ class Incoming:
                 self._skipped = b""
             return pack.last
         first = self._large is None
+        whole = False
         try:
             if self._large is None:
                 self._large = self._begin(pack, expected.get(path, False))
@@ -121,12 +124,18 @@ class Incoming:
                 self._large.reserve()
             self._large.write(pack)
             if pack.last:
-                self._end(self._large, pack, expected.get(path, False))
-        except OSError:
-            if self._large is not None:
-                self._large.remove()
-                self._drop(self._large)
+                whole = pack.failed or self._large.is_whole(pack.digest)
+                self._end(self._large, pack, expected.get(path, False), whole)
+        except OSError as error:
+            large = self._large
             self._skipped = b"" if pack.last else path
+            if large is not None:
+                # What is whole in a scratch directory is there for the next run.
+                if not isinstance(error, NotBrought):
+                    large.remove()
+                self._drop(large)
+                if not whole:
+                    raise self._stagings.refusal(large.place.staging, error) from None
             raise
         return pack.last
 
@@ -166,11 +175,20 @@ class Incoming:
             large = LargeFile(path, pack.size, place, algorithm, old, self._manner)
             large.go_on(hasher, pack.offset)
             return large
-        beside = self._stagings.beside if self.place is None else self._stagings.nearest
-        staging = beside(split(path)[0])
-        name = staging.name_for_large(path, pack.size, pack.attributes.mtime_ns)
-        fd = os.open(name, CREATE_READABLE, 0o600, dir_fd=staging.fd)
+        beside = self._beside(path)
+        staging = self._stagings.scratch or beside
+        try:
+            name = staging.name_for_large(path, pack.size, pack.attributes.mtime_ns)
+            fd = os.open(name, CREATE_READABLE, 0o600, dir_fd=staging.fd)
+        except OSError as error:
+            raise self._stagings.refusal(staging, error) from None
         return LargeFile(path, pack.size, Place(staging, name, fd), algorithm, old, self._manner)
+
+    def _beside(self, path: bytes) -> Staging:
+        """The staging that what goes to ``path`` is published from. Raises OSError."""
+        # Where it waits for its name, its directory may be waiting too.
+        stagings = self._stagings
+        return (stagings.beside if self.place is None else stagings.nearest)(split(path)[0])
 
     def _open(self, path: bytes, flags: int) -> Optional[int]:
         """Open the file that is replaced; None where it is not as it was scanned."""
@@ -228,10 +246,10 @@ class Incoming:
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def _end(self, large: LargeFile, pack: Union[Piece, Delta], replace: bool) -> None:
+    def _end(self, large: LargeFile, pack: Union[Piece, Delta], replace: bool, whole: bool) -> None:
         path = large.path
         if not pack.failed:
-            if not large.is_whole(pack.digest):
+            if not whole:
                 self._refuse(large)
                 return
             if self.opening is not None and self.opening.publish(large, pack, replace):
@@ -239,6 +257,7 @@ class Incoming:
             elif large.in_place:
                 self._finish_in_place(large, pack.attributes, pack.digest)
             else:
+                self._bring(large, pack)
                 now = time.time_ns()
                 mtime = self._finish_file(large.place.fd, path, pack.attributes, now)
                 written = Written(large.size, mtime, pack.digest)
@@ -252,6 +271,32 @@ class Incoming:
                 self._old.lists.note(path, pack.digest, chunks)
             self.whole += 1
         self._drop(large)
+
+    def _bring(self, large: LargeFile, pack: Union[Piece, Delta]) -> None:
+        """Copy a file that is whole to where it can get its name from, if no rename leads there
+        from where it is. Raises NotBrought."""
+        path, manner = large.path, self._manner
+        beside = self._beside(path)
+        staging = large.place.staging
+        if staging is beside or self._stagings.leads(staging, split(path)[0]):
+            return
+        try:
+            name = beside.name_for_large(path, large.size, pack.attributes.mtime_ns)
+            fd = os.open(name, CREATE_READABLE, 0o600, dir_fd=beside.fd)
+            try:
+                if manner.reserves:
+                    reserve(fd, large.size)
+                if copied(large.place.fd, fd, large.size, self._algorithm) != pack.digest:
+                    raise OSError(errno.EIO, "it was not the same when it was copied to its place")
+                if manner.sparse:
+                    dig(fd)
+            except BaseException:
+                os.close(fd)
+                beside.remove(name)
+                raise
+        except OSError as error:
+            raise NotBrought(error.errno, error.strerror) from None
+        large.move(Place(beside, name, fd))
 
     def _refuse(self, large: LargeFile) -> None:
         """The content is not what its digest says."""

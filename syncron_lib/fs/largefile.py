@@ -261,6 +261,12 @@ class LargeFile:
             else:
                 os.close(old.fd)
 
+    def move(self, place: Place) -> None:
+        """All of it has been copied to another place."""
+        self.remove()
+        os.close(self.place.fd)
+        self.place = place
+
     def remove(self) -> None:
         """Remove what is staged."""
         if self.place.staging is not None:

@@ -16,7 +16,7 @@ from syncron_lib.fs.contents import Contents
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.durable import Waiting
 from syncron_lib.fs.ledger import Ledger, Written
-from syncron_lib.fs.mounts import Stagings
+from syncron_lib.fs.mounts import ScratchRefuses, Stagings
 from syncron_lib.fs.publish import Publisher
 from syncron_lib.fs.references import REPEATED
 from syncron_lib.fs.staged import StagedDirectory
@@ -148,9 +148,9 @@ class Placing:
 
     def give_up(self, error: OSError) -> NoReturn:
         """Leave nothing behind, because nothing further can succeed."""
-        self._stagings.clear()
+        where = self._stagings.give_up(isinstance(error, ScratchRefuses))
         raise FileFatal(
-            f"The destination cannot be written to any more: {error.strerror};"
+            f"{where} cannot be written to any more: {error.strerror};"
             " make room and run the same command again."
         ) from None
 

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Sequence
 
-from syncron_lib.core.names import PRIVATE, is_valid_name, shown
+from syncron_lib.core.names import PRIVATE, SCRATCH, is_valid_name, shown
 from syncron_lib.core.permission import Effect
 from syncron_lib.core.view import OUT_OF_REACH, REASONS
 from syncron_lib.errors import RootError, UsageError
@@ -38,7 +38,8 @@ class _Top(NamedTuple):
         above = self.path.rstrip(b"/") + b"/"
         names = path[len(above) :].split(b"/") if path.startswith(above) else [b""]
         # What lies in staging is another run's until that has given it its name.
-        return names if all(map(is_valid_name, names)) and PRIVATE not in names else None
+        staging = PRIVATE in names or any(map(SCRATCH.fullmatch, names))
+        return names if all(map(is_valid_name, names)) and not staging else None
 
 
 class Within:

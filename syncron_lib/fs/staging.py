@@ -52,10 +52,19 @@ class Staging:
     and ``mount`` for a mount point ``path`` that has a staging of its own.
     """
 
-    def __init__(self, root_fd: int, own_acls: bool = False) -> None:
-        """``own_acls``: what is staged has none but its own, whatever the root's default is."""
+    def __init__(
+        self,
+        root_fd: int,
+        own_acls: bool = False,
+        name: bytes = PRIVATE,
+        where: str = "the destination",
+    ) -> None:
+        """``own_acls``: what is staged has none but its own, whatever the root's default is.
+        ``name``: its own in the directory ``root_fd``; ``where`` that is, for people."""
         self._root_fd = root_fd
         self._own_acls = own_acls
+        self._name = name
+        self._shown = f"{shown(name)} in {where}"
         self._fd: Optional[int] = None
         self._index_fd: Optional[int] = None
         self._count = 0
@@ -76,19 +85,19 @@ class Staging:
 
     def _open(self) -> None:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(PRIVATE, 0o700, dir_fd=self._root_fd)
+            os.mkdir(self._name, 0o700, dir_fd=self._root_fd)
         try:
-            fd = os.open(PRIVATE, OPEN_DIRECTORY, dir_fd=self._root_fd)
+            fd = os.open(self._name, OPEN_DIRECTORY, dir_fd=self._root_fd)
         except OSError as error:
             raise FileFatal(
-                f"The staging directory {shown(PRIVATE)} in the destination cannot be opened"
+                f"The staging directory {self._shown} cannot be opened"
                 f" ({error.strerror}); remove what has that name there."
             ) from None
         st = os.fstat(fd)
         is_anothers = st.st_uid != os.geteuid()
         if is_anothers and os.geteuid() != 0:
             os.close(fd)
-            raise of_another_user()
+            raise of_another_user(self._shown)
         # Whoever could write here could swap files between the check and the rename.
         self._was_open = is_anothers or bool(st.st_mode & 0o022)
         if is_anothers:
@@ -102,7 +111,7 @@ class Staging:
     def leftovers(self) -> list[Leftover]:
         """What an interrupted run staged; nothing, and nothing made, if there is no staging."""
         try:
-            os.stat(PRIVATE, dir_fd=self._root_fd, follow_symlinks=False)
+            os.stat(self._name, dir_fd=self._root_fd, follow_symlinks=False)
         except FileNotFoundError:
             return []
         records = self._records()
@@ -121,7 +130,7 @@ class Staging:
             # its name, or have another name for it, which would get its attributes too.
             _remove_below(self.fd)
             if staged(self.fd):
-                raise of_another_user()
+                raise of_another_user(self._shown)
             records = {name: each for name, each in records.items() if each[0] == b"mount"}
         self._count = 1 + max((int(name[1:]) for name in taken), default=0)
         left = []
@@ -201,14 +210,14 @@ class Staging:
         """Remove the staging directory and all in it; what resists is left for the next run."""
         if self._fd is None:
             try:
-                os.stat(PRIVATE, dir_fd=self._root_fd, follow_symlinks=False)
+                os.stat(self._name, dir_fd=self._root_fd, follow_symlinks=False)
             except FileNotFoundError:
                 return
         with contextlib.suppress(OSError):
             _remove_below(self.fd)
         self.close()
         with contextlib.suppress(OSError):
-            os.rmdir(PRIVATE, dir_fd=self._root_fd)
+            os.rmdir(self._name, dir_fd=self._root_fd)
 
     def close(self) -> None:
         """Let go of the descriptors; what is staged stays."""
@@ -218,10 +227,10 @@ class Staging:
         self._fd = self._index_fd = None
 
 
-def of_another_user() -> FileFatal:
+def of_another_user(where: str = f"{shown(PRIVATE)} in the destination") -> FileFatal:
     """The refusal of a staging that another user could write to."""
     return FileFatal(
-        f"The staging directory {shown(PRIVATE)} in the destination belongs to another"
+        f"The staging directory {where} belongs to another"
         " user, whose interrupted run left it; have it removed."
     )
 
@@ -234,10 +243,10 @@ def _is_file(directory_fd: int, name: bytes) -> Optional[os.stat_result]:
     return st if stat.S_ISREG(st.st_mode) else None
 
 
-def is_staging(root_fd: int) -> bool:
+def is_staging(root_fd: int, called: bytes = PRIVATE) -> bool:
     """Whether an interrupted run may have left something in a root."""
     try:
-        fd = os.open(PRIVATE, OPEN_DIRECTORY, dir_fd=root_fd)
+        fd = os.open(called, OPEN_DIRECTORY, dir_fd=root_fd)
     except FileNotFoundError:
         return False
     except OSError:

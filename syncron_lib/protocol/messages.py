@@ -205,7 +205,8 @@ class Open(NamedTuple):
     it in its tree. ``patterns`` and ``gitignore``: `core.options.RuleOptions`. ``trust_state``:
     whether kept digests may be believed (not for ``--verify``). ``writing``: the run will write;
     its lock is then held alone. ``parents``: a missing root's parents may be made too. ``chosen``:
-    for a source only, as is ``view``.
+    for a source only, as is ``view``. ``scratch``: for a destination, where what comes is put
+    together instead of in the root, to which it is relative if it is.
     """
 
     path: bytes
@@ -222,6 +223,7 @@ class Open(NamedTuple):
     holder: str
     chosen: Optional[Chosen] = None
     view: Optional[View] = None
+    scratch: Optional[bytes] = None
 
 
 class Opened(NamedTuple):

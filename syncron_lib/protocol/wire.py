@@ -266,6 +266,7 @@ RULES: tuple[Rule, ...] = (
         TEXT,
         Maybe(Record(Chosen, BLOB, BOOL, SYSTEM_PATH, BOOL)),
         Maybe(Record(View, TEXT, FOLLOW, MUNGE, BOOL)),
+        Maybe(SYSTEM_PATH),
         needs=_NONE,
     ),
     _rule(

@@ -130,6 +130,7 @@ class _Opener:
             holder(),
             None if chosen is None else messages.Chosen(*chosen),
             None if options.view == View() else options.view,
+            options.scratch if destination else None,
         )
 
     def ask(
@@ -390,7 +391,8 @@ def _ask_destination(
         )
         name = os.path.basename(source.path.rstrip(b"/"))
         path = os.path.join(request.path, name)
-        request = request._replace(path=path, parents=True)
+        scratch = None if request.scratch is None else os.path.join(b"..", request.scratch)
+        request = request._replace(path=path, parents=True, scratch=scratch)
         return opener.ask(endpoint, request, name)
     return opener.ask(endpoint, request)
 
@@ -427,6 +429,7 @@ def _scanned(
     if source_scanned.ignore_digest != destination_scanned.ignore_digest:
         sealing.forget(Role.DESTINATION)
         destination_scanned = _tell_ignore_files(source.endpoint, destination.endpoint)
+    alternates = destination.alternates
     return Ends(
         source.endpoint,
         destination.endpoint,
@@ -436,15 +439,9 @@ def _scanned(
         shown_destination,
         whole,
         sealing,
-        _alternates(destination),
+        () if alternates is None else reply_of(alternates, messages.Alternates).there,
         pushed or secured(*how),
     )
-
-
-def _alternates(destination: _Asked) -> Sequence[bool]:
-    if destination.alternates is None:
-        return ()
-    return reply_of(destination.alternates, messages.Alternates).there
 
 
 def _tell_ignore_files(source: RemoteEndpoint, destination: RemoteEndpoint) -> Scanned:

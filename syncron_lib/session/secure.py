@@ -86,6 +86,11 @@ def require_possible(options: RunOptions, role: Role) -> None:
             "--delay-updates",
             "what was opened would wait in clear under no name that .secure covers",
         ),
+        (
+            pulls and options.scratch is not None,
+            "--temp-dir",
+            "what is opened would lie in clear in another directory",
+        ),
         (options.keep_dirlinks, "--keep-dirlinks", "what is sealed has its place in one tree"),
         (keep.hard_links, "--hard-links", "the same content is sealed otherwise under each name"),
         (keep.xattrs, "--xattrs", "extended attributes are not sealed"),

@@ -59,6 +59,8 @@ def run_snapshot(
         names = [item.name for item in there.items]
         secure = options.secure._replace(excluded_by="--snapshot")
         chosen = options._replace(delete=True, secure=secure)
+        if options.scratch is not None:  # relative to what the user named
+            chosen = chosen._replace(scratch=os.path.join(b"..", options.scratch))
         if names:
             last = Alternates("--snapshot", (b"../" + names[-1],), Use.LINK)
             chosen = chosen._replace(alternates=last)

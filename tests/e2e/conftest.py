@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -31,6 +32,7 @@ _AS_ROOT = [
     "test_link_down.py",
     "test_power_loss.py",
     "test_state_without_room.py",
+    "test_temp_dir_as_root.py",
 ]
 collect_ignore = [] if IS_ROOT else _AS_ROOT
 """What only root can bring about (mounts, owners, another user) is no test for anyone else."""
@@ -261,6 +263,18 @@ def eventually(condition: Callable[[], object], seconds: float = 10.0) -> bool:
             return True
         time.sleep(0.005)
     return bool(condition())
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether somebody holds a directory."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def children(pid: int) -> list[int]:

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import IS_ROOT, Command, MakeWay, assert_copied, eventually, listing
+from tests.e2e.conftest import (
+    IS_ROOT,
+    Command,
+    MakeWay,
+    assert_copied,
+    eventually,
+    is_locked,
+    listing,
+)
 from tests.e2e.forking import Forked
 from tests.trees import File, Link, Literal, make, noise
 
@@ -64,7 +72,7 @@ def test_nothing_has_its_name_before_all_has_come(
     assert _below(destination) == before
     slow.send_signal(signal.SIGKILL)
     slow.communicate()
-    assert eventually(lambda: not _served(destination))
+    assert eventually(lambda: not is_locked(destination))
     assert _below(destination) == before
     whole: dict[str, Any] = syncron.ok(*words)
     assert whole["bytes_transferred"] < 3 * MEGABYTE
@@ -76,20 +84,6 @@ def _below(destination: Path) -> dict[str, tuple[object, ...]]:
     found = listing(destination)
     del found[str(destination)]
     return {path: what for path, what in found.items() if ".syncron" not in path}
-
-
-def _served(destination: Path) -> bool:
-    """Whether somebody holds the destination."""
-    import fcntl
-
-    fd = os.open(destination, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 @pytest.mark.parametrize("perms", ["--perms", "--no-perms"])

@@ -214,6 +214,22 @@ def test_roots_outside_are_refused(
     assert_copied(there / "d", tmp_path / "dst")
 
 
+def test_a_scratch_directory_outside_is_refused(
+    syncron: Command, restricted: Restricted, top: Path, tmp_path: Path
+) -> None:
+    there = top / "data/a"
+    (there / "out").symlink_to("../ab")
+    (there / "scratch").mkdir()
+    host = restricted("--restrict", there, "--append-only")
+    make(tmp_path / "src", {"f": b"1", "large": b"L" * 700_000})
+    for scratch in ("../..", top / "data/ab", "../out", "../out/../ab"):
+        ended = syncron("-T", scratch, tmp_path / "src", f"{host}:{there}/d")
+        refused(ended, 3, "out of reach", f"restricted to {there}")
+    for scratch in ("../scratch", there / "scratch"):
+        syncron.ok("-T", scratch, tmp_path / "src", f"{host}:{there}/d")
+    assert not any((there / "scratch").iterdir())
+
+
 # --- the command line ----------------------------------------------------------------------------
 
 

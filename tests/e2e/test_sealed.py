@@ -640,6 +640,13 @@ def test_what_cannot_be_had_is_refused_by_name(secrets, option):
     assert not secrets.sealed.exists()
 
 
+def test_nothing_lies_open_in_another_directory(secrets):
+    assert secrets.seal("-T", "..").code == 0
+    ended = secrets.unseal("-T", "..")
+    assert ended.code == 1 and "cannot be had together with --temp-dir" in ended.out
+    secrets.unsealed_ok()
+
+
 def test_called_as_rsync_it_seals_too(secrets, syncron, wire):
     option, log = wire
     remote = f"host:{secrets.sealed}"

@@ -55,6 +55,7 @@ OUTSIDE = (
     *("{top}/data/aa", "{top}/data/A", "{top}/mor", "{top}/more2", "/", "//", "/etc", ""),
     *(".", "~", "~/", "~root", "data", "data/ab", "../x", "~/outside", "outside/secret", "-rf"),
     *("{top}/data/a/tree/../../../outside", "{top}/data/a/.syncron", "{top}/data/a/.syncron/n1/x"),
+    *("{top}/data/a/.syncron-0123456789abcdef", "{top}/data/a/tree/.syncron-0123456789abcdef/n1"),
 )
 INSIDE = {
     "{top}/data/a": "data/a",

@@ -49,6 +49,7 @@ MESSAGES: list[Any] = [
         "me",
         m.Chosen(b"a\0b/", True, b"/list", False),
         m.View("Fo-w", 5, 1, True),
+        b"../tmp",
     ),
     m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True, [_DIGEST], 3),
     m.Scan(True, True, True, [b"a/b", b""]),

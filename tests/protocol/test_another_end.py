@@ -74,7 +74,7 @@ class Client:
             + b"\0\0\1\0\0"
             + u32(0)
             + blob(b"a test")
-            + nothing * 2,  # all of it, as it is
+            + nothing * 3,  # all of it, as it is
         )
 
 

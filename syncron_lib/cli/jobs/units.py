@@ -164,7 +164,8 @@ def written(job: Job, settings: Settings, environ: Mapping[str, str]) -> list[st
     if isinstance(job.destination, Local):
         destination = os.path.abspath(os.fsdecode(job.destination.path))
         # One path above them all: what lies under two of them could not be linked.
-        beside = [*settings.link_dest, *settings.copy_dest, *filter(None, [settings.backup_dir])]
+        single = settings.backup_dir, settings.temp_dir
+        beside = [*settings.link_dest, *settings.copy_dest, *filter(None, single)]
         paths = [os.path.normpath(os.path.join(destination, each)) for each in beside]
         found.append(os.path.commonpath([destination, *paths]))
     return sorted({_there(place) for place in found if place is not None})
