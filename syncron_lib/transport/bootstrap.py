@@ -15,6 +15,8 @@ from syncron_lib.errors import (
     Exit,
     HelperNotStarted,
     SshFailed,
+    SyncronError,
+    TimedOut,
     UncleanShell,
     Unreachable,
 )
@@ -124,7 +126,7 @@ class Start:
             if at >= 0:
                 end = data.find(b"\n", at)
                 if end >= 0:
-                    self._noise += bytes(data[:at])
+                    self._noise += data[:at]
                     self._stream.push_back(data[end + 1 :])
                     return bytes(data[at + len(self._marker) : end]).strip()
             if len(data) - max(at, 0) > (NOISE_LIMIT if at < 0 else _LINE_LIMIT):
@@ -134,11 +136,24 @@ class Start:
                     f"{_quoted(bytes(data))}. Make its start-up files silent where there is no "
                     "terminal."
                 )
-            size = self._stream.receive_into(buffer)
+            try:
+                size = self._stream.receive_into(buffer)
+            except SyncronError:
+                self._noise += data
+                raise
             if not size:
-                self._noise += bytes(data)
+                self._noise += data
                 raise self._ended()
             data += buffer[:size]
+
+    def overdue(self, seconds: float) -> TimedOut:
+        """It has taken too long, and has been aborted for that."""
+        heard = f"printed {_quoted(self._noise)}" if self._noise.strip() else "said nothing"
+        return TimedOut(
+            f"The helper on {self._account} did not start within {seconds:g} s; its shell {heard}. "
+            "See whether a forced command or a start-up file waits there, or give a busy machine "
+            "longer with --timeout."
+        )
 
     def _ended(self) -> Exception:
         """Why the command ended without a helper."""
@@ -146,18 +161,23 @@ class Start:
         stderr = self._stderr()
         if status is None:
             return ConnectionLost(
-                f"The connection to {self._account} was lost before the helper started.{stderr}"
+                f"The connection to {self._account} was lost before the helper started; run the "
+                f"same command again.{stderr}"
             )
         if self._trying_installed:
             return self._installed_ended(status, stderr)
         if status == Exit.SSH and not self._noise.strip():
             # What ssh itself ends with; our own client raises before it comes to this.
             kind = SshFailed if _WONT_CHANGE.search(stderr) else Unreachable
-            return kind(f"The connection to {self._account} failed (status 255).{stderr}")
+            return kind(
+                f"The external ssh could not connect to {self._account}, or lost it (status 255)."
+                + (stderr or " It did not say why; run it by itself with -v.")
+            )
         if status < 0 or status > 128:
             return HelperNotStarted(
                 f"The helper on {self._account} was killed{signal_text(status)} before it had "
-                f"started.{stderr}"
+                "started: see whether memory or time is limited there, and run the same command "
+                f"again.{stderr}"
             )
         if self._noise.strip():
             return HelperNotStarted(
@@ -167,13 +187,14 @@ class Start:
             )
         if status == Exit.NOT_EXECUTABLE:
             return HelperNotStarted(
-                f"{self._account} has a shell or Python that may not be executed (status 126)."
-                f"{stderr}",
+                f"{self._account} has a shell that may not be executed (status 126): look at the "
+                f"account's login shell, or at its key's forced command.{stderr}",
                 exit_code=Exit.NOT_EXECUTABLE,
             )
         if status == Exit.NO_PYTHON:
             return HelperNotStarted(
-                f"{self._account} found no /bin/sh to start the helper with (status 127).{stderr}"
+                f"{self._account} found no /bin/sh to start the helper with (status 127): look at "
+                f"the account's login shell, or at its key's forced command.{stderr}"
             )
         return HelperNotStarted(
             f"{self._account} ended with status {status} and without a word before the helper "
@@ -191,11 +212,12 @@ class Start:
             reason = f"was killed{signal_text(status)}"
         else:
             reason = f"ended with status {status}"
-        message = f"On {self._account}, {name} {reason} before it served.{stderr}"
+        message = f"On {self._account}, {name} {reason} before it served"
         code = Exit.NOT_EXECUTABLE if status == Exit.NOT_EXECUTABLE else Exit.NO_PYTHON
-        if self._recipe.remote_syncron is not None:
-            return HelperNotStarted(message, exit_code=code)
-        return InstalledFailed(message, exit_code=code)
+        if self._recipe.remote_syncron is None:
+            return InstalledFailed(f"{message}.{stderr}", exit_code=code)
+        message += "; name another with --remote-syncron, or leave that out to have one sent."
+        return HelperNotStarted(message + stderr, exit_code=code)
 
     def _no_python(self, rest: bytes) -> HelperNotStarted:
         status, _, seen = rest.partition(b" ")
@@ -213,7 +235,9 @@ class Start:
             )
             name = shown_text(named)
             return HelperNotStarted(
-                f"On {self._account}, --remote-python {name} {reason} ({found}).", exit_code=code
+                f"On {self._account}, --remote-python {name} {reason} ({found}); name another, or "
+                "leave it out to have one looked for.",
+                exit_code=code,
             )
         return HelperNotStarted(
             f"There is no Python on {self._account} ({found or 'no python3 in its PATH'}). The "

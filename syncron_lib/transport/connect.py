@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from syncron_lib.core.location import Remote
-from syncron_lib.errors import SyncronError, TimedOut
+from syncron_lib.errors import SyncronError
 from syncron_lib.record import NamedTuple
 from syncron_lib.transport.bootstrap import (
     InstalledFailed,
@@ -132,15 +132,14 @@ def _attempt(
     account = remote.account()
     early = Pushback(stream)
     try:
+        beginning = Start(early, account, recipe, marker)
         with abort_after(options.step_timeout, early.abort) as expired:
             try:
-                how = Start(early, account, recipe, marker).run(build)
+                how = beginning.run(build)
             except SyncronError as error:
                 if not expired.is_set():
                     raise
-                raise TimedOut(
-                    f"The helper on {account} did not start within {options.step_timeout:g} s."
-                ) from error
+                raise beginning.overdue(options.step_timeout) from error
     except BaseException:
         early.abort()
         early.close()

@@ -7,11 +7,12 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import REMOTE_PATH, Command, Script, Way, assert_copied
+from tests.e2e.conftest import CHECKOUT, REMOTE_PATH, Command, Script, Way, assert_copied
 from tests.sshd import Sshd, running_sshd
 from tests.trees import ODD_NAMES, File, directory, make
 
@@ -223,6 +224,29 @@ def test_a_server_that_allows_one_session_a_connection(
         ended = syncron(*words)
         assert ended.code == 0, ended.err
         assert ("Sending the helper instead" in ended.err) is broken
+        assert_copied(tmp_path / "src", tmp_path / "dst")
+
+
+def test_an_installed_syncron_of_another_version(
+    syncron: Command, home: Path, tmp_path: Path, script: Script
+) -> None:
+    """Nobody has to install the same everywhere; who names one is told that it is another."""
+    make(tmp_path / "src", {"a": b"1"})
+    code = "import sys; from syncron_lib.protocol import messages; messages.VERSION = 9; "
+    code += "from syncron_lib.helper.main import main; sys.exit(main(sys.argv[2:]))"
+    newer = script(f"cd {CHECKOUT}; exec {sys.executable} -c '{code}' \"$@\"")
+    environment = {"PATH": f"{os.path.dirname(newer)}:{REMOTE_PATH}"}
+    with running_sshd(tmp_path / "sshd", environment=environment) as server:
+        (home / ".ssh").mkdir(mode=0o700)
+        (home / ".ssh/config").write_text(server.config.read_text())
+        words = (tmp_path / "src", f"target:{tmp_path}/dst")
+        ended = syncron(f"--remote-syncron={newer}", *words)
+        assert ended.code == 2
+        assert "speaks protocol versions 9 to 9" in ended.err
+        assert not (tmp_path / "dst").exists()
+        ended = syncron(*words)
+        assert ended.code == 0, ended.err
+        assert "is of another version; the helper is sent instead" in ended.err
         assert_copied(tmp_path / "src", tmp_path / "dst")
 
 

@@ -24,6 +24,7 @@ from syncron_lib.errors import (
     SyncronError,
     TimedOut,
     UncleanShell,
+    Unreachable,
 )
 from syncron_lib.transport import archive
 from syncron_lib.transport.connect import Connection, ConnectOptions, connect
@@ -444,7 +445,7 @@ def test_a_named_syncron(rsh, tmp_path):
     [
         (None, 0o755, 127, "was not found"),
         ("exit 3", 0o644, 126, "may not be executed"),
-        ("echo why >&2; exit 3", 0o755, 127, "ended with status 3 before it served. It said: why"),
+        ("echo why >&2; exit 3", 0o755, 127, "ended with status 3 before it served; name another"),
     ],
 )
 def test_a_named_syncron_that_fails_is_not_replaced(rsh, tmp_path, body, mode, code, says):
@@ -505,7 +506,15 @@ def test_a_shell_that_may_not_be_executed(rsh):
 
 
 def test_a_shell_that_is_killed(rsh):
-    assert "killed by SIGKILL" in failure(rsh("kill -KILL $$"), HelperNotStarted, 127)
+    message = failure(rsh("kill -KILL $$"), HelperNotStarted, 127)
+    assert "killed by SIGKILL" in message
+    assert "run the same command again" in message
+
+
+def test_an_external_ssh_that_does_not_say_why(rsh):
+    message = failure(rsh("exit 255"), Unreachable, 255)
+    assert "status 255" in message
+    assert "run it by itself with -v" in message
 
 
 def test_a_first_stage_that_is_killed(rsh, tmp_path):
@@ -514,8 +523,18 @@ def test_a_first_stage_that_is_killed(rsh, tmp_path):
     assert "killed by SIGTERM before it had started" in message
 
 
-def test_a_shell_that_says_nothing(rsh):
-    assert "did not start within 1 s" in failure(rsh("exec sleep 60", timeout=1.0), TimedOut, 30)
+@pytest.mark.parametrize(
+    ("command", "heard"),
+    [
+        ("exec sleep 60", "its shell said nothing"),
+        ("echo 'Your name?'; exec sleep 60", 'its shell printed "Your name?"'),
+    ],
+)
+def test_a_shell_that_waits(rsh, command, heard):
+    message = failure(rsh(command, timeout=3.0), TimedOut, 30)
+    assert "did not start within 3 s" in message
+    assert heard in message
+    assert "--timeout" in message
 
 
 def test_a_helper_that_cannot_be_imported(rsh):
@@ -533,11 +552,7 @@ def test_an_archive_that_is_not_what_was_announced(rsh):
 
 def test_an_archive_that_is_too_large(rsh):
     packed = archive.Archive(PACKED.digest, os.urandom((8 << 20) + 1), PACKED.entry)
-    try:
-        message = failure(rsh(), HelperNotStarted, 127, packed)
-    except AssertionError:
-        raise
-    assert "the archive is too large" in message
+    assert "the archive is too large" in failure(rsh(), HelperNotStarted, 127, packed)
 
 
 # The external command.
