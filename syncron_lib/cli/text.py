@@ -12,6 +12,7 @@ from syncron_lib.cli.settings import Settings
 from syncron_lib.cli.told import Told, told
 from syncron_lib.cli.wording import (
     clash_line,
+    did_something,
     duration,
     failure_line,
     item_line,
@@ -214,8 +215,7 @@ class TextFace:
         with self._lock:
             self._progress.close()
         self._output.flush()
-        done = report.created + report.changed + report.metadata + report.deleted
-        if done and not report.dry_run and self._manner.warnings:
+        if did_something(report) and not report.dry_run and self._manner.warnings:
             self._complain(f"done before that: {summary(report, verify=False)}")
         self._complain(error.message)
 

@@ -153,13 +153,22 @@ def _verify_summary(report: Report) -> str:
     return f"Equal: {entries(report.source_entries)}{of}, {took}{root}"
 
 
-def _counts(report: Report) -> str:
-    verbs = ("create", "change", "move", "link", "copy", "delete", "set metadata of")
-    past = ("created", "changed", "moved", "linked", "copied", "deleted", "metadata only")
-    numbers = (
+def did_something(report: Report) -> bool:
+    """Whether anything was done that a person should hear of, should the run break off."""
+    return any(_numbers(report)) or report.removed > 0
+
+
+def _numbers(report: Report) -> tuple[int, ...]:
+    return (
         *(report.created, report.changed, report.moved, report.linked, report.copied),
         *(report.deleted, report.metadata),
     )
+
+
+def _counts(report: Report) -> str:
+    verbs = ("create", "change", "move", "link", "copy", "delete", "set metadata of")
+    past = ("created", "changed", "moved", "linked", "copied", "deleted", "metadata only")
+    numbers = _numbers(report)
     if report.dry_run:
         parts = [f"{verb} {number:,}" for verb, number in zip(verbs, numbers) if number]
     else:
@@ -212,7 +221,7 @@ def stats(report: Report, human: int = 1) -> str:
         ("Root algorithm", report.algorithm or "not known"),
         ("Time", duration(report.duration)),
     ]
-    return "".join(f"{name + ':':<18}{value}\n" for name, value in rows)
+    return "".join(f"{name + ': ':<19}{value}\n" for name, value in rows)
 
 
 def _exact(count: int) -> str:

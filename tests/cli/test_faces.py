@@ -151,9 +151,10 @@ def test_the_line_at_the_end(settings: Settings, more: dict[str, Any], line: str
 
 def test_stats_name_both_roots_and_exact_bytes() -> None:
     out, _ = text_run(Settings(stats=True), bytes_sent=1_234_567, source_root=ROOT, match=False)
-    assert "Sent:             1.23 MB (1,234,567 bytes)\n" in out
-    assert f"Source root:      {ROOT}\n" in out
-    assert "Roots:            different\n" in out
+    assert "Sent:              1.23 MB (1,234,567 bytes)\n" in out
+    assert f"Source root:       {ROOT}\n" in out
+    assert "Roots:             different\n" in out
+    assert "Left as they were: 0\n" in out
 
 
 @pytest.mark.parametrize(
@@ -174,11 +175,16 @@ def test_a_run_that_broke_off_says_what_was_done_and_why_it_ended() -> None:
     out, err = io.StringIO(), io.StringIO()
     face = TextFace(Manner.of(Settings(), terminal=False), NoProgress(), Output(out), Output(err),
                     label="home")  # fmt: skip
-    face.broken_off(ConnectionLost("The line\x1b\nis dead."), report(created=3), 12)
-    assert out.getvalue() == ""
-    first, *rest = err.getvalue().splitlines()
-    assert first.startswith("syncron: home: done before that: 3 created")
-    assert rest == ["syncron: home: The line\\#033", "    is dead."]
+    for done in ("created", "moved", "linked", "copied"):
+        err.truncate(err.seek(0))
+        face.broken_off(ConnectionLost("The line\x1b\nis dead."), report(**{done: 3}), 12)
+        assert out.getvalue() == ""
+        first, *rest = err.getvalue().splitlines()
+        assert first.startswith(f"syncron: home: done before that: 3 {done}")
+        assert rest == ["syncron: home: The line\\#033", "    is dead."]
+    err.truncate(err.seek(0))
+    face.broken_off(ConnectionLost("Dead."), report(), 12)
+    assert err.getvalue() == "syncron: home: Dead.\n"
 
 
 def json_run(finish: Any) -> tuple[list[dict[str, Any]], str]:

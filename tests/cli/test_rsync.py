@@ -11,6 +11,7 @@ import pytest
 
 from syncron_lib.cli.parser import build_parser, parse
 from syncron_lib.cli.rsync.anchors import below
+from syncron_lib.cli.rsync.sources import is_contents
 from syncron_lib.errors import UsageError
 from tests.cli.conftest import Run
 
@@ -119,6 +120,13 @@ def test_a_rule_that_cannot_be_told_below_a_name_is_refused() -> None:
     for rule in (b"- /s**c/x", b"-! src/x"):
         with pytest.raises(UsageError, match="write a slash behind the source"):
             below([rule], b"src")
+
+
+def test_which_sources_mean_their_contents() -> None:
+    for path in (b"", b".", b"..", b"d/", b"d/.", b"d/..", b"/", b"a\nb/", b"a\nb/."):
+        assert is_contents(path), path
+    for path in (b"d", b"d/...", b"d/.x", b"a\nb"):
+        assert not is_contents(path), path
 
 
 def test_progress_is_a_line_of_rsyncs_and_names_files(syncron: Run, tmp_path: Path) -> None:

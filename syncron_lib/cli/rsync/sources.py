@@ -16,7 +16,7 @@ from syncron_lib.errors import FileFatal
 from syncron_lib.protocol.messages import RootKind
 from syncron_lib.session.each import Given
 
-_CONTENTS = re.compile(rb"(.*/)?\.{0,2}")
+_CONTENTS = re.compile(rb"(.*/)?\.{0,2}", re.DOTALL)
 """Sources of which the contents are meant."""
 
 
