@@ -66,6 +66,9 @@ def _package(spec: ModuleSpec) -> ModuleType:
             raise AttributeError(name)
         if importlib.util.find_spec(f"{_NAME}.{name}") is not None:
             return importlib.import_module(f"{_NAME}.{name}")
+        found = _defined(name)
+        if found is not None:
+            return found
         with lock, _without_invoke():
             if hasattr(package, "__getattr__"):
                 spec.loader.exec_module(package)  # type: ignore[union-attr]
@@ -75,6 +78,17 @@ def _package(spec: ModuleSpec) -> ModuleType:
     package.__getattr__ = missed
     package.__version__ = _version(spec)
     return package  # type: ignore[no-any-return]
+
+
+def _defined(name: str) -> type | None:
+    """The class of that name, where a module that is there defines it: to read a key, paramiko asks
+    its own package for the kinds of keys."""
+    for place, module in list(sys.modules.items()):
+        if place.startswith(f"{_NAME}."):
+            found = vars(module).get(name)
+            if isinstance(found, type) and found.__module__ == place:
+                return found
+    return None
 
 
 @contextlib.contextmanager

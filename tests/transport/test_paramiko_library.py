@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.sshd import generate_key
 
 _VERSION = """
 from syncron_lib.transport.paramiko_library import load
@@ -34,11 +37,18 @@ paramiko, found = load(), []
 start = threading.Barrier(8)
 def ask():
     start.wait()
-    found.append(paramiko.SSHException)
+    found.append(paramiko.SSHClient)
 asking = [threading.Thread(target=ask) for _ in range(8)]
 for thread in asking: thread.start()
 for thread in asking: thread.join()
-print(len(found), set(found) == {paramiko.ssh_exception.SSHException})
+print(len(found), set(found) == {paramiko.client.SSHClient})
+"""
+
+_KEY = """
+from syncron_lib.transport.paramiko_library import load
+paramiko = load()
+key = paramiko.pkey.PKey.from_path(sys.argv[1])
+print(key.get_name(), isinstance(key, paramiko.PKey), "paramiko.client" in sys.modules)
 """
 
 _BEFORE = """
@@ -81,3 +91,14 @@ def test_it_is(program: str, said: list[str]) -> None:
     run = [sys.executable, "-c", "import sys\n" + program]
     done = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True)
     assert done.stdout.splitlines() == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("ed25519", "ssh-ed25519"), ("ecdsa", "ecdsa-sha2-nistp256"), ("rsa", "ssh-rsa")],
+)
+def test_a_key_is_read_without_all_the_rest(tmp_path: Path, kind: str, name: str) -> None:
+    key = generate_key(tmp_path / "key", kind=kind)
+    run = [sys.executable, "-c", "import sys\n" + _KEY, str(key)]
+    done = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True)
+    assert done.stdout == f"{name} True False\n"
