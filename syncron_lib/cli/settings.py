@@ -299,7 +299,7 @@ class Settings(NamedTuple):
         """Where content is asked for, nothing else says that files are equal, or that they are not:
         ``--checksum`` and ``--verify`` decide against the other ways to compare."""
         by_content = bool(self.checksum or self.verify)
-        rules = TransferRules(
+        return TransferRules(
             existing=bool(self.existing),
             ignore_existing=bool(self.ignore_existing),
             update=bool(self.update),
@@ -314,13 +314,6 @@ class Settings(NamedTuple):
             append=bool(self.append and not self.verify),
             no_specials=bool(self.specials is False or self.drop_d),
         )
-        if self.hard_links and rules.leaves:
-            raise UsageError(
-                "--hard-links is about all names of a file, and options such as --update,"
-                " --existing, --max-size and --no-links leave some of them as they are: give one"
-                " of them."
-            )
-        return rules
 
     def view(self) -> View:
         """How the source is shown."""

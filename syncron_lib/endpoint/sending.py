@@ -27,7 +27,7 @@ class Sending:
             how = end.algorithm, root.real_name, root.chunk_lists
             self._sender = Sender(root.tree, end.directories(), *how, end.left_out, root.view)
             if root.links is not None:
-                self._sender.linked = root.links.others()
+                self._sender.linked = root.links.others(end.left_out)
         return self._sender
 
     def basis(self, request: messages.Basis) -> messages.Done:

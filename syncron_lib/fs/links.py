@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 
 from syncron_lib.core import digest
@@ -59,10 +59,10 @@ class Links:
         groups = without(self.groups, extras) if extras else self.groups
         return groups_digest(algorithm, groups)
 
-    def others(self) -> dict[bytes, set[bytes]]:
-        """The names that are not their groups' first, by directory."""
+    def others(self, left: Collection[bytes] = ()) -> dict[bytes, set[bytes]]:
+        """The names that are not their groups' first, by directory, but for what is ``left``."""
         found: dict[bytes, set[bytes]] = {}
-        for group in self.groups:
+        for group in without(self.groups, left) if left else self.groups:
             for path in group.paths[1:]:
                 parent, name = split(path)
                 found.setdefault(parent, set()).add(name)

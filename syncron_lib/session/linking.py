@@ -6,7 +6,7 @@ from collections.abc import Iterator, Set
 from concurrent.futures import Future
 from typing import Any
 
-from syncron_lib.core.links import Group, up
+from syncron_lib.core.links import Group, up, without
 from syncron_lib.core.names import shown, split
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.regroup import regroup
@@ -46,6 +46,9 @@ class LinkSearch:
         those of entries that the ends have scanned. ``unsure``: see `core.regroup`."""
         mine = self.of_source(source_entries)
         theirs = _groups(self._destination, self._asked[1], destination_entries)
+        if plan.left:
+            mine = [*without(mine, plan.left)]
+            unsure = unsure | plan.left.keys()
         regroup(plan, mine, theirs, unsure)
         self._touch(plan)
 

@@ -87,17 +87,6 @@ def test_links_where_nothing_is_left(
         assert groups(destination) == groups(source), said
 
 
-@pytest.mark.parametrize("options", LEAVING)
-def test_names_of_a_file_are_not_left(
-    syncron: Command, tmp_path: Path, options: tuple[str, ...]
-) -> None:
-    make(tmp_path / "src", {"a": b"1"})
-    ended = syncron("-H", *options, "src", "dst", cwd=tmp_path)
-    assert ended.code == 1
-    assert "--hard-links is about all names of a file" in ended.err
-    assert not (tmp_path / "dst").exists()
-
-
 def test_of_the_names_of_a_file_those_are_linked_that_are_listed(
     syncron: Command, way: Way, tmp_path: Path
 ) -> None:
