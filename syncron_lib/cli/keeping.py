@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from syncron_lib.core.options import Alternates, Backup, TransferRules, Use
+from syncron_lib.core.options import Alternates, Backup, Use
 from syncron_lib.core.view import View
 from syncron_lib.errors import UsageError
 
@@ -54,10 +54,10 @@ def alternates_of(settings: Settings, asking: str = "") -> Alternates | None:
             f"{option} does not go together with --atimes, and --compare-dest neither with"
             " --hard-links, --acls and --xattrs, which are not compared: give one of them."
         )
-    if settings.transfer_rules() != TransferRules():
+    if settings.append:
         raise UsageError(
-            f"{option} is about whole trees, and options such as --update, --max-size and"
-            " --size-only choose what is brought over: give one of them."
+            f"{option} makes files of those that other directories have, and --append goes on with"
+            " those of DST: give one of them."
         )
     return Alternates(option, tuple(map(os.fsencode, given)), use)
 
@@ -86,6 +86,9 @@ def require_snapshot_alone(settings: Settings) -> None:
         "--link-dest": settings.link_dest,
         "--copy-dest": settings.copy_dest,
         "--compare-dest": settings.compare_dest,
+        "--existing": settings.existing,
+        "--ignore-existing": settings.ignore_existing,
+        "--update": settings.update,
         "--append": settings.append,
         "--backup": backup_of(settings),
         "--verify": settings.verify,

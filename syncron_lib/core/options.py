@@ -127,16 +127,20 @@ class TransferRules(NamedTuple):
         return self.modify_window is not None and self.modify_window >= 0
 
     @property
+    def equality(self) -> TransferRules:
+        """Those that say what is equal, and leave nothing."""
+        return TransferRules(
+            size_only=self.size_only,
+            ignore_times=self.ignore_times,
+            modify_window=self.modify_window,
+        )
+
+    @property
     def divides_new(self) -> bool:
         """Whether something in a directory that is created may be left."""
         bounded = self.max_size is not None or self.min_size is not None
         kinds = self.no_links or self.safe_links or self.no_devices or self.no_specials
         return bounded or self.existing or kinds
-
-    @property
-    def leaves(self) -> bool:
-        """Whether something of the source may be left."""
-        return self.divides_new or self.ignore_existing or self.update or self.append
 
 
 class Backup(NamedTuple):

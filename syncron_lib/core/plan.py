@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from syncron_lib.core.choosing import Why
+from syncron_lib.core.digest import UNKNOWN
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import split
 from syncron_lib.record import NamedTuple
@@ -26,6 +27,11 @@ class Create(NamedTuple):
     attributes: Attributes
     digest: bytes
     flags: Optional[str] = None
+
+    def without(self, left: Left) -> Create:
+        """A directory that is created without what is left of it is equal to none there is."""
+        entries, size = self.entries - left.entries, self.size - left.size
+        return self._replace(entries=entries, size=size, digest=UNKNOWN)
 
 
 class Make(NamedTuple):

@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from typing import Any, Optional
 
 from syncron_lib.core.choosing import Why
-from syncron_lib.core.compare import attributes_of, digest_of
 from syncron_lib.core.extend import Marked
 from syncron_lib.core.links import Group
 from syncron_lib.core.merkle import Attributes
@@ -30,6 +29,7 @@ from syncron_lib.session.asking import batches, replies
 from syncron_lib.session.extending import marks_of
 from syncron_lib.session.linking import groups_of
 from syncron_lib.session.listings import below_by_row, listings
+from syncron_lib.session.steps import creation
 
 _ITEMS_A_REQUEST = 2000
 _SAME = "d" + "." * 9
@@ -130,11 +130,16 @@ class AlternateSearch:
         """The first alternate with another content."""
         self._flags: dict[bytes, str] = {}
         """How entries differ from what the first alternate has that has any."""
+        self._left: Mapping[bytes, Left] = {}
+        """What the options leave, and how much of it is below which directory."""
+        self._left_below: Mapping[bytes, Left] = {}
 
     def apply_to(self, plan: Plan, numbers: Sequence[int], thorough: bool) -> None:
         """Change ``plan`` by what is found in the alternates of these numbers. ``thorough``: look
         into each of them for how directories differ, though that changes nothing but what is
         told."""
+        if plan.left:
+            self._left, self._left_below = dict(plan.left), plan.left_below()
         if self._groups is not None:
             numbers = numbers[:1]  # files of two could be one, and nobody would see it
         for number in numbers:
@@ -173,7 +178,7 @@ class AlternateSearch:
         spoken = _There(absent, changed, adjusted, [], frozenset())
         apart = self._apart(plan, number, spoken, frozenset(found.extras))
         absent |= apart.barred
-        said = absent.union(changed, adjusted, found.extras, apart.opened)
+        said = absent.union(changed, adjusted, found.extras, apart.opened, self._left)
         keys = sorted(path.replace(b"/", b"\0") for path in said)
         there = _There(absent, changed, adjusted, keys, apart.opened)
         left: list[Create] = []
@@ -208,7 +213,7 @@ class AlternateSearch:
                 return same and is_below(path, created) and not is_below(path, barred)
 
             def is_elsewhere(path: bytes) -> bool:
-                return is_below(path, extras)
+                return is_below(path, extras) or is_below(path, self._left.keys())
 
             theirs = groups_of(endpoint)
             links = links_apart(self._groups, theirs, self._copy, comes, is_elsewhere)
@@ -256,20 +261,12 @@ class AlternateSearch:
             table, below = directory.table, below_by_row(directory)
             targets = link_targets(table)
             for row, (name, mode) in enumerate(zip(table.names, table.modes)):
-                if mode == PROBLEM:
+                inside = join(path, name)
+                if mode == PROBLEM or inside in self._left:
                     continue  # it was spoken of when the source was compared
-                inside = below.get(row)
-                size = table.sizes[row] if stat.S_ISREG(mode) else 0
-                yield Create(
-                    join(path, name),
-                    mode,
-                    1 if inside is None else inside.entries + 1,
-                    size if inside is None else inside.size,
-                    targets.get(row),
-                    0,
-                    attributes_of(table, row),
-                    digest_of(table, row),
-                )
+                create = creation(inside, table, row, below, 0, targets.get(row))
+                left = self._left_below.get(inside)
+                yield create if left is None else create.without(left)
 
     def _take_changes(self, plan: Plan, there: _There, number: int) -> None:
         """The same for what is to be changed in content or attributes."""

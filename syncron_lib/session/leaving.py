@@ -5,11 +5,10 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
-from syncron_lib.core import digest
 from syncron_lib.core.choosing import Why, never_brought
 from syncron_lib.core.names import join
 from syncron_lib.core.options import TransferRules
-from syncron_lib.core.plan import Create, Left, Plan
+from syncron_lib.core.plan import Left, Plan
 from syncron_lib.core.table import PROBLEM, link_targets
 from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.session.listings import below_by_row, listings
@@ -41,7 +40,10 @@ def leave_below(plan: Plan, source: Endpoint, rules: TransferRules) -> None:
                     plan.left[inside] = Left(entries, size, why, mode, target)
         frontier = following
     left = plan.left_below()
-    plan.creates[:] = [_without(create, left.get(create.path)) for create in plan.creates]
+    plan.creates[:] = [
+        create.without(left[create.path]) if create.path in left else create
+        for create in plan.creates
+    ]
 
 
 def unreadable_below(plan: Plan, source: Endpoint) -> Iterator[tuple[bytes, int]]:
@@ -60,11 +62,3 @@ def unreadable_below(plan: Plan, source: Endpoint) -> Iterator[tuple[bytes, int]
                 elif stat.S_ISDIR(mode):
                     following.append(join(path, name))
         frontier = following
-
-
-def _without(create: Create, left: Left | None) -> Create:
-    """A directory that is created without what is left of it is equal to none there is."""
-    if left is None:
-        return create
-    entries, size = create.entries - left.entries, create.size - left.size
-    return create._replace(entries=entries, size=size, digest=digest.UNKNOWN)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from syncron_lib.core import digest, guards
 from syncron_lib.core.extended import Kinds
+from syncron_lib.core.links import without
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import split
@@ -296,13 +297,14 @@ class SingleRun:
             self._find_moves(ends, sealed.profile, plan)
 
         def compare(endpoint: Endpoint, on_failure: Callable[[Failure], None]) -> Comparison:
-            options = self._options._replace(delete=False, force=True)
+            equality = self._options.transfer.equality
+            options = self._options._replace(delete=False, force=True, transfer=equality)
             how = sealed.profile, options, False, False, ends.source_scanned.problems
             return Comparison(ends.source, endpoint, *how, on_failure, on_hashed, (known[0], {}))
 
         counts = ends.source_scanned.entries, ends.destination_scanned.entries
         if not self._options.verify:
-            groups = None if links is None else links.of_source(counts[0])
+            groups = None if links is None else [*without(links.of_source(counts[0]), plan.left)]
             marked = None if marks is None else marks.of_source(counts[0])
             self._find_alternates(ends, plan, compare, (groups, marked))
         if links is not None:

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator, Mapping
 
 from syncron_lib.core.choosing import Why, never_brought
 from syncron_lib.core.compare import attributes_of, letter
+from syncron_lib.core.links import up
 from syncron_lib.core.merkle import Attributes
 from syncron_lib.core.names import join
 from syncron_lib.core.options import TransferRules
@@ -32,6 +33,7 @@ def unchanged(
     marks = {each.path: "c" for each in (*plan.makes, *plan.parents)}
     marks.update((take.path, "h") for take in plan.takes if not take.copy)
     chooses = rules != TransferRules()
+    taken = frozenset(take.path for take in plan.takes)
     frontier = [b""]
     while frontier:
         following: list[bytes] = []
@@ -51,7 +53,8 @@ def unchanged(
                     size = table.sizes[row] if stat.S_ISREG(mode) else 0
                     attributes = attributes_of(table, row)
                     target = targets.get(row)
-                    why = _why(rules, inside, mode, size, target) if chooses else None
+                    chosen = chooses and taken.isdisjoint(up(inside))
+                    why = _why(rules, inside, mode, size, target) if chosen else None
                     if why is None:
                         yield _same(inside, attributes, size, target, marks)
                     else:

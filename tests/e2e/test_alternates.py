@@ -393,9 +393,7 @@ if IS_ROOT:
     ("words", "said"),
     [
         (["-U"], "are not compared"),
-        (["-u"], "choose what is brought over"),
-        (["--size-only"], "choose what is brought over"),
-        (["--no-links"], "choose what is brought over"),
+        (["--append"], "goes on with those of DST"),
     ],
 )
 def test_what_does_not_go_together_is_refused(

@@ -132,6 +132,7 @@ def test_an_emptied_source_and_an_unmounted_destination_are_refused(
         (["--keep=daily=1", source, top], "--keep is about snapshots"),
         (["--snapshot", "--link-dest=x", source, top], "together with --link-dest"),
         (["--snapshot", "--backup", source, top], "together with --backup"),
+        (["--snapshot", "-u", source, top], "together with --update"),
         (["--snapshot", "-U", source, top], "--snapshot does not go together with --atimes"),
         (["--snapshot", source, tmp_path / "empty", top], "of one whole tree"),
     ]
