@@ -113,6 +113,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         _WHAT, "super", Kind.SWITCH, "have the receiver do what only root may", field="super_user"
     ),
+    Option(_WHAT, "fake-super", Kind.SWITCH, "note what only root may do in an extended attribute"),
     Option(_WHAT, "atimes", Kind.SWITCH, "times of access; implies --open-noatime", "U"),
     Option(_WHAT, "open-noatime", Kind.SWITCH, "leave the times of access of what is read"),
     Option(_WHAT, "numeric-ids", Kind.SWITCH, "keep numbers of users and groups, not names"),
@@ -352,7 +353,7 @@ OPTIONS: tuple[Option, ...] = (
         _REMOTE,
         "remote-option",
         Kind.TEXTS,
-        "for the other side only: --munge-links",
+        "for the other side only: --munge-links or --fake-super",
         "M",
         metavar="OPTION",
         convert=values.remote_option,

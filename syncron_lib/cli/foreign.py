@@ -124,5 +124,4 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("--write-devices", "", "a device is no part of a tree, and cannot be replaced; use dd"),
     Foreign("--insecure-links"),
     Foreign("--confine-root"),
-    Foreign("--fake-super"),
 )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 
+from syncron_lib.cli.fakesuper import fake_super_of
 from syncron_lib.cli.keeping import (
     alternates_of,
     backup_of,
@@ -63,6 +64,7 @@ class Settings(NamedTuple):
     safe_links: bool | None = None
     executability: bool | None = None
     super_user: bool | None = None
+    fake_super: bool | None = None
     atimes: bool | None = None
     open_noatime: bool | None = None
     remote_option: tuple[str, ...] = ()
@@ -405,6 +407,7 @@ class Settings(NamedTuple):
             transfer=rules,
             view=self.view(),
             munge=(bool(self.munge_links), "--munge-links" in self.remote_option),
+            fake_super=fake_super_of(self),
             keep_dirlinks=bool(self.keep_dirlinks),
             delete=bool(self.delete or self.delete_excluded),
             force=bool(self.force),

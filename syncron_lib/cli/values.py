@@ -175,11 +175,11 @@ def chmod(text: str) -> str:
     return text
 
 
-REMOTE_OPTIONS = ("--munge-links",)
+REMOTE_OPTIONS = ("--munge-links", "--fake-super", "--super", "--no-super")
 
 
 def remote_option(text: str) -> str:
     """An option for the other side only."""
     if text not in REMOTE_OPTIONS:
-        raise ValueError(f"only {' and '.join(REMOTE_OPTIONS)} can be for the other side alone")
+        raise ValueError(f"only {', '.join(REMOTE_OPTIONS)} can be for the other side alone")
     return text

@@ -151,6 +151,14 @@ class Backup(NamedTuple):
     suffix: bytes = b"~"
 
 
+class FakeSuper(NamedTuple):
+    """Whether what only root may do is noted in an extended attribute, and read from there: on this
+    machine, and on the other; None: nothing was said of that."""
+
+    here: bool = False
+    there: Optional[bool] = None
+
+
 class Use(Enum):
     """What is done about an entry that did not change from an alternate."""
 
@@ -224,6 +232,9 @@ class RunOptions(NamedTuple):
     """What the source's entries are taken to be."""
     munge: tuple[bool, bool] = (False, False)
     """Whether symlinks are munged on this machine, and on the other."""
+    fake_super: FakeSuper = FakeSuper()
+    fakes: tuple[bool, bool] = (False, False)
+    """What follows from it for the source and for the destination."""
     keep_dirlinks: bool = False
     """Take a symlink of the destination for the directory that it leads to, where the source has
     a directory."""

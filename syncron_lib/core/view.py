@@ -15,9 +15,12 @@ NOWHERE = errno.ENOLINK
 """What is said of a symlink that was to be followed and leads to nothing."""
 OUT_OF_REACH = errno.EXDEV
 """What is said of one that leads to where a restricted account may not go."""
+DAMAGED = errno.EBADE
+"""What is said of an entry of which something is noted that cannot be."""
 REASONS = {
     NOWHERE: "the symlink leads to nothing",
     OUT_OF_REACH: "it leads to where this account may not go",
+    DAMAGED: "what its attribute user.rsync.%stat says is damaged",
 }
 
 
@@ -46,12 +49,14 @@ class Munge(IntFlag):
 
 class View(NamedTuple):
     """``chmod``: as `core.chmod.parse` takes it. ``follow``: a `Follow`. ``munge``: a `Munge`.
-    ``no_atime``: files are read without getting another time of access."""
+    ``no_atime``: files are read without getting another time of access. ``fake_super``: owners and
+    the like are those that rsync's extended attribute notes."""
 
     chmod: str = ""
     follow: int = 0
     munge: int = 0
     no_atime: bool = False
+    fake_super: bool = False
 
     def key(self) -> bytes:
         """Identifies what the entries are taken to be; empty where that is what they are."""

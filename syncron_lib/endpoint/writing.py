@@ -71,7 +71,12 @@ class Writing:
         self._umask = umask
         self._hard_links = profile.hard_links
         self._keep = attributes.applied(
-            profile, dict(request.users), dict(request.groups), self._umask, _is_munged(directories)
+            profile,
+            dict(request.users),
+            dict(request.groups),
+            self._umask,
+            _is_munged(directories),
+            directories.disk,
         )
         self._ledger = Ledger(tree, directories)
         self._kinds = profile.extended
@@ -394,7 +399,7 @@ class Writing:
                     if Effect.CHANGE not in self._may and not is_new:
                         keep = self._kept_of_old(path, fd, wanted[path])
                     if not path and self._made and not keep.permissions:
-                        os.fchmod(fd, keep.mode_of(wanted[path]))
+                        keep.disk.fchmod(fd, keep.mode_of(wanted[path]))
                     attributes.change_directory(fd, wanted[path], keep, now)
                     if is_new and not keep.permissions:
                         attributes.set_mode_of_new(fd, wanted[path], keep)
@@ -448,7 +453,7 @@ class Writing:
         another time, if it has got one by what this run added to it. Raises OSError where more is
         wanted than that."""
         keep = self._keep
-        st = os.fstat(fd)
+        st = keep.disk.fstat(fd)
         uid, gid = keep.owner_of(wanted)
         added_to = self._ledger.is_touched(path)
         if not path:  # staging came and went in it

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.table import TYPE_MASK
@@ -43,6 +43,9 @@ class Applied(NamedTuple):
     executability: bool = False
     munged: bool = False
     """No symlink is to lead anywhere."""
+    disk: Any = os
+    """What is called to look at entries and to change them: `os`, or what stands for it
+    (`fs.fakesuper`)."""
 
     def owner_of(self, attributes: Attributes) -> tuple[int, int]:
         """(uid, gid) for `os.chown`; -1 for what is not kept. Raises OSError where it says an id
@@ -82,6 +85,7 @@ def applied(
     groups: Mapping[int, int],
     umask: int,
     munged: bool,
+    disk: Any,
 ) -> Applied:
     """What a run with ``profile`` applies at its receiver."""
     return Applied(
@@ -96,6 +100,7 @@ def applied(
         profile.omit_link_times,
         profile.executability,
         munged,
+        disk,
     )
 
 
@@ -103,10 +108,10 @@ def set_on_new(fd: int, attributes: Attributes, keep: Applied, now_ns: int) -> N
     """Finish a file or directory that we created and hold open; permissions are set too."""
     uid, gid = keep.owner_of(attributes)
     if uid != -1 or gid != -1:
-        st = os.fstat(fd)
+        st = keep.disk.fstat(fd)
         if (uid not in (-1, st.st_uid)) or (gid not in (-1, st.st_gid)):
-            os.fchown(fd, uid, gid)
-    os.fchmod(fd, keep.mode_of(attributes))
+            keep.disk.fchown(fd, uid, gid)
+    keep.disk.fchmod(fd, keep.mode_of(attributes))
     if keep.times:
         os.utime(fd, ns=(now_ns, attributes.mtime_ns))
 
@@ -117,7 +122,7 @@ def set_on_replacement(
     """The same for a file that takes the place of ``old``, whose permissions stay. Not so a set-id
     bit that would now work for another: its owner gave it to a program of its own."""
     uid, gid = keep.owner_of(attributes)
-    st = os.fstat(fd)
+    st = keep.disk.fstat(fd)
     mode = keep.executable(old[1], attributes.mode)
     if (st.st_uid if uid == -1 else uid) != old[6]:
         mode &= ~stat.S_ISUID
@@ -129,7 +134,7 @@ def set_on_replacement(
 def set_mode_of_new(fd: int, attributes: Attributes, keep: Applied) -> None:
     """Give a new directory its mode at the end where permissions are not kept: a setgid bit that it
     has of the directory that it is in stays."""
-    os.fchmod(fd, keep.mode_of(attributes) | os.fstat(fd).st_mode & stat.S_ISGID)
+    keep.disk.fchmod(fd, keep.mode_of(attributes) | keep.disk.fstat(fd).st_mode & stat.S_ISGID)
 
 
 def finish(
@@ -149,7 +154,7 @@ def finish(
         set_on_new(fd, attributes, keep, now_ns)
     if extended is not None:
         extended.give(path, fd)
-    return in_range(os.fstat(fd).st_mtime_ns)
+    return in_range(keep.disk.fstat(fd).st_mtime_ns)
 
 
 def inherit_group(directory_fd: int, fd: int) -> None:
@@ -168,10 +173,10 @@ def set_on_unopenable(
     """The same for a symlink, fifo, socket or device that we created in ``directory_fd``."""
     uid, gid = keep.owner_of(attributes)
     if uid != -1 or gid != -1:
-        os.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
+        keep.disk.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
         if keep.mode_of(attributes) & 0o7000 and not stat.S_ISLNK(attributes.mode):
             # Which `chown` has taken away. Nobody but us reaches what is staged.
-            os.chmod(name, keep.mode_of(attributes), dir_fd=directory_fd)
+            keep.disk.chmod(name, keep.mode_of(attributes), dir_fd=directory_fd)
     if keep.sets_time(attributes.mode):
         os.utime(name, ns=(now_ns, attributes.mtime_ns), dir_fd=directory_fd, follow_symlinks=False)
 
@@ -191,16 +196,16 @@ def make_special(
     if kind == stat.S_IFLNK:
         if keep.munged and not target.startswith(MUNGED):
             raise PeerViolation("The other side sent a symlink that could be followed.")
-        os.symlink(target, name, dir_fd=directory_fd)
+        keep.disk.symlink(target, name, dir_fd=directory_fd)
     elif kind in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
         bits = keep.mode_of(attributes)
         is_device = kind in (stat.S_IFCHR, stat.S_IFBLK)
         if is_device and not keep.permissions:
             bits &= 0o600  # what it leads to is the machine's, whatever a umask lets others read
-        os.mknod(name, kind | bits, device if is_device else 0, dir_fd=directory_fd)
+        keep.disk.mknod(name, kind | bits, device if is_device else 0, dir_fd=directory_fd)
         if bits & 0o6000:
             set_on_unopenable(directory_fd, name, attributes, keep, now_ns)
-            os.chmod(name, bits, dir_fd=directory_fd)  # a new owner takes set-id bits away
+            keep.disk.chmod(name, bits, dir_fd=directory_fd)  # a new owner takes set-id bits away
             return
     else:
         raise PeerViolation("The other side sent an entry of no known kind.")
@@ -225,7 +230,7 @@ def change(
     is_link = stat.S_ISLNK(attributes.mode)
     held = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd)
     try:
-        st = os.fstat(held)
+        st = keep.disk.fstat(held)
         if st.st_mode & TYPE_MASK != attributes.mode & TYPE_MASK:
             raise NotADirectoryError(20, "it is of another kind by now")
         approve(st)
@@ -239,12 +244,12 @@ def change(
             wanted = keep.executable(bits, attributes.mode)
         is_given_away = (uid not in (-1, st.st_uid)) or (gid not in (-1, st.st_gid))
         if is_given_away:
-            os.chown(magic, uid, gid)
+            keep.disk.chown(magic, uid, gid)
         # A new owner takes set-id bits away.
         if wanted != bits or (is_given_away and keep.permissions and not is_link):
-            os.chmod(magic, wanted)
+            keep.disk.chmod(magic, wanted)
         if keep.sets_time(attributes.mode) and st.st_mtime_ns != attributes.mtime_ns:
-            now = os.fstat(held)
+            now = keep.disk.fstat(held)
             if (now.st_mtime_ns, now.st_size) != (st.st_mtime_ns, st.st_size):
                 raise FileExistsError(17, "it was changed at the destination during the run")
             # RACE: an edit in this moment gets the source's time; it stays, and --verify sees it.
@@ -257,10 +262,10 @@ def change_directory(fd: int, attributes: Attributes, keep: Applied, now_ns: int
     """Give the directory open at ``fd`` its attributes."""
     uid, gid = keep.owner_of(attributes)
     if uid != -1 or gid != -1:
-        st = os.fstat(fd)
+        st = keep.disk.fstat(fd)
         if (uid not in (-1, st.st_uid)) or (gid not in (-1, st.st_gid)):
-            os.fchown(fd, uid, gid)
+            keep.disk.fchown(fd, uid, gid)
     if keep.permissions:
-        os.fchmod(fd, attributes.mode & PERMISSIONS)
+        keep.disk.fchmod(fd, attributes.mode & PERMISSIONS)
     if keep.sets_time(stat.S_IFDIR):
         os.utime(fd, ns=(now_ns, attributes.mtime_ns))

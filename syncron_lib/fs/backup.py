@@ -60,8 +60,9 @@ class Backup:
         self._umask = umask
         self._durable = durable
         self._extended = extended
-        is_root = os.geteuid() == 0
-        self._like = Applied(True, True, is_root, is_root, {}, {}, umask)
+        disk = directories.disk
+        is_root = os.geteuid() == 0 or disk is not os
+        self._like = Applied(True, True, is_root, is_root, {}, {}, umask, disk=disk)
         self._kept: Optional[Directories] = None
         self._closed: dict[bytes, int] = {}
         """Directories of backups that were closed to their owner, and their permissions."""
@@ -140,7 +141,8 @@ class Backup:
             if stat.S_ISREG(st.st_mode):
                 self._copy_file(parent, own, st, target, wanted, now)
             else:
-                link = os.readlink(own, dir_fd=parent) if stat.S_ISLNK(st.st_mode) else b""
+                readlink = self._like.disk.readlink
+                link = readlink(own, dir_fd=parent) if stat.S_ISLNK(st.st_mode) else b""
                 attributes.make_special(
                     target, _TEMPORARY, wanted, st.st_rdev, link, self._like, now
                 )
@@ -250,11 +252,11 @@ class Backup:
         return fd
 
     def _dress(self, fd: int, own: bytes) -> None:
-        old = self._directories.open(own)
-        st = os.fstat(old)
-        if os.geteuid() == 0:
-            os.fchown(fd, st.st_uid, st.st_gid)
-        os.fchmod(fd, st.st_mode & PERMISSIONS)
+        old, disk = self._directories.open(own), self._like.disk
+        st = disk.fstat(old)
+        if self._like.owner:
+            disk.fchown(fd, st.st_uid, st.st_gid)
+        disk.fchmod(fd, st.st_mode & PERMISSIONS)
         if self._extended:
             from syncron_lib.core.extended import Kinds
             from syncron_lib.fs.extended import carry

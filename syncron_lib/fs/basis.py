@@ -124,7 +124,7 @@ class OldFiles:
     def _end(self, cutting: Cutting) -> None:
         """All is read: now the digest of the file is known too."""
         found = cutting.found
-        if stats.row(found.stats[0], os.fstat(cutting.fd)) != found.stats:
+        if stats.row(found.stats[0], self._directories.disk.fstat(cutting.fd)) != found.stats:
             raise Changed("changed while it was read")
         value = cutting.cutter.digest()
         settled = is_settled(found.stats[3], found.stats[4], cutting.began)

@@ -190,7 +190,9 @@ class Contents:
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "it is not there")
         fd = self._opened(self._directories.open(parent), name, found.stats[2])
-        if not self._ledger.is_as_scanned(found.stats, stats.row(name, os.fstat(fd))):
+        if not self._ledger.is_as_scanned(
+            found.stats, stats.row(name, self._directories.disk.fstat(fd))
+        ):
             os.close(fd)
             raise FileNotFoundError(errno.ENOENT, "it was changed")
         return fd

@@ -47,6 +47,8 @@ class Directories:
         """How a source shows its entries, where that is not as they are."""
         self.opener: Callable[..., Any] = os.open
         """What opens an entry: name, flags, ``dir_fd``."""
+        self.disk: Any = os
+        """What is called to look at entries: `os`, or what stands for it (`fs.fakesuper`)."""
         self.entered: dict[bytes, bytes] = {}
         """Symlinks that stand for directories, and the paths without symlinks of these."""
         self.entered_in: dict[bytes, set[bytes]] = {}
@@ -108,7 +110,8 @@ class Directories:
         fd = self.open(path)
         if self.lens is not None:
             return self.lens.stat(fd, name, mode)
-        return os.stat(name, dir_fd=fd, follow_symlinks=False)
+        st: os.stat_result = self.disk.stat(name, dir_fd=fd, follow_symlinks=False)
+        return st
 
     def open_writable(self, path: bytes) -> int:
         """The same for a directory about to be changed, made writable if it is its owner's to

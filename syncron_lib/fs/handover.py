@@ -67,7 +67,7 @@ class Handover:
         """False where it is not as it was."""
         fd = self._directories.open(path.rpartition(b"/")[0])
         name = self._real_name(path)
-        st = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        st = self._directories.disk.stat(name, dir_fd=fd, follow_symlinks=False)
         now = stats.row(scanned[0], st)
         if now != scanned and not (
             st.st_ino in self._unlinked and (*now[:4], *now[5:]) == (*scanned[:4], *scanned[5:])

@@ -197,7 +197,7 @@ class Incoming:
             return None
         parent, name = split(path)
         fd = os.open(name, flags, dir_fd=self._directories.open(parent))
-        if self._ledger.is_as_scanned(scanned, stats.row(name, os.fstat(fd))):
+        if self._ledger.is_as_scanned(scanned, stats.row(name, self._directories.disk.fstat(fd))):
             return fd
         os.close(fd)
         return None
@@ -210,7 +210,7 @@ class Incoming:
         if fd is None:
             raise FileExistsError(errno.EEXIST, "it was changed at the destination during the run")
         # Its other names were not asked for; they keep the content that they have.
-        st = os.fstat(fd)
+        st = self._directories.disk.fstat(fd)
         if st.st_nlink > 1:
             os.close(fd)
             return None

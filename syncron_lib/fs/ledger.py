@@ -12,7 +12,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from typing import Optional
+from typing import Any, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -195,7 +195,7 @@ class Ledger:
             for child in children:
                 name = split(child.path)[1]
                 rows[child.row] = row = stats.row(
-                    name, os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    name, self._directories.disk.stat(name, dir_fd=fd, follow_symlinks=False)
                 )
                 if not stat.S_ISDIR(row[1]):
                     return False
@@ -208,7 +208,7 @@ class Ledger:
         return True
 
     def _relist(self, node: Node) -> None:
-        path = node.path
+        path, disk = node.path, self._directories.disk
         columns = node.columns()
         scanned = dict(zip(columns.names, zip(*columns)))
         written = self._written.get(path, {})
@@ -219,7 +219,7 @@ class Ledger:
                 # the place of one of them.
                 since = {*self._children.get(path, ()), *written}
                 old = [row for name, row in scanned.items() if name not in written]
-                new = [*old, *_rows_of(fd, since.difference(row[0] for row in old))]
+                new = [*old, *_rows_of(disk, fd, since.difference(row[0] for row in old))]
                 rows = [(row[0], stats.pack_fields(row)) for row in sorted(new)]
             else:
                 listed = listing.read(fd)
@@ -227,6 +227,8 @@ class Ledger:
                     from syncron_lib.fs.dirlinks import shown
 
                     listed = shown(self._directories, path, listed)
+                if disk is not os:
+                    listed = disk.shown(fd, listed, None)
                 rows = [
                     row
                     for row in listed.rows
@@ -237,22 +239,22 @@ class Ledger:
             node.merkle = digest.UNKNOWN
             node.stored = False
             return
-        for index, row in _fill(node, rows, scanned, written, fd, self.is_as_scanned):
+        for index, row in _fill(node, rows, scanned, written, (disk, fd), self.is_as_scanned):
             child = self.tree.nodes.get(join(path, row[0]))
             if child is not None:
                 child.parent = node
                 child.row = index
                 child.attributes = Attributes(row[1], row[3], row[6], row[7])
         if not path:
-            st = os.fstat(fd)
+            st = disk.fstat(fd)
             mtime = stats.in_range(st.st_mtime_ns)
             node.attributes = Attributes(st.st_mode, mtime, st.st_uid, st.st_gid)
 
 
-def _rows_of(fd: int, names: Iterable[bytes]) -> Iterator[StatRow]:
+def _rows_of(disk: Any, fd: int, names: Iterable[bytes]) -> Iterator[StatRow]:
     for name in names:
         with contextlib.suppress(FileNotFoundError):
-            yield stats.row(name, os.stat(name, dir_fd=fd, follow_symlinks=False))
+            yield stats.row(name, disk.stat(name, dir_fd=fd, follow_symlinks=False))
 
 
 def _fill(
@@ -260,11 +262,12 @@ def _fill(
     rows: list[PackedRow],
     scanned: dict[bytes, StatRow],
     written: dict[bytes, Written],
-    fd: int,
+    where: tuple[Any, int],
     is_as_scanned: Callable[[StatRow, StatRow], bool],
 ) -> list[tuple[int, StatRow]]:
     """Give ``node`` new rows, with the digests that are still or newly known. The directories
-    among them, with their row numbers."""
+    among them, with their row numbers. ``where``: what tells of entries, and the directory."""
+    disk, fd = where
     old_digests = bytes(node.digests)
     old_row = {name: index for index, name in enumerate(scanned)}
     old_targets = iter(node.target_list())
@@ -308,7 +311,7 @@ def _fill(
                 targets.append(targets_before[name])
             else:
                 try:
-                    targets.append(os.readlink(name, dir_fd=fd))
+                    targets.append(disk.readlink(name, dir_fd=fd))
                 except OSError:
                     continue
         kept.append(packed)

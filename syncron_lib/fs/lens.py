@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib.core.choosing import is_unsafe
 from syncron_lib.core.names import join
@@ -45,12 +45,23 @@ class Lens:
         self.munges = Munge.ADD in Munge(view.munge)
         """A destination gets no symlinks but such that lead nowhere."""
         self._no_atime = view.no_atime
+        self.disk: Any = os
+        """What tells of entries."""
+        if view.fake_super:
+            from syncron_lib.fs.fakesuper import FakeSuper
+
+            self.disk = FakeSuper(not reading)
         self.key = view.key()
         """Identifies what is shown; empty where that is what there is."""
+
+    def key_for(self, reading: bool) -> bytes:
+        """The same where it says something of what is kept of the root."""
+        return self.key if reading or self.disk is not os else b""
 
     def put_before(self, directories: Directories) -> None:
         """Have what is opened there be what is shown."""
         directories.lens = self
+        directories.disk = self.disk
         if self.follow or self._no_atime:
             directories.opener = self._open
 
@@ -74,8 +85,11 @@ class Lens:
         """Whether what has the name is what is shown, and not what that leads to."""
         return not self.follow or stat.S_ISLNK(mode)
 
-    def shown(self, fd: int, path: bytes, listing: Listing) -> Listing:
-        """The entries of the directory ``path``, open at ``fd``."""
+    def shown(self, fd: int, path: bytes, listing: Listing, only: Optional[bytes]) -> Listing:
+        """The entries of the directory ``path``, open at ``fd``. ``only``: the name on disk of the
+        one entry that is looked at."""
+        if self.disk is not os:
+            listing = self.disk.shown(fd, listing, only)
         if self.follow:
             listing = self._followed(fd, path, listing)
         if self._steps:
@@ -136,7 +150,8 @@ class Lens:
         """What the file system says now of an entry that was shown with ``mode``. Raises
         OSError."""
         if self.is_link(mode):
-            return os.stat(name, dir_fd=fd, follow_symlinks=False)
+            st: os.stat_result = self.disk.stat(name, dir_fd=fd, follow_symlinks=False)
+            return st
         return self._reach.stat(fd, name)
 
     def _open(self, name: bytes, flags: int, *, dir_fd: int) -> int:
@@ -156,7 +171,8 @@ class Lens:
 def lens_of(view: View, reading: bool, reach: Reach, umask: int) -> Lens:
     """How a root is shown: as the client says, if it is a source. Raises PeerViolation."""
     if not reading:
-        view = View(munge=view.munge & Munge.ADD, no_atime=view.no_atime)
+        add = view.munge & Munge.ADD
+        view = View(munge=add, no_atime=view.no_atime, fake_super=view.fake_super)
     try:
         return Lens(view, reading, reach, umask)
     except ValueError:

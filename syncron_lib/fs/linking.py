@@ -45,7 +45,7 @@ class Linker:
         parent, name = split(path)
         above, called = split(leader)
         source_fd = self._directories.open(above)
-        st = os.stat(called, dir_fd=source_fd, follow_symlinks=False)
+        st = self._directories.disk.stat(called, dir_fd=source_fd, follow_symlinks=False)
         if stat.S_ISDIR(st.st_mode) or not self._is_known(leader, st):
             raise FileExistsError(
                 errno.EEXIST, f"{shown(leader)} was changed at the destination during the run"
@@ -60,7 +60,7 @@ class Linker:
         os.link(called, temporary, src_dir_fd=source_fd, dst_dir_fd=staged, follow_symlinks=False)
         try:
             self._ledger.linked(st)
-            now = os.stat(temporary, dir_fd=staged, follow_symlinks=False)
+            now = self._directories.disk.stat(temporary, dir_fd=staged, follow_symlinks=False)
             if _content(now) != _content(st):  # another file had the leader's name by then
                 raise FileExistsError(errno.EEXIST, f"{shown(leader)} was changed meanwhile")
             size = st.st_size if stat.S_ISREG(st.st_mode) else 0

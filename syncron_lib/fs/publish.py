@@ -82,7 +82,7 @@ class Publisher:
         if scanned is None:
             link_new(staging.fd, temporary, parent_fd, name, Effect.CHANGE not in self._may)
         else:
-            current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+            current = self._directories.disk.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if not self._ledger.is_as_scanned(scanned, stats.row(name, current)):
                 raise _edited()
             self._ledger.disturb(current)
@@ -112,7 +112,7 @@ class Publisher:
         """See that nothing is at ``path``, removing what was scanned there if it may go."""
         scanned = self.scanned(path)
         try:
-            current = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+            current = self._directories.disk.stat(name, dir_fd=parent_fd, follow_symlinks=False)
         except FileNotFoundError:
             return
         if scanned is None:

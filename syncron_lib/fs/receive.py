@@ -233,10 +233,12 @@ class Receiver:
         made = staged.entries.append
         published = self.contents.published
         keep = self._keep
-        permissions, times = keep.permissions, keep.times
+        # Where they are noted, none comes right by being created so.
+        permissions, times = keep.permissions and keep.disk is os, keep.times
         chowns = keep.owner or keep.group
         of = self._algorithm.of
-        open_, write, close, utime, fstat = os.open, os.write, os.close, os.utime, os.fstat
+        open_, write, close, utime = os.open, os.write, os.close, os.utime
+        fstat = keep.disk.fstat
         now = time.time_ns()
         table = group.table
         targets = iter(table.targets)
@@ -262,7 +264,7 @@ class Receiver:
                     )
                     if extended is not None:
                         extended.give_special(join(group.path, name), directory, name)
-                    st = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                    st = self._directories.disk.stat(name, dir_fd=directory, follow_symlinks=False)
                     made((stats.row(name, st), digest.UNKNOWN, target))
                     continue
                 if group.kept:

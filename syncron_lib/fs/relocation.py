@@ -47,6 +47,7 @@ class Relocation:
         self._directories = directories
         self._ledger = ledger
         self._keep = keep
+        self._disk = directories.disk
         self._finder = Finder(ledger.tree)
         self._taken: dict[Node, set[bytes]] = {}
         self._added: dict[Node, list[_Added]] = {}
@@ -58,7 +59,7 @@ class Relocation:
         parent, name = split(path)
         fd = self._directories.open_writable(parent)
         os.mkdir(name, self._keep.mode_of(attributes) | 0o700, dir_fd=fd)
-        st = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        st = self._disk.stat(name, dir_fd=fd, follow_symlinks=False)
         node = Node(path, self._ledger.tree.nodes.get(parent), 0)
         self._ledger.tree.nodes[path] = node
         self._ledger.tree.ordered = False
@@ -82,7 +83,7 @@ class Relocation:
                     self._rekey(old, new)
                 else:
                     self._rename_file(found.stats, (source, name), (target, new_name))
-                st = os.stat(new_name, dir_fd=target, follow_symlinks=False)
+                st = self._disk.stat(new_name, dir_fd=target, follow_symlinks=False)
         self._taken.setdefault(found.node, set()).add(name)
         self._ledger.touched(parent)
         start = found.row * digest.SIZE
@@ -120,8 +121,12 @@ class Relocation:
                     link_new(*where, target, new_name)
                 finally:
                     staging.remove(where[1])
-                st = os.stat(new_name, dir_fd=target, follow_symlinks=False)
-                link = os.readlink(new_name, dir_fd=target) if stat.S_ISLNK(st.st_mode) else b""
+                st = self._disk.stat(new_name, dir_fd=target, follow_symlinks=False)
+                link = (
+                    self._disk.readlink(new_name, dir_fd=target)
+                    if stat.S_ISLNK(st.st_mode)
+                    else b""
+                )
         self._add(new, stats.row(new_name, st), found.digest, link)
 
     def _copy_file(self, scanned: StatRow, source: int, where: tuple[int, bytes]) -> None:
@@ -131,7 +136,7 @@ class Relocation:
             try:
                 copy_content(old, new, scanned[2])
                 self._require_as_scanned(scanned, source)
-                os.fchmod(new, stat.S_IMODE(scanned[1]))
+                self._disk.fchmod(new, stat.S_IMODE(scanned[1]))
                 os.utime(new, ns=(scanned[3], scanned[3]))
                 if os.fstat(new).st_size != scanned[2]:
                     raise _changed()
@@ -143,13 +148,13 @@ class Relocation:
     def _copy_special(self, scanned: StatRow, source: int, where: tuple[int, bytes]) -> None:
         name, mode, size, mtime = scanned[:4]
         is_link = mode & TYPE_MASK == stat.S_IFLNK
-        target = os.readlink(name, dir_fd=source) if is_link else b""
+        target = self._disk.readlink(name, dir_fd=source) if is_link else b""
         own = Attributes(mode, mtime, scanned[6], scanned[7])
         make_special(*where, own, size, target, self._keep, time.time_ns())
         self._require_as_scanned(scanned, source)
 
     def _require_as_scanned(self, scanned: StatRow, directory: int) -> None:
-        st = os.stat(scanned[0], dir_fd=directory, follow_symlinks=False)
+        st = self._disk.stat(scanned[0], dir_fd=directory, follow_symlinks=False)
         if not self._ledger.is_as_scanned(scanned, stats.row(scanned[0], st)):
             raise _changed()
 
@@ -173,7 +178,7 @@ class Relocation:
     def _rename_file(
         self, scanned: StatRow, old: tuple[int, bytes], new: tuple[int, bytes]
     ) -> None:
-        st = os.stat(old[1], dir_fd=old[0], follow_symlinks=False)
+        st = self._disk.stat(old[1], dir_fd=old[0], follow_symlinks=False)
         if not stat.S_ISREG(scanned[1]) or not self._ledger.is_as_scanned(
             scanned, stats.row(scanned[0], st)
         ):
@@ -185,7 +190,7 @@ class Relocation:
     def _rename_directory(
         self, path: bytes, scanned: StatRow, old: tuple[int, bytes], new: tuple[int, bytes]
     ) -> None:
-        st = os.stat(old[1], dir_fd=old[0], follow_symlinks=False)
+        st = self._disk.stat(old[1], dir_fd=old[0], follow_symlinks=False)
         now = stats.row(scanned[0], st)
         same = now == scanned or (self._ledger.is_touched(path) and now[5] == scanned[5])
         if not same or st.st_mode & TYPE_MASK != _DIRECTORY or self._holds(path):

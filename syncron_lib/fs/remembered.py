@@ -62,7 +62,8 @@ def carry_over(
                 targets.append(before[1])
             else:
                 try:
-                    target = os.readlink(only or name, dir_fd=fd)
+                    read = os.readlink if lens is None else lens.disk.readlink
+                    target = read(only or name, dir_fd=fd)
                 except OSError:
                     dropped.append(index)
                     continue

@@ -92,7 +92,7 @@ class Removal:
         path = join(parent, name)
         try:
             fd = self._directories.open_writable(parent)
-            current = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            current = self._directories.disk.stat(name, dir_fd=fd, follow_symlinks=False)
             if not self._ledger.is_as_scanned(scanned, stats.row(name, current)):
                 self._problem(path, "was changed at the destination during the run, and is kept")
                 return

@@ -119,7 +119,7 @@ class Root:
             # What is known of a part of a tree is kept beside what is known of the whole, and so
             # is what is known of it as it is shown by options.
             scope = choice.only or (b"/" if choice.rules.chosen is not None else b"")
-            if choice.reading and choice.lens is not None and choice.lens.key:
+            if choice.lens is not None and choice.lens.key_for(choice.reading):
                 scope = b"/" + choice.lens.key + scope
             if choice.replica:  # whose digests are by one algorithm for ever
                 scope = b"//"

@@ -92,7 +92,7 @@ class Subject(NamedTuple):
 
             listing = shown(self.directories, path, listing)
         lens = self.directories.lens
-        return listing if lens is None else lens.shown(fd, path, listing)
+        return listing if lens is None else lens.shown(fd, path, listing, self.only)
 
 
 class Scanner:
@@ -130,7 +130,7 @@ class Scanner:
         """Where the scan begins."""
         subject = self._subject
         node = Node(b"", None, 0)
-        st = os.fstat(subject.directories.root_fd)
+        st = subject.directories.disk.fstat(subject.directories.root_fd)
         mtime = stats_module.in_range(st.st_mtime_ns)
         lens = subject.directories.lens
         mode = st.st_mode if lens is None else lens.mode(st.st_mode)

@@ -346,12 +346,12 @@ class Sender:
             except FileNotFoundError:
                 raise Changed("vanished") from None
             try:
-                before = row_of(name, os.fstat(fd))
+                before = row_of(name, self._directories.disk.fstat(fd))
                 if before[1] & TYPE_MASK != _S_IFREG or before[2] >= LARGE:
                     raise Changed("changed its kind since it was scanned")
                 space = self._view[self._filled : self._filled + before[2]]
                 count = os.readv(fd, (space,)) if before[2] else 0
-                if count == before[2] and row_of(name, os.fstat(fd)) == before:
+                if count == before[2] and row_of(name, self._directories.disk.fstat(fd)) == before:
                     return before
             finally:
                 os.close(fd)

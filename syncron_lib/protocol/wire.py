@@ -265,7 +265,7 @@ RULES: tuple[Rule, ...] = (
         U32,
         TEXT,
         Maybe(Record(Chosen, BLOB, BOOL, SYSTEM_PATH, BOOL)),
-        Maybe(Record(View, TEXT, FOLLOW, MUNGE, BOOL)),
+        Maybe(Record(View, TEXT, FOLLOW, MUNGE, BOOL, BOOL)),
         Maybe(SYSTEM_PATH),
         needs=_NONE,
     ),

@@ -18,7 +18,7 @@ from syncron_lib.core.names import join, shown
 from syncron_lib.core.options import DIRECTLY_IN, RunOptions
 from syncron_lib.core.report import Phase
 from syncron_lib.core.role import Role
-from syncron_lib.core.view import Munge, View
+from syncron_lib.core.view import View
 from syncron_lib.endpoint.remote import RemoteEndpoint
 from syncron_lib.errors import RootError, UsageError
 from syncron_lib.protocol import messages
@@ -40,6 +40,7 @@ from syncron_lib.session.requirements import (
 )
 from syncron_lib.session.sealing import Sealing
 from syncron_lib.session.securing import secured
+from syncron_lib.session.shown import fakes_of
 from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed
 
 MOST_HOT = 100
@@ -111,6 +112,7 @@ class _Opener:
                 f"--files-from=:{shown(chosen.file)} names a file on the machine of SRC, which is"
                 " this one; leave out the colon."
             )
+        view = options.view._replace(fake_super=options.fakes[destination])
         path = location.path if path is None else path
         if isinstance(location, Local):
             path = os.path.join(os.getcwdb(), path)
@@ -129,7 +131,7 @@ class _Opener:
             int(options.lock_wait * 1000),
             holder(),
             None if chosen is None else messages.Chosen(*chosen),
-            None if options.view == View() else options.view,
+            None if view == View() else view,
             options.scratch if destination else None,
         )
 
@@ -187,6 +189,7 @@ def open_one(
     only: bytes | None = None,
 ) -> tuple[RemoteEndpoint, Opened]:
     """Open and scan a single root, to look at it; with ``only``, at the file of that name."""
+    options = options._replace(fakes=fakes_of(options.fake_super, location, location))
     opener = _Opener(pool, options, observer, observer.warning)
     endpoint = pool.endpoint(location, 0)
     path = None if only is None else os.path.dirname(location.path) or b"."
@@ -253,19 +256,6 @@ def inside(destination: Location, source: Location) -> Location:
     """Where one of several sources goes to."""
     name = os.path.basename(source.path.rstrip(b"/"))
     return destination._replace(path=os.path.join(destination.path, name))
-
-
-def as_seen(options: RunOptions, source: Location, destination: Location) -> RunOptions:
-    """The options of a run between these. Who sends takes away what who receives puts before the
-    targets of symlinks; as with rsync, this machine is the sender unless it has only the
-    destination."""
-    here, there = options.munge
-    if not (here or there):
-        return options
-    pulls = isinstance(destination, Local) and not isinstance(source, Local)
-    strips, adds = (there, here) if pulls else (here, there)
-    munge = int((Munge.STRIP if strips else 0) | (Munge.ADD if adds else 0))
-    return options._replace(view=options.view._replace(munge=munge))
 
 
 def open_both(

@@ -16,6 +16,7 @@ from syncron_lib.protocol.messages import IdPair
 def profile_of(options: RunOptions, receiver_uid: int, source_uid: int) -> Profile:
     keep = options.keep
     is_root = receiver_uid == 0 if keep.super_user is None else keep.super_user
+    is_root = is_root or options.fakes[1]
     kinds = Kinds.NONE
     if keep.xattrs:
         kinds = Kinds.ALL if is_root and source_uid == 0 else Kinds.USER

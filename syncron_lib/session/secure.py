@@ -91,6 +91,7 @@ def require_possible(options: RunOptions, role: Role) -> None:
             "--temp-dir",
             "what is opened would lie in clear in another directory",
         ),
+        (any(options.fakes), "--fake-super", "attributes are sealed as they are"),
         (options.keep_dirlinks, "--keep-dirlinks", "what is sealed has its place in one tree"),
         (keep.hard_links, "--hard-links", "the same content is sealed otherwise under each name"),
         (keep.xattrs, "--xattrs", "extended attributes are not sealed"),

@@ -33,9 +33,10 @@ from syncron_lib.session.delta import delta_choice
 from syncron_lib.session.listed import listed_by
 from syncron_lib.session.listings import Known
 from syncron_lib.session.observer import Observer
-from syncron_lib.session.opening import Ends, as_seen, open_both
+from syncron_lib.session.opening import Ends, open_both
 from syncron_lib.session.pool import Pool
 from syncron_lib.session.sealing import Sealed
+from syncron_lib.session.shown import as_seen
 from syncron_lib.session.since import known_directories
 from syncron_lib.session.transfer import Transfer
 from syncron_lib.session.unsealed import NOTHING_SEALED, Unsealed

@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.conftest import Command, MakeWay, Script, Way, assert_copied, listing, mounted
 from tests.sshd import Sshd
-from tests.trees import File, Literal, assert_same, directory, make, noise
+from tests.trees import Fifo, File, Link, Literal, assert_same, directory, make, noise
 
 NOBODY = pwd.getpwnam("nobody")
 
@@ -190,6 +190,34 @@ def as_nobody(public: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+def test_notes_of_who_is_not_root(
+    as_nobody: Callable[..., subprocess.CompletedProcess[str]], public: Path, tmp_path: Path
+) -> None:
+    """``--fake-super`` keeps what nobody else could, and reads what root would have."""
+    source, kept, again, back = (public / name for name in ("src", "kept", "again", "back"))
+    tree: dict[str, Literal] = {
+        "f": File(b"1", mode=0),
+        "d": directory({"l": Link(b"to")}, mode=0),
+        "p": Fifo(),
+    }
+    make(source, directory(tree, owner=(1, 2)))
+    os.chown(source / "f", 3, 4)
+    os.chown(source / "d/l", 5, 6, follow_symlinks=False)
+    there = f"{source}/", str(kept)
+    subprocess.run(["rsync", "-a", "--specials", "-M--fake-super", *there], check=True)
+    for path in [kept, *kept.rglob("*")]:
+        os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+    public.chmod(0o777)
+    for _ in range(2):
+        ended = as_nobody("--fake-super", "--json", kept, again)
+        assert ended.returncode == 0, ended.stdout
+        (again / "d").chmod(0o500)
+    assert as_nobody("--verify", "--fake-super", kept, again).returncode == 0
+    assert {path.lstat().st_uid for path in again.rglob("*")} == {NOBODY.pw_uid}
+    subprocess.run(["rsync", "-a", "--fake-super", "-M--super", f"{again}/", back], check=True)
+    assert_copied(source, back)
 
 
 def test_unreadable_sources(

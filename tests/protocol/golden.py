@@ -48,7 +48,7 @@ MESSAGES: list[Any] = [
         *(b"~/\xff", 1, b"file", None, [b"- *.o", b"+ *"], True, False, True, True, False, 5000),
         "me",
         m.Chosen(b"a\0b/", True, b"/list", False),
-        m.View("Fo-w", 5, 1, True),
+        m.View("Fo-w", 5, 1, True, True),
         b"../tmp",
     ),
     m.Opened(b"/home/me", 1, False, True, _DIGEST, "process 7", True, [_DIGEST], 3),
