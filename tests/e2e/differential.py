@@ -10,6 +10,7 @@ import os
 import random
 import re
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -456,6 +457,10 @@ def case(seed: int) -> Case:
         give(choice.choice(("--link-dest=../prev", "--copy-dest=../prev")), "prev")
     elif luck(0.1) and "r" in flags and not made.has("m"):
         give("-R")
+    # What was chosen before stays what it is. rsync uses no directory on the way to which is "..".
+    apart = random.Random(f"scratch {seed}")
+    if apart.random() < 0.15:
+        give(apart.choice((f"--temp-dir={tempfile.gettempdir()}", "-T /dev/shm")))
     return made
 
 

@@ -255,7 +255,7 @@ def test_a_target_that_cannot_be_read_deletes_nothing(forked: Forked, tmp_path: 
 
 def test_killed_in_between(forked: Forked, tmp_path: Path) -> None:
     source, destination = trees(tmp_path)
-    for when in range(1, 40, 3):
+    for when in range(1, 40, 6):
         shutil.rmtree(destination, ignore_errors=True)
         fault = f"--inject=setxattr,fsetxattr,linkat,renameat:signal=KILL:when={when}"
         trace = ("-e", "trace=setxattr,fsetxattr,linkat,renameat", fault)
