@@ -21,6 +21,11 @@ from tests.sshd import running_sshd
 
 _ROOM = 6 << 30
 """Bytes that the largest row may take at scale 1: the source and a destination a tool."""
+_PROGRAMS = {
+    "benchmarks.two_way": "both ways against Unison: first, nothing to do, 100 changes each",
+    "benchmarks.hot": "how soon a change in a hot directory of a large tree is on the other side",
+}
+"""What is measured by other programs than this one: `python -m NAME`."""
 _COPIES = 3
 """Of a tree: the source, and a destination for each of two tools."""
 
@@ -30,7 +35,10 @@ def main() -> int:
     by_name = {row.name: row for row in ROWS}
     if arguments.list:
         for row in ROWS:
-            print(f"{row.name:16} {row.says}")
+            print(f"{row.name:18} {row.says}")
+        print("\nby programs of their own:")
+        for name, says in _PROGRAMS.items():
+            print(f"python -m {name:18} {says}")
         return 0
     if arguments.earlier:
         _show([json.loads(Path(name).read_text()) for name in arguments.earlier], arguments.into)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,6 +44,20 @@ def telling_rows() -> list[Row]:
         found.append(row)
         missing -= traits(row)
     return found
+
+
+def test_every_row_and_program_is_listed() -> None:
+    said = bench("--list").stdout
+    assert re.findall(r"^([a-z0-9-]+) ", said, re.MULTILINE)[: len(ROWS)] == [
+        row.name for row in ROWS
+    ]
+    programs = {
+        f"benchmarks.{path.stem}"
+        for path in (TOP / "benchmarks").glob("[a-z]*.py")
+        if "__main__" in path.read_text()
+    }
+    assert set(re.findall(r"^python -m (\S+)", said, re.MULTILINE)) == programs
+    assert "Unison" in said
 
 
 def test_both_ways_are_measured_against_unison() -> None:

@@ -12,7 +12,22 @@ from syncron_lib.cli.format import human_number
 from syncron_lib.cli.json_lines import named
 from syncron_lib.cli.settings import Settings
 from syncron_lib.core.names import shown
+from syncron_lib.errors import UsageError
 from syncron_lib.session.listonly import Entry
+
+_OF_A_RUN = ("two_way", "snapshot", "hot", "before", "after", "on_error", "report")
+"""Options that would be silently without effect where nothing is carried out."""
+
+
+def require_no_run(settings: Settings, *, watches: bool) -> None:
+    """Raise UsageError for options that are about a run, where all that there will be is a list."""
+    given = ["--watch"] if watches else []
+    given += [f"--{name.replace('_', '-')}" for name in _OF_A_RUN if getattr(settings, name)]
+    if given:
+        raise UsageError(
+            f"{given[0]} is about a run, and one path alone, or --list-only, asks for a list: give"
+            " two paths or more."
+        )
 
 
 def line(entry: Entry, settings: Settings) -> str:

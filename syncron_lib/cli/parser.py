@@ -296,9 +296,9 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
         from syncron_lib.cli.secrets.modes import about_keys
 
         return about_keys(given, settings, paths)
+    rescan = _rescan(given)
     if given.job is not None or given.all_jobs:
         jobs = (*(given.job or ()), *paths)
-        rescan = _rescan(given)
         if rescan is not None and (given.all_jobs or len(jobs) > 1):
             raise UsageError("--watch stays with one job: give one.")
         return Invocation(
@@ -312,15 +312,15 @@ def _invocation(given: argparse.Namespace, paths: tuple[str, ...]) -> Invocation
     if not paths:
         raise UsageError("SRC and DST are needed, and no paths were given: see syncron --help.")
     if (settings.list_only or len(paths) == 1) and not settings.verify:
-        sources = paths if len(paths) == 1 else paths[:-1]
-        return Invocation(Mode.LIST, settings, operands=sources, config=given.config)
+        from syncron_lib.cli.listing import require_no_run
+
+        require_no_run(settings, watches=rescan is not None)
+        return Invocation(Mode.LIST, settings, operands=paths[:-1] or paths, config=given.config)
     if len(paths) < 2:
         raise UsageError("--verify compares two trees: give one SRC and one DST.")
     if "" in paths:
         raise UsageError('A path is empty; "." is the current directory.')
-    return Invocation(
-        Mode.COPY, settings, operands=paths, config=given.config, rescan=_rescan(given)
-    )
+    return Invocation(Mode.COPY, settings, operands=paths, config=given.config, rescan=rescan)
 
 
 def _of(given: argparse.Namespace, name: str) -> Any:
