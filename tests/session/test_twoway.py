@@ -76,6 +76,18 @@ def test_a_first_run_brings_everything_and_a_second_one_nothing(pair: tuple[Path
     assert os.listdir(pair[1] / ".syncron") == ["state.db"]
 
 
+def test_what_a_killed_run_left_is_removed_where_nothing_comes_any_more(
+    pair: tuple[Path, Path],
+) -> None:
+    for root in pair:
+        make(root / ".syncron", {"index": b"", "1": b"half"})
+    assert Met(*pair, dry_run=True).report.match
+    assert len(os.listdir(pair[0] / ".syncron")) == 3
+    assert Met(*pair).report.match
+    for root in pair:
+        assert os.listdir(root / ".syncron") == ["state.db"]
+
+
 def test_both_sides_changes_go_over_at_once(pair: tuple[Path, Path]) -> None:
     one, other = pair
     (one / "f").write_bytes(b"new f")

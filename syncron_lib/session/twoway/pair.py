@@ -142,6 +142,7 @@ class PairRun:
             end.hear()
         if first.observed.records == second.observed.records:
             self._learn()
+            self._clear()
             self._keep_bases()
             self._carry_manifest(not self._failed)
             report.match = True
@@ -222,6 +223,16 @@ class PairRun:
             if (known, heard) != (mine.knowledge, mine.roster):
                 self._intend(mine, theirs, {}, {}, untouched)
                 reply_of(mine.endpoint.submit(messages.Settle(())), messages.Settled)
+
+    def _clear(self) -> None:
+        """Remove what a killed run has staged, where nothing comes that could use it."""
+        if self._options.dry_run or self._only is not None:
+            return
+        for end in self._ends:
+            if end.staging:
+                reply_of(end.endpoint.submit(beginning(self._options)), messages.Leftovers)
+                finish = messages.Finish((), complete=True)
+                reply_of(end.endpoint.submit(finish), messages.Finished)
 
     def _reconciled(self, has: Differing) -> Outcome:
         mine, theirs = (
