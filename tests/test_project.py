@@ -67,3 +67,13 @@ def test_makefile_says_what_it_can_do() -> None:
     phony = re.search(r"^\.PHONY: (.*)", makefile, re.MULTILINE)
     assert phony is not None
     assert described == set(phony[1].split()) - {"help", "install-check"}
+
+
+def test_the_architecture_names_every_module() -> None:
+    text = (TOP / "docs/architecture.md").read_text()
+    text = text[text.index("\n## Modules\n") : text.index("\n## Decisions\n")]
+    named = {each.rpartition(".")[2] for each in re.findall(r"`([a-z_.]+)`", text)}
+    there = {path.stem for path in (TOP / "syncron_lib").rglob("*.py")}
+    assert there - named - {"__init__"} == set()
+    packages = [path.parent.name for path in (TOP / "syncron_lib").glob("*/__init__.py")]
+    assert all(f"**{package}**" in text for package in packages)

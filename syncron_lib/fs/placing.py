@@ -149,9 +149,10 @@ class Placing:
     def give_up(self, error: OSError) -> NoReturn:
         """Leave nothing behind, because nothing further can succeed."""
         where = self._stagings.give_up(isinstance(error, ScratchRefuses))
+        see = "mount it writable" if error.errno == errno.EROFS else "make room"
         raise FileFatal(
             f"{where} cannot be written to any more: {error.strerror};"
-            " make room and run the same command again."
+            f" {see} and run the same command again."
         ) from None
 
     def said(self) -> tuple[int, list[Problem]]:

@@ -151,7 +151,7 @@ def test_a_read_only_destination(syncron: Command, way: Way, tmp_path: Path) -> 
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
         ended = syncron("--json", "--delete", *way.words(source, place))
         assert ended.code == 11, ended.err
-        assert "Read-only file system" in ended.err
+        assert "Read-only file system; mount it writable" in ended.err
         assert os.listdir(place) == ["b"]
 
 

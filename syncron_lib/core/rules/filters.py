@@ -46,8 +46,6 @@ CVS_IGNORED = (
     b" .svn/ .git/ .hg/ .bzr/"
 )
 CVSIGNORE = b".cvsignore"
-PER_DIRECTORY = b".rsync-filter"
-"""What ``-F`` looks for, in every directory and in those above the root."""
 
 
 class Manner(NamedTuple):
