@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from syncron_lib.cli import told, values
 from syncron_lib.cli.choosing import CHOOSING
+from syncron_lib.cli.fakesuper import SUPER
 from syncron_lib.cli.jobs.options import PERIODIC
 from syncron_lib.cli.option import Kind, Option
 from syncron_lib.cli.secrets.options import SEALING
@@ -110,10 +111,7 @@ OPTIONS: tuple[Option, ...] = (
         "neither devices nor specials, whatever else is said",
         field="drop_d",
     ),
-    Option(
-        _WHAT, "super", Kind.SWITCH, "have the receiver do what only root may", field="super_user"
-    ),
-    Option(_WHAT, "fake-super", Kind.SWITCH, "note what only root may do in an extended attribute"),
+    *SUPER,
     Option(_WHAT, "atimes", Kind.SWITCH, "times of access; implies --open-noatime", "U"),
     Option(_WHAT, "open-noatime", Kind.SWITCH, "leave the times of access of what is read"),
     Option(_WHAT, "numeric-ids", Kind.SWITCH, "keep numbers of users and groups, not names"),

@@ -1,15 +1,50 @@
-"""What ``--fake-super``, for this machine or by ``-M`` for the other, goes together with."""
+"""``--super``; and ``--fake-super``, for this machine or by ``-M`` for the other, and what goes
+together with that."""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
+from syncron_lib.cli.option import Kind, Option
 from syncron_lib.core.options import FakeSuper
 from syncron_lib.errors import UsageError
 
 if TYPE_CHECKING:
     from syncron_lib.cli.settings import Settings
 
+
+class Super(Enum):
+    """How what only root may do is done; of several that are given the last one counts."""
+
+    REAL = True
+    NONE = False
+    FAKE = "fake"
+    """It is noted instead, on this machine."""
+
+
+_WHAT = "What is carried over"
+SUPER: tuple[Option, ...] = (
+    Option(
+        _WHAT,
+        "super",
+        Kind.SWITCH,
+        "have the receiver do what only root may",
+        field="super_user",
+        on=Super.REAL,
+        off=Super.NONE,
+    ),
+    Option(
+        _WHAT,
+        "fake-super",
+        Kind.SWITCH,
+        "note what only root may do in an extended attribute",
+        field="super_user",
+        on=Super.FAKE,
+        off=None,
+    ),
+)
+"""A part of `syncron_lib.cli.catalog.OPTIONS`."""
 _ABOUT = ("--fake-super", "--super", "--no-super")
 
 
@@ -17,7 +52,7 @@ def fake_super_of(settings: Settings) -> FakeSuper:
     """Which machines note what only root may do. Raises UsageError."""
     said = [option for option in settings.remote_option if option in _ABOUT]
     there = said[-1] == "--fake-super" if said else None
-    here = bool(settings.fake_super) and settings.super_user is None
+    here = settings.super_user is Super.FAKE
     if said and not (here or there):
         raise UsageError(
             f"--remote-option={said[-1]} takes --fake-super back for the other side: give that too,"
@@ -25,11 +60,23 @@ def fake_super_of(settings: Settings) -> FakeSuper:
         )
     if not (here or there):
         return FakeSuper()
-    _require_possible(settings, bool(there))
+    _require_possible(settings)
+    if there and super_user_of(settings) is not None:
+        raise UsageError(
+            "--super and --no-super say what the receiver does, and --remote-option=--fake-super"
+            " what the other machine does: give one of them."
+        )
     return FakeSuper(here, there)
 
 
-def _require_possible(settings: Settings, there: bool) -> None:
+def super_user_of(settings: Settings) -> bool | None:
+    """Whether the receiver is to do what only root may; None: if it is root."""
+    if settings.super_user in (None, Super.FAKE):
+        return None
+    return settings.super_user is Super.REAL
+
+
+def _require_possible(settings: Settings) -> None:
     for option, given in (
         ("--acls", settings.acls),
         ("--xattrs", settings.xattrs),
@@ -48,8 +95,3 @@ def _require_possible(settings: Settings, there: bool) -> None:
                 f"--fake-super notes owners, permissions and devices, and does not go together with"
                 f" {option}: leave one of them out."
             )
-    if there and settings.super_user is not None:
-        raise UsageError(
-            "--super and --no-super say what the receiver does, and --remote-option=--fake-super"
-            " what the other machine does: give one of them."
-        )

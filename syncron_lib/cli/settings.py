@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 
-from syncron_lib.cli.fakesuper import fake_super_of
+from syncron_lib.cli.fakesuper import Super, fake_super_of, super_user_of
 from syncron_lib.cli.keeping import (
     alternates_of,
     backup_of,
@@ -63,8 +63,7 @@ class Settings(NamedTuple):
     munge_links: bool | None = None
     safe_links: bool | None = None
     executability: bool | None = None
-    super_user: bool | None = None
-    fake_super: bool | None = None
+    super_user: Super | None = None
     atimes: bool | None = None
     open_noatime: bool | None = None
     remote_option: tuple[str, ...] = ()
@@ -312,7 +311,7 @@ class Settings(NamedTuple):
             modify_window=self.modify_window,
             no_links=self.links is False,
             safe_links=bool(self.safe_links),
-            no_devices=bool(self.devices is False or self.super_user is False or self.drop_d),
+            no_devices=bool(self.devices is False or self.super_user is Super.NONE or self.drop_d),
             append=bool(self.append and not self.verify),
             no_specials=bool(self.specials is False or self.drop_d),
         )
@@ -393,7 +392,7 @@ class Settings(NamedTuple):
                 acls=bool(self.acls),
                 atimes=bool(self.atimes),
                 executability=bool(self.executability),
-                super_user=self.super_user,
+                super_user=super_user_of(self),
             ),
             ids=ids,
             rules=RuleOptions(

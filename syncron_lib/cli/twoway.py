@@ -54,6 +54,7 @@ _WHY = {
     "omit_dir_times": "times of directories are each replica's own anyway",
     "omit_link_times": "times of symlinks are each replica's own anyway",
 }
+_CALLED = {"super_user": "--super, --no-super or --fake-super"}
 _DIRECTED = "it is about a run in one direction"
 _KEPT = ("links", "perms", "times", "devices", "specials")
 
@@ -62,7 +63,9 @@ def require_alone(settings: Settings) -> None:
     """Raise UsageError for what does not go together with a run in both directions."""
     for name, value in settings._asdict().items():
         if name not in _GOES and value not in (None, False, (), Settings._field_defaults[name]):
-            raise _refusal(f"--{name.replace('_', '-')}", _WHY.get(name, _DIRECTED))
+            raise _refusal(
+                _CALLED.get(name) or f"--{name.replace('_', '-')}", _WHY.get(name, _DIRECTED)
+            )
     for name in _KEPT:
         if getattr(settings, name) is False:
             raise _refusal(f"--no-{name}", "that is always kept the same")

@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.core.view import DAMAGED, REASONS
+from syncron_lib.errors import RootError
 from syncron_lib.fs import stats
 from syncron_lib.fs.hashing import OPEN_FILE
 from syncron_lib.fs.largefile import write_all
@@ -56,7 +57,12 @@ class FakeSuper:
 
     def __init__(self, writing: bool) -> None:
         """``writing``: symlinks that are none by note only are shown as something else, because
-        nothing can be noted of them: they have to be replaced."""
+        nothing can be noted of them: they have to be replaced. Raises RootError."""
+        if not os.path.isdir("/proc/self/fd"):  # by which what is held is reached
+            raise RootError(
+                "--fake-super needs /proc on that machine, which is not mounted."
+                " Nothing was changed."
+            )
         self._writing = writing
 
     # --- reading ----------------------------------------------------------------------------------

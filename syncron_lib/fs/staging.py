@@ -213,18 +213,26 @@ class Staging:
                 os.stat(self._name, dir_fd=self._root_fd, follow_symlinks=False)
             except FileNotFoundError:
                 return
+        directory = self.fd
+        self._close_index()  # what is open keeps a name on some network file systems
         with contextlib.suppress(OSError):
-            _remove_below(self.fd)
-        self.close()
+            _remove_below(directory)
         with contextlib.suppress(OSError):
+            # While it is held: whoever waits for its lock sees that it is gone.
             os.rmdir(self._name, dir_fd=self._root_fd)
+        self.close()
 
     def close(self) -> None:
         """Let go of the descriptors; what is staged stays."""
-        for fd in (self._fd, self._index_fd):
-            if fd is not None:
-                os.close(fd)
-        self._fd = self._index_fd = None
+        self._close_index()
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _close_index(self) -> None:
+        if self._index_fd is not None:
+            os.close(self._index_fd)
+            self._index_fd = None
 
 
 def of_another_user(where: str = f"{shown(PRIVATE)} in the destination") -> FileFatal:

@@ -131,13 +131,11 @@ def test_every_way(syncron: Command, make_way: MakeWay, tmp_path: Path) -> None:
 
 
 OPTIONS = (
-    *("-H", "--inplace", "--delay-updates", "--fsync", "--no-whole-file --backup-dir=../kept"),
-    *(
-        "--no-perms",
-        "--no-owner --no-group",
-        "--sparse --temp-dir=..",
-        "--chmod=u+s,g+s",
-    ),
+    "-H --delay-updates",
+    "--inplace --no-owner --no-group",
+    "--no-whole-file --backup-dir=../kept --fsync",
+    "--no-perms",
+    "--sparse --temp-dir=.. --chmod=u+s,g+s",
 )
 
 
@@ -255,7 +253,7 @@ def test_a_target_that_cannot_be_read_deletes_nothing(forked: Forked, tmp_path: 
 
 def test_killed_in_between(forked: Forked, tmp_path: Path) -> None:
     source, destination = trees(tmp_path)
-    for when in range(1, 40, 6):
+    for when in range(1, 40, 8):
         shutil.rmtree(destination, ignore_errors=True)
         fault = f"--inject=setxattr,fsetxattr,linkat,renameat:signal=KILL:when={when}"
         trace = ("-e", "trace=setxattr,fsetxattr,linkat,renameat", fault)
@@ -289,8 +287,12 @@ def test_super_takes_it_back(forked: Forked, tmp_path: Path) -> None:
     source, destination = trees(tmp_path)
     if not IS_ROOT:
         return
-    assert forked("--fake-super", "--super", source, destination).code == 0
-    assert_same(source, destination)
+    for words in (["--fake-super", "--super"], ["--super", "--fake-super", "--super"]):
+        assert forked(*words, source, destination).code == 0
+        assert_same(source, destination)
+        shutil.rmtree(destination)
+    assert forked("--super", "--fake-super", source, destination).code == 0
+    assert NOTE in os.listxattr(destination / "null")
 
 
 def test_called_as_rsync(syncron: Command, tmp_path: Path) -> None:

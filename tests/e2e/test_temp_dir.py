@@ -44,12 +44,12 @@ def files(top: Path) -> list[Path]:
     return [path for path in top.rglob("*") if path.is_file()]
 
 
-def test_every_way(syncron: Command, way: Way, tmp_path: Path, scratch: Path) -> None:
+def test_every_way(syncron: Command, way: Way, tmp_path: Path, elsewhere: Path) -> None:
     source, destination = trees(tmp_path)
-    words = (f"--temp-dir={scratch}", "--delete", *way.words(source, destination))
+    words = (f"--temp-dir={elsewhere}", "--delete", *way.words(source, destination))
     syncron.ok(*words)
     assert_copied(source, destination)
-    assert not any(scratch.iterdir())
+    assert not any(elsewhere.iterdir())
     assert syncron.ok(*words)["created"] == 0
 
 
@@ -93,15 +93,17 @@ def test_what_a_killed_run_left_goes_where_there_is_nothing_to_do(
 
 
 OPTIONS = (
-    *("--fsync", "--delay-updates", "--inplace", "--no-whole-file", "-HAX", "-S --preallocate"),
-    *("--backup-dir=../kept", "--partial-dir=.partial", "--delay-updates --fsync -b"),
+    "--delay-updates --fsync -b",
+    "--inplace",
+    "--no-whole-file -HAX",
+    "-S --preallocate --backup-dir=../kept --partial-dir=.partial",
 )
 
 
 @pytest.mark.parametrize("more", OPTIONS)
 def test_with_other_options(forked: Forked, tmp_path: Path, scratch: Path, more: str) -> None:
     source, destination = trees(tmp_path)
-    if "H" in more:
+    if "-HAX" in more:
         os.link(source / "new/deep/large", source / "z/another name")
     with (source / "new/holes").open("wb") as file:
         file.truncate(3 * MEGABYTE)
@@ -111,8 +113,8 @@ def test_with_other_options(forked: Forked, tmp_path: Path, scratch: Path, more:
     ended = forked(*words, source, destination)
     assert (ended.code, ended.err) == (0, "")
     assert ended.summary["match"] is True
-    if "-b" not in more:
-        assert_copied(source, destination, *(["-HAX"] if more == "-HAX" else []))
+    if not more.endswith("-b"):
+        assert_copied(source, destination, *(["-HAX"] if "-HAX" in more else []))
     if "backup" in more:
         assert (tmp_path / "kept/edited").read_bytes() == old
     if more.startswith("-S"):
@@ -127,8 +129,8 @@ def test_nothing_is_seen_half_written(forked: Forked, tmp_path: Path, elsewhere:
     words = f"--temp-dir={elsewhere}", source, destination
     make(source, {"f": new})
     destination.mkdir()
-    for call in ("copy_file_range", "ftruncate", "linkat", "renameat", "unlinkat"):
-        for when in range(1, 5):
+    for call in ("copy_file_range", "renameat", "unlinkat"):
+        for when in range(1, 4):
             (destination / "f").write_bytes(old)
             fault = f"--inject={call}:signal=KILL:when={when}"
             trace = ("-e", f"trace={call}", fault)
