@@ -86,6 +86,7 @@ class Start:
         self._recipe = recipe
         self._marker = b"syncron-" + marker.encode("ascii") + b" "
         self._noise = b""
+        self._has_answered = False
         self._trying_installed = False
 
     def run(self, build: Callable[[], Archive]) -> str:
@@ -96,6 +97,7 @@ class Start:
         """
         while True:
             word, _, rest = self._await_marker().partition(b" ")
+            self._has_answered = True
             if word == b"started":
                 return rest.decode("ascii", "replace")
             if word == b"trying":
@@ -148,11 +150,16 @@ class Start:
 
     def overdue(self, seconds: float) -> TimedOut:
         """It has taken too long, and has been aborted for that."""
+        late = f"The helper on {self._account} did not start within {seconds:g} s"
+        if self._has_answered:
+            return TimedOut(
+                f"{late}, though the shell there tried to start it: give a slow line or a busy "
+                "machine longer with --timeout."
+            )
         heard = f"printed {_quoted(self._noise)}" if self._noise.strip() else "said nothing"
         return TimedOut(
-            f"The helper on {self._account} did not start within {seconds:g} s; its shell {heard}. "
-            "See whether a forced command or a start-up file waits there, or give a busy machine "
-            "longer with --timeout."
+            f"{late}; its shell {heard}. See whether a forced command or a start-up file waits "
+            "there, or give a busy machine longer with --timeout."
         )
 
     def _ended(self) -> Exception:

@@ -537,6 +537,15 @@ def test_a_shell_that_waits(rsh, command, heard):
     assert "--timeout" in message
 
 
+def test_a_helper_that_takes_too_long_to_start(rsh, tmp_path):
+    _installed(tmp_path / "bin", "exec sleep 60")
+    message = failure(
+        rsh(remote_syncron=str(tmp_path / "bin" / "syncron"), timeout=3.0), TimedOut, 30
+    )
+    assert "did not start within 3 s, though the shell there tried" in message
+    assert "--timeout" in message
+
+
 def test_a_helper_that_cannot_be_imported(rsh):
     packed = archive.pack({"broken": "import no_such_module"}, "broken:main")
     message = failure(rsh(), HelperNotStarted, 127, packed)
