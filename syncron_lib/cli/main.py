@@ -232,13 +232,11 @@ class Command:
             parts = settings.parts(sources)
             options, connect = settings.run_options(), self._connect_options(settings, witness)
             if settings.two_way:
-                from syncron_lib.cli.secrets import keys
                 from syncron_lib.session.twoway.run import synchronise
 
-                carried = bool(settings.ciphertext)
-                guard = keys.guard(sides, "--two-way", self._environ, carried)
+                holder = self._key(settings, mode, sides, None, connect.ask)
                 asking = partial(Asking, Prompt(witness.hold).ask) if asks else None
-                return synchronise(sides, options, connect, witness, guard, asking)
+                return synchronise(sides, options, connect, witness, holder, asking)
             if settings.verify and len(parts) > 1:
                 raise UsageError("--verify compares two trees: give one SRC and one DST.")
             key = self._key(settings, mode, sources, destination, connect.ask)
@@ -345,13 +343,15 @@ class Command:
         settings: Settings,
         mode: Mode,
         sources: Sequence[Location],
-        destination: Location,
+        destination: Location | None,
         ask: Ask | None,
     ) -> KeyHolder | None:
-        """Which side of a run has a key."""
+        """Which side of a run has a key. ``destination``: None where ``sources`` are replicas."""
         from syncron_lib.cli.secrets import keys
 
         around = keys.Surroundings(self._environ, self._home, ask)
+        if destination is None:
+            return keys.replicas(settings, sources, around)
         return keys.holder(settings, mode, sources, destination, around)
 
     def _root(self, settings: Settings, location: Location) -> int:

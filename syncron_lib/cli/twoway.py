@@ -22,17 +22,13 @@ _GOES = frozenset(
         *("compress", "compress_level", "bwlimit", "timeout", "lock_wait", "port", "identity"),
         *("rsh", "remote_python", "remote_syncron", "before", "after", "on_error", "retries"),
         *("retry_wait", "max_duration", "nice", "ionice", "syslog", "textfile", "ping"),
-        "ciphertext",
+        *("ciphertext", "key", "passphrase_command", "secure", "accept_rollback"),
         *("verbose", "quiet", "itemize_changes", "info", "human_readable", "out_format"),
         *("log_file", "log_file_format", "outbuf", "stats", "progress", "json"),
     )
 )
 """Fields of `Settings` that say the same for both directions. What is not here is refused."""
 _OWN = "owners are each replica's own"
-_SEALED = (
-    "where the key is, push and pull; machines without it carry sealed files both ways with"
-    " --ciphertext"
-)
 _WHY = {
     "checksum_choice": "replicas are compared by SHA-256 in any case",
     "delete": "what was deleted on one side is deleted on the other anyway",
@@ -47,9 +43,8 @@ _WHY = {
     "numeric_ids": _OWN,
     "hard_links": "which names are names of one file is each replica's own",
     "xattrs": "extended attributes are each replica's own",
-    "key": _SEALED,
-    "secure": _SEALED,
-    "secure_names": _SEALED,
+    "secure_names": "replicas know files by names that all of them have; push and pull instead",
+    "declassify": "what is in clear on one replica is in clear on all; push and pull instead",
     "acls": "access control lists are each replica's own",
     "omit_dir_times": "times of directories are each replica's own anyway",
     "omit_link_times": "times of symlinks are each replica's own anyway",

@@ -110,6 +110,7 @@ def clash_line(clash: Clash) -> str:
         "revived": "deleted on one side, and kept for what is new in it",
         "permissions": "its permissions were changed on both sides: the larger number holds",
         "merged": "changed on both sides, and merged",
+        "repaired": "taken away by somebody without the key, and put back",
         "skipped": "changed on both sides, and left as it is",
     }
     return f"{path}: {said[clash.what]}"

@@ -78,7 +78,7 @@ class LocalEndpoint:
         self._alternates = Alternates(self, reach, environment)
         beside = Beside(lambda: self.root, self._alternates.root, self.writes, self.noted)
         self._replicas = Replicas(self, tell)
-        self._view, self._manifests = view, Manifests(self, view)
+        self._view, self._manifests = view, Manifests(self, view, self._replicas.opened)
         self._handlers: dict[Any, Callable[[Any], Any]] = {
             messages.Open: self._open,
             messages.Scan: self._scan,
@@ -122,7 +122,7 @@ class LocalEndpoint:
 
     def _reset(self) -> None:
         self._phase = Phase.CLOSED
-        self._role: Optional[Role] = None
+        self.role: Optional[Role] = None
         self._root: Optional[Root] = None
         self._opened: Optional[messages.Open] = None
         self.algorithm: digest.Algorithm = digest.available()[-1]
@@ -155,7 +155,7 @@ class LocalEndpoint:
         """The reply to ``request``; a pack as parts that are valid until the next call."""
         kind = wire.STORE if isinstance(request, RawPack) else type(request)
         name = "Store" if isinstance(request, RawPack) else type(request).__name__
-        if not may_come(kind, self._phase, self._role):
+        if not may_come(kind, self._phase, self.role):
             raise PeerViolation(f"The client sent {name} out of turn.")
         if wire.NEEDS[kind] & ~self._reach.may:
             raise PeerViolation(f"The client sent {name}, which is not allowed to this account.")
@@ -251,7 +251,7 @@ class LocalEndpoint:
             root.view = self._view
         self._root = root
         self._opened = request
-        self._role = Role(request.role)
+        self.role = Role(request.role)
         self._phase = Phase.OPEN
         identity, above = root.identities()
         staging = root.staging or (self._scratch is not None and self._scratch.is_used)
@@ -272,7 +272,7 @@ class LocalEndpoint:
         self._root.prunes, self._root.hot = request.prune, request.hot
         if request.alone:
             self._root.may_share = self._is_waited_for
-        given = None if self._role != Role.DESTINATION else self._root.remembered_source_files()
+        given = None if self.role != Role.DESTINATION else self._root.remembered_source_files()
         scanned = self._scanned(given)
         return ids.with_acls(scanned, self._root.extended()) if request.acls else scanned
 
@@ -290,7 +290,7 @@ class LocalEndpoint:
         root.scan(given, lambda entries, size: self._progress(True, entries, size))
         self._warn()
         self._phase = Phase.SCANNED
-        reading = self._role != Role.DESTINATION
+        reading = self.role != Role.DESTINATION
         return messages.Scanned(
             root.tree.root.entries,
             root.tree.root.size,
@@ -326,9 +326,8 @@ class LocalEndpoint:
         if request.same_ids:
             users, groups = map(dict, root.remembered_ids())
         keep = request.permissions, request.times, request.owner, request.group
-        beside = request.hard_links, request.extended
-        omitted = request.omit_dir_times, request.omit_link_times, request.executability
-        self._profile = Profile(*keep, users, groups, *beside, *omitted)
+        more = request.hard_links, request.extended, request.omit_dir_times, request.omit_link_times
+        self._profile = Profile(*keep, users, groups, *more, request.executability)
         value = root.seal(algorithm, self._profile)
         self._hasher = root.hasher(algorithm, self._hashed_some)
         self._phase = Phase.SEALED
@@ -467,6 +466,7 @@ class LocalEndpoint:
             problems, gone, kept = self._writing.finish(complete, root.whole, b"" in root.implied)
             extras.extend(kept)
             root.altered()
+            self._manifests.mark()
         value = root.seal(self.algorithm, profile)
         self._alternates.save()
         self._save(gone, self._writing is not None and self._writing.durable)

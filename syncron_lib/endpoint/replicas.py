@@ -65,7 +65,8 @@ class Replicas:
             messages.GetReplicas: self._get_replicas,
         }
 
-    def _opened(self) -> Replica:
+    def opened(self) -> Replica:
+        """What the root's replica remembers."""
         if self._replica is None:
             from syncron_lib.fs.replica.replica import Replica
 
@@ -75,7 +76,7 @@ class Replicas:
 
     def _tell(self) -> None:
         """Pass on what the replica had to say since the last time."""
-        notices = self._opened().notices
+        notices = self.opened().notices
         for notice in notices[self._told :]:
             self._tell_client(messages.Notice(notice))
         self._told = len(notices)
@@ -87,7 +88,7 @@ class Replicas:
 
         if not self._endpoint.is_open:
             return messages.Introduced(bytes(16), 0, 0, b"")
-        replica = self._opened()
+        replica = self.opened()
         known = pack_vector(replica.knowledge.latest()) + pack_ticks(replica.ticks)
         known += pack_replicas(replica.roster.retired)
         return messages.Introduced(replica.identity, replica.counter, replica.standing, known)
@@ -95,11 +96,12 @@ class Replicas:
     def _observe(self, request: messages.Observe) -> messages.Observed:
         from syncron_lib.core.twoway.identity import Renewal
 
-        tree, replica = self._endpoint.root.tree, self._opened()
+        tree, replica = self._endpoint.root.tree, self.opened()
         try:
             renewal = Renewal(request.renewal)
         except ValueError:
             raise PeerViolation("The client asked for an unknown renewal.") from None
+        replica.require_seen()
         replica.require_tree(
             tree.root.entries + tree.root.holds, request.allow_empty, request.allow_unmounted
         )
@@ -117,7 +119,7 @@ class Replicas:
         from syncron_lib.core.twoway.roster import pack_roster
 
         if not request.start:
-            replica = self._opened()
+            replica = self.opened()
             self._knowledge = (
                 pack_knowledge(replica.knowledge)
                 + pack_ticks(replica.ticks)
@@ -130,7 +132,7 @@ class Replicas:
         )
 
     def _get_records(self, request: messages.GetRecords) -> messages.RecordsPart:
-        replica = self._opened()
+        replica = self.opened()
         parts: list[bytes] = []
         left, start = _PART, request.start
         for path in request.paths:
@@ -146,7 +148,7 @@ class Replicas:
         return messages.RecordsPart(parts, False)
 
     def _tick(self, _request: messages.Tick) -> messages.Ticked:
-        return messages.Ticked(self._opened().tick())
+        return messages.Ticked(self.opened().tick())
 
     def _intend(self, request: messages.Intend) -> messages.Done:
         self._intended += request.data
@@ -155,7 +157,7 @@ class Replicas:
         if not request.more:
             data, self._intended = bytes(self._intended), bytearray()
             try:
-                self._opened().intend(data)
+                self.opened().intend(data)
             except Malformed as error:
                 raise PeerViolation(f"The client's intents are malformed: {error}.") from None
             self._tell()
@@ -181,7 +183,7 @@ class Replicas:
             ) from None
 
     def _settle(self, request: messages.Settle) -> messages.Settled:
-        replica, endpoint = self._opened(), self._endpoint
+        replica, endpoint = self.opened(), self._endpoint
         if replica.intends:
             self._write_through()
         failed = replica.settle(endpoint.root.tree, request.untouched)
@@ -192,7 +194,7 @@ class Replicas:
         return messages.Settled(replica.digest(), failed)
 
     def _get_replicas(self, request: messages.GetReplicas) -> messages.Replicas:
-        replica = self._opened()
+        replica = self.opened()
         if request.retire is not None:
             replica.retire(request.retire)
         self._tell()

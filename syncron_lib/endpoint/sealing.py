@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
+from syncron_lib.core.role import Role
 from syncron_lib.endpoint.parts import LIMIT
 from syncron_lib.errors import PeerViolation
 from syncron_lib.fs import manifestfile
@@ -12,7 +13,8 @@ from syncron_lib.protocol import messages
 
 if TYPE_CHECKING:
     from syncron_lib.endpoint.local import LocalEndpoint
-    from syncron_lib.fs.view import View
+    from syncron_lib.fs.replica.replica import Replica
+    from syncron_lib.fs.view import ReplicaView, View
 
 _PART = 4 << 20
 """Bytes of a manifest in one message."""
@@ -23,9 +25,13 @@ _FILE = 6
 class Manifests:
     """The manifest of the root that an endpoint has open, and the view of who has the key."""
 
-    def __init__(self, endpoint: LocalEndpoint, view: Optional[View]) -> None:
+    def __init__(
+        self, endpoint: LocalEndpoint, view: Optional[View], replica: Callable[[], Replica]
+    ) -> None:
+        """``replica``: what the root is one of several with."""
         self._endpoint = endpoint
         self._given_view = view
+        self._replica = replica
         self._incoming = bytearray()
         self._before = b""
         self._made: Optional[bytes] = None
@@ -45,6 +51,8 @@ class Manifests:
             messages.GetSealed: self.files,
             messages.MakeManifest: self.make,
             messages.KeepManifest: self.keep,
+            messages.Judge: self.judge,
+            messages.Resolve: self.resolve,
         }
 
     def close(self) -> None:
@@ -57,6 +65,9 @@ class Manifests:
         if self._given_view is None:
             raise PeerViolation("The client asked about sealed files where there is no key.")
         return self._given_view
+
+    def _replica_view(self) -> ReplicaView:
+        return cast("ReplicaView", self._view())
 
     def _take(self, content: bytes, more: bool) -> Optional[bytes]:
         """Add a part; the whole, if this was the last."""
@@ -107,6 +118,10 @@ class Manifests:
         whole = self._take(request.content, request.more)
         if whole is None:
             return messages.Viewed(False, False, 0, False, False, b"", False)
+        if self._endpoint.role is Role.REPLICA:
+            replica = self._replica()
+            replica.view = self._replica_view()
+            replica.view.join(replica)
         viewed = view.use(self._endpoint.root, request.where, whole)
         self._files = self._tops = None
         return viewed
@@ -146,4 +161,18 @@ class Manifests:
     def keep(self, _request: messages.KeepManifest) -> messages.Done:
         """Remember the newest manifest."""
         self._view().keep()
+        return messages.Done()
+
+    def mark(self) -> None:
+        """See which files are sealed, after the tree was written to."""
+        if self._given_view is not None and self._endpoint.role is Role.REPLICA:
+            self._replica_view().mark(self._endpoint.root)
+
+    def judge(self, request: messages.Judge) -> messages.Judgement:
+        """What is signed of some paths."""
+        return messages.Judgement(self._replica_view().judge(request.paths))
+
+    def resolve(self, request: messages.Resolve) -> messages.Done:
+        """Take what the client itself has made."""
+        self._replica_view().resolve(request.items)
         return messages.Done()

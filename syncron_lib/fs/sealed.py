@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core.names import join, shown, split
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from syncron_lib.fs.root import Root
     from syncron_lib.fs.sealednames import SealedNames
     from syncron_lib.fs.sealedrules import SealedRules
+    from syncron_lib.fs.tree import Node
     from syncron_lib.secure.keys import Keyring, Keys
     from syncron_lib.secure.manifest import Entry, Manifest
     from syncron_lib.secure.naming import Naming
-    from syncron_lib.secure.sealed import Sealer
+    from syncron_lib.secure.sealed import Opener, Sealer
 
-_OBJECT = struct.Struct(">32sQ")
+OBJECT = struct.Struct(">32sQ")
 """Salt and generation, as the state keeps them for each path."""
 
 
@@ -50,7 +51,7 @@ class KeySource(NamedTuple):
     path: bytes
 
 
-class _Sealed(NamedTuple):
+class Sealed(NamedTuple):
     """What is sealed at a path by now."""
 
     salt: bytes
@@ -79,7 +80,7 @@ class SealedView:
         self._seen_file: Optional[SeenFile] = None
         self._newest = Seen()
         self._here: set[bytes] = set()
-        self._known: dict[bytes, _Sealed] = {}
+        self._known: dict[bytes, Sealed] = {}
         self._hashes: dict[bytes, tuple[StatRow, bytes]] = {}
         self._names: Optional[SealedNames] = None
 
@@ -97,7 +98,7 @@ class SealedView:
             sealedguards.require_none(root, rules, options.excluded_by)
         wanted = rules.any or bool(manifest) or options.rekey
         wanted = wanted or (self._key is not None and self._key.asked)
-        if not wanted:
+        if not wanted and not self._remembers(root):
             view.forget(root, root.sealed_before.split(b"\0"))
             return messages.Viewed(False, False, 0, False, bool(root.sealed_before), b"", False)
         if self._key is None or options.ciphertext:
@@ -105,7 +106,7 @@ class SealedView:
             view.forget(root, root.sealed_before.split(b"\0"))
             before = bool(root.sealed_before)
             return messages.Viewed(False, rules.any, 0, False, before, b"", False)
-        self._open(manifest)
+        self._open(root, manifest)
         # Without rules, and where nothing was ever sealed, there is nothing to do.
         self.active = rules.any or bool(self._entries)
         self._mark(root)
@@ -129,6 +130,10 @@ class SealedView:
             renames = known.renaming or (names_key != known.names_key and known.counter > 0)
         return messages.Viewed(self.active, rules.any, sealed, fresh, anew, names_key, renames)
 
+    def _remembers(self, _root: Root) -> bool:
+        """Whether something else says that something is sealed."""
+        return False
+
     def _name(self, root: Root, rules: SealedRules) -> None:
         from syncron_lib.fs.sealednames import named
 
@@ -145,15 +150,21 @@ class SealedView:
         """As `View`."""
         return [] if self._names is None else self._names.tops
 
-    def _open(self, content: bytes) -> None:
+    def _open(self, _root: Root, content: bytes) -> None:
         """Load the key and open the manifest, which must be no older than what was seen."""
-        from syncron_lib.secure.manifest import Manifest, hash_of
+        from syncron_lib.secure.manifest import Manifest
 
         assert self._key is not None
         if self._ring is None:
             self._ring = self._key.load()
-        ring = self._ring
-        manifest = self._manifest = Manifest.opened(content, ring, self._where)
+        self._manifest = Manifest.opened(content, self._ring, self._where)
+        self._require_no_older(self._ring, self._manifest, content)
+        if self._options.rekey:
+            self._rekey(content)
+
+    def _require_no_older(self, ring: Keyring, manifest: Manifest, content: bytes) -> None:
+        from syncron_lib.secure.manifest import hash_of
+
         self._seen_file = SeenFile(self._environment, ring.root_id, self._where)
         seen = self._seen_file.read()
         now = Seen(manifest.counter, hash_of(content)) if content else Seen()
@@ -170,8 +181,6 @@ class SealedView:
         if self._options.accept_rollback:
             # What is written now must be newer than all that was seen.
             self._manifest = manifest._replace(counter=max(manifest.counter, seen.counter))
-        if self._options.rekey:
-            self._rekey(content)
 
     def _rekey(self, content: bytes) -> None:
         """Seal with a new key from now on; unless that was begun, and is to be ended."""
@@ -196,19 +205,8 @@ class SealedView:
 
     def _mark(self, root: Root) -> None:
         """Tell every directory which of its files are sealed."""
-        assert self._rules is not None
-        by_directory: dict[bytes, set[bytes]] = {}
-        for path in self._entries:
-            parent, name = split(path)
-            by_directory.setdefault(parent, set()).add(name)
-        for node in root.tree.nodes.values():
-            listed = by_directory.get(node.path, set())
-            sealed = {
-                name
-                for name, mode in files_in(node, self._rules, listed)
-                if mode & TYPE_MASK == stat.S_IFREG and self.is_sealed(join(node.path, name))
-            }
-            node.sealed = frozenset(sealed) or None
+        for node, sealed in self._find(root):
+            node.sealed = sealed or None
             if sealed:
                 columns = node.columns()
                 node.own_size += sum(
@@ -219,6 +217,24 @@ class SealedView:
                 self._here.update(join(node.path, name) for name in sealed)
         if self._here:
             root.tree.total()
+
+    def _find(self, root: Root) -> Iterator[tuple[Node, frozenset[bytes]]]:
+        """All directories, with the names of files in them that are sealed."""
+        assert self._rules is not None
+        by_directory: dict[bytes, set[bytes]] = {}
+        for path in self._entries:
+            parent, name = split(path)
+            by_directory.setdefault(parent, set()).add(name)
+        for node in root.tree.nodes.values():
+            listed = by_directory.get(node.path, set())
+            yield (
+                node,
+                frozenset(
+                    name
+                    for name, mode in files_in(node, self._rules, listed)
+                    if mode & TYPE_MASK == stat.S_IFREG and self.is_sealed(join(node.path, name))
+                ),
+            )
 
     def is_sealed(self, path: bytes) -> bool:
         """As `View`."""
@@ -263,16 +279,16 @@ class SealedView:
     def _forget_digests(self, root: Root) -> None:
         """Forget the digests of files that are sealed and were not, or the other way round, or to
         something else: by another key, at another place, in another generation."""
-        before: dict[bytes, _Sealed] = {}
+        before: dict[bytes, Sealed] = {}
         kept = b"" if root.state is None else root.state.get("sealed_for")
         paths = [path for path in root.sealed_before.split(b"\0") if path]
-        if kept.startswith(self._tag()) and len(kept) == 32 + _OBJECT.size * len(paths):
-            values = _OBJECT.iter_unpack(kept[32:])
-            before = {path: _Sealed(*value) for path, value in zip(paths, values)}
+        if kept.startswith(self._tag()) and len(kept) == 32 + OBJECT.size * len(paths):
+            values = OBJECT.iter_unpack(kept[32:])
+            before = {path: Sealed(*value) for path, value in zip(paths, values)}
         forgotten = []
         for path in {*paths, *self._here}:
             entry = self._entries.get(path)
-            now = entry and _Sealed(entry.salt, entry.generation)
+            now = entry and Sealed(entry.salt, entry.generation)
             same = path in self._here and now is not None and before.get(path) == now
             if same and not root.renamed and not (entry and entry.deleted):
                 assert now is not None
@@ -289,8 +305,8 @@ class SealedView:
         if not self.active:
             return {"sealed": b"", "sealed_for": b""}
         paths = sorted(self._here | self._known.keys())
-        nothing = _Sealed(bytes(32), 0)
-        objects = [_OBJECT.pack(*self._known.get(path, nothing)) for path in paths]
+        nothing = Sealed(bytes(32), 0)
+        objects = [OBJECT.pack(*self._known.get(path, nothing)) for path in paths]
         return {"sealed": b"\0".join(paths), "sealed_for": self._tag() + b"".join(objects)}
 
     # --- sealing ----------------------------------------------------------------------------
@@ -320,7 +336,7 @@ class SealedView:
             generation = entry.generation + (not same)
         meta = Meta(scanned[2], scanned[1] & 0o7777, scanned[3], generation)
         sealer = Sealer(self._ring, path, pd, meta)
-        self._known[path] = _Sealed(sealer.salt, generation)
+        self._known[path] = Sealed(sealer.salt, generation)
         return sealer
 
     def reader(self, path: bytes, fd: int, scanned: StatRow, sends: bool) -> Reader:
@@ -365,11 +381,17 @@ class SealedView:
 
     def open_file(self, path: bytes, fd: int, target: int) -> Optional[Opened]:
         """As `View`."""
+        if self._may_be_clear(os.pread(fd, len(MAGIC), 0)):
+            return None
+        opener = self._open_into(path, self._at(path), fd, target)
+        self._require_newest(path, opener.salt, opener.meta.generation)
+        return Opened(*opener.meta[:3])
+
+    def _open_into(self, place: bytes, where: str, fd: int, target: int) -> Opener:
+        """Open a file that is sealed for ``place`` into another."""
         from syncron_lib.secure import sealed
 
         os.lseek(fd, 0, os.SEEK_SET)
-        if self._may_be_clear(os.pread(fd, len(MAGIC), 0)):
-            return None
         assert self._ring is not None
 
         def read(size: int) -> bytes:
@@ -378,8 +400,8 @@ class SealedView:
                 data += more
             return data
 
-        opener: Optional[sealed.Opener] = None
-        for part in sealed.unseal_stream(self._ring, path, read, self._at(path)):
+        opener: Optional[Opener] = None
+        for part in sealed.unseal_stream(self._ring, place, read, where):
             if isinstance(part, sealed.Opener):
                 opener = part
                 continue
@@ -387,8 +409,7 @@ class SealedView:
             while left:
                 left = left[os.write(target, left) :]
         assert opener is not None
-        self._require_newest(path, opener.salt, opener.meta.generation)
-        return Opened(*opener.meta[:3])
+        return opener
 
     def _require_newest(self, path: bytes, salt: bytes, generation: int) -> None:
         """See that a file is no older version than the manifest knows."""
@@ -403,7 +424,7 @@ class SealedView:
                     f" (generation {generation}, and there was {entry.generation}). If a backup was"
                     " restored there, say --accept-rollback. Nothing of it was taken."
                 )
-        self._known[path] = _Sealed(salt, generation)
+        self._known[path] = Sealed(salt, generation)
 
     # --- the manifest -----------------------------------------------------------------------
 
@@ -423,15 +444,16 @@ class SealedView:
             # Until all is sealed with a new key, the manifest says that it is not.
             keys = self._old_keys or keys
         else:
-            failed, gone = _Below(unsettled), _Below(removed)
+            failed, gone = Below(unsettled), Below(removed)
             for path, (salt, generation) in self._known.items():
                 if path in self._here and path not in failed:
-                    entries[path] = Entry(salt, generation, False)
+                    earlier = entries[path].before if path in entries else ()
+                    entries[path] = Entry(salt, generation, False, earlier)
             for path, entry in self._manifest.entries.items():
                 if path in self._here:
                     continue
                 if path in gone and path not in failed and not entry.deleted:
-                    entries[path] = Entry(entry.salt, entry.generation + 1, True)
+                    entries[path] = Entry(entry.salt, entry.generation + 1, True, entry.before)
             if self._options.declassify:
                 entries = {path: entry for path, entry in entries.items() if self.is_sealed(path)}
         before = self._manifest
@@ -455,13 +477,14 @@ class SealedView:
             file.write(newest)
 
 
-class _Below:
+class Below:
     """Paths, with all below each."""
 
     def __init__(self, tops: Iterable[bytes]) -> None:
         self._tops = frozenset(tops)
 
-    def __contains__(self, path: bytes) -> bool:
+    def __contains__(self, path: object) -> bool:
+        assert isinstance(path, bytes)
         while path:
             if path in self._tops:
                 return True

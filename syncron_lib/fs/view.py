@@ -18,6 +18,7 @@ from syncron_lib.record import NamedTuple
 if TYPE_CHECKING:
     from syncron_lib.fs.root import Root
     from syncron_lib.fs.stats import StatRow
+    from syncron_lib.fs.tree import Tree
     from syncron_lib.protocol import messages
 
 
@@ -72,6 +73,17 @@ class Naming(Renaming, Protocol):
 
     def sealed_table(self, path: bytes, table: Table) -> Table:
         """The table of a directory as it is there."""
+
+
+class Remembering(Protocol):
+    """What one of several replicas remembers."""
+
+    @property
+    def sealed(self) -> bytes:
+        """What its sealed files stand for, as `View.kept` packed it."""
+
+    def holds(self, path: bytes) -> bool:
+        """Whether there is a file at ``path``, as far as it knows."""
 
 
 class View(Protocol):
@@ -132,6 +144,28 @@ class View(Protocol):
 
     def open_file(self, path: bytes, fd: int, target: int) -> Optional[Opened]:
         """The same from one file into another."""
+
+
+class ReplicaView(View, Protocol):
+    """The same of one of several replicas."""
+
+    def join(self, replica: Remembering) -> None:
+        """The tree that is looked at next is this replica's."""
+
+    def mark(self, root: Root) -> None:
+        """See which files are sealed, after a run has written to the tree."""
+
+    def judge(self, paths: Sequence[bytes]) -> list[messages.Judged]:
+        """What is signed of those of these paths that are sealed."""
+
+    def resolve(self, items: Sequence[messages.Resolved]) -> None:
+        """As `messages.Resolve` says."""
+
+    def failed(self, paths: Sequence[bytes]) -> None:
+        """What was to come at these paths has not."""
+
+    def kept(self, tree: Tree) -> Optional[bytes]:
+        """What the replica is to remember; None where nothing is sealed."""
 
 
 def forget(root: Root, paths: Iterable[bytes]) -> None:

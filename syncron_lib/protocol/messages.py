@@ -92,12 +92,17 @@ from syncron_lib.protocol.replicas import Ticked as Ticked
 from syncron_lib.protocol.sealing import GetLineage as GetLineage
 from syncron_lib.protocol.sealing import GetManifest as GetManifest
 from syncron_lib.protocol.sealing import GetSealed as GetSealed
+from syncron_lib.protocol.sealing import Judge as Judge
+from syncron_lib.protocol.sealing import Judged as Judged
+from syncron_lib.protocol.sealing import Judgement as Judgement
 from syncron_lib.protocol.sealing import KeepManifest as KeepManifest
 from syncron_lib.protocol.sealing import Lineage as Lineage
 from syncron_lib.protocol.sealing import MakeManifest as MakeManifest
 from syncron_lib.protocol.sealing import Manifest as Manifest
 from syncron_lib.protocol.sealing import PutLineage as PutLineage
 from syncron_lib.protocol.sealing import PutManifest as PutManifest
+from syncron_lib.protocol.sealing import Resolve as Resolve
+from syncron_lib.protocol.sealing import Resolved as Resolved
 from syncron_lib.protocol.sealing import SealedFile as SealedFile
 from syncron_lib.protocol.sealing import SealedFiles as SealedFiles
 from syncron_lib.protocol.sealing import UseManifest as UseManifest

@@ -113,3 +113,46 @@ class MakeManifest(NamedTuple):
 
 class KeepManifest(NamedTuple):
     """The manifest that was made, or used, is the newest: remember its counter. Reply: `Done`."""
+
+
+class Judge(NamedTuple):
+    """Ask a replica that has the key what is signed of these paths. Reply: `Judgement`, of those
+    that are sealed."""
+
+    paths: Sequence[bytes]
+
+
+class Judged(NamedTuple):
+    """``here``: there is a file. ``replaceable``: what the other side has may take its place, if it
+    is newer by what is sealed in it; else it may have been made without knowing what is here.
+    ``removable``: who has the key deleted just this. ``generation``: that of what is here, or was,
+    0 for nothing; ``last``: that of the last that was signed. ``deleted``: that was a deletion.
+    ``before``: what stands for versions that came before, 8 bytes each."""
+
+    path: bytes
+    here: bool
+    replaceable: bool
+    removable: bool
+    generation: int
+    last: int
+    deleted: bool
+    before: bytes
+
+
+class Judgement(NamedTuple):
+    """Reply to `Judge`."""
+
+    files: Sequence[Judged]
+
+
+class Resolved(NamedTuple):
+    """``of``: the salts of versions, one behind the other."""
+
+    path: bytes
+    of: bytes
+
+
+class Resolve(NamedTuple):
+    """What comes at these paths the client itself has made, of these versions. Reply: `Done`."""
+
+    items: Sequence[Resolved]

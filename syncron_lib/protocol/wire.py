@@ -92,6 +92,9 @@ from syncron_lib.protocol.messages import (
     Intend,
     Introduce,
     Introduced,
+    Judge,
+    Judged,
+    Judgement,
     Keep,
     KeepManifest,
     KeepSnapshot,
@@ -133,6 +136,8 @@ from syncron_lib.protocol.messages import (
     Release,
     RemoveSource,
     Replicas,
+    Resolve,
+    Resolved,
     Scan,
     Scanned,
     Seal,
@@ -424,6 +429,11 @@ RULES: tuple[Rule, ...] = (
     _rule(0x89, GetLineage, _C, needs=_NONE),
     _rule(0x8A, Lineage, _H, BLOB),
     _rule(0x8B, PutLineage, _C, BLOB, writes=True, needs=_ADD),
+    _rule(0x8C, Judge, _C, ListOf(PATH), needs=_NONE),
+    _rule(
+        0x8D, Judgement, _H, ListOf(Record(Judged, PATH, BOOL, BOOL, BOOL, U64, U64, BOOL, BLOB))
+    ),
+    _rule(0x8E, Resolve, _C, ListOf(Record(Resolved, PATH, BLOB)), needs=_NONE),
 )
 
 BY_NUMBER = {rule.number: rule for rule in RULES}

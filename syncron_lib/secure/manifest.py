@@ -1,14 +1,15 @@
 """The manifest: what is sealed in a tree, signed by whoever has the key, with a counter.
 
 It tells an older version of a file from the newest, and a file that the remote has lost from one
-that was deleted.
+that was deleted. Where several replicas have the key it also tells which versions came before
+which: so two manifests that were written apart can be made one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -19,19 +20,52 @@ from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring, Keys, prefixed
 from syncron_lib.secure.sealed import SALT_SIZE
 
 MAGIC = b"SYNCMAN1"
+MAGIC_BEFORE = b"SYNCMAN2"
+"""Where some row says what came before it."""
 _TOP = struct.Struct(f">QB{KEY_ID_SIZE}sI")
 _ROW = struct.Struct(f">{SALT_SIZE}sQB")
+_SHORT = 8
+MOST_BEFORE = 255
+"""Versions that a row remembers to have come before it; older ones are forgotten."""
 NO_SALT = bytes(SALT_SIZE)
 CLEAR = bytes(KEY_ID_SIZE)
 
 
+def short(salt: bytes) -> bytes:
+    """What stands for a version where there is to be told what came before what."""
+    return salt[:_SHORT]
+
+
+def came_before(salt: bytes, earlier: Sequence[bytes], *more: bytes) -> tuple[bytes, ...]:
+    """What came before the version ``salt``: what is ``earlier`` and then ``more``, the newest
+    last."""
+    own = short(salt)
+    newest_first = dict.fromkeys(reversed([*earlier, *more]))
+    return tuple([each for each in newest_first if each != own][:MOST_BEFORE][::-1])
+
+
 class Entry(NamedTuple):
     """One path that was sealed once. Generation 0 with `NO_SALT`: it is about to be, for the first
-    time."""
+    time. ``before``: what stands for versions that this one was made of or has replaced, as `short`
+    gives it; the newest last."""
 
     salt: bytes
     generation: int
     deleted: bool
+    before: tuple[bytes, ...] = ()
+
+    def joined(self, other: Entry) -> Entry:
+        """One of two that were written apart: the newer one. Where neither is, the choice says
+        nothing: neither has the other among what came before it."""
+        newer, older = (self, other) if self._rank >= other._rank else (other, self)
+        if newer.salt != older.salt and short(older.salt) not in newer.before:
+            return newer
+        before = came_before(newer.salt, older.before, *newer.before)
+        return newer._replace(before=before)
+
+    @property
+    def _rank(self) -> tuple[int, bool, bytes, int]:
+        return self.generation, not self.deleted, self.salt, len(self.before)
 
 
 class Manifest(NamedTuple):
@@ -46,16 +80,32 @@ class Manifest(NamedTuple):
     renaming: bool = False
     names: frozenset[bytes] = frozenset()
 
+    @property
+    def tells_before(self) -> bool:
+        """Whether some row says what came before it."""
+        return any(entry.before for entry in self.entries.values())
+
+    def joined(self, other: Manifest) -> Manifest:
+        """One of two that were written apart, of the rows of both; ``counter`` is the higher one's,
+        and must go up where it is another than both. Names in another form are not looked at."""
+        entries = dict(self.entries)
+        for path, entry in other.entries.items():
+            entries[path] = entries[path].joined(entry) if path in entries else entry
+        return Manifest(max(self.counter, other.counter), entries)
+
     def sealed(self, keyring: Keyring, keys: Keys | None = None) -> bytes:
         """As it is stored; under ``keys``, where that is not to be the current one."""
         top = self.counter, self.renaming, self.names_key, len(self.entries)
         rows = [_TOP.pack(*top)]
-        rows.extend(
-            prefixed(path) + _ROW.pack(*self.entries[path]) for path in sorted(self.entries)
-        )
+        tells = self.tells_before
+        for path in sorted(self.entries):
+            entry = self.entries[path]
+            rows.append(prefixed(path) + _ROW.pack(*entry[:3]))
+            if tells:
+                rows.append(bytes((len(entry.before),)) + b"".join(entry.before))
         rows.extend(prefixed(path) for path in sorted(self.names))
         keys = keys or keyring.current
-        head = MAGIC + keys.id
+        head = (MAGIC_BEFORE if tells else MAGIC) + keys.id
         return head + AESSIV(keys.man).encrypt(b"".join(rows), [head, keyring.root_id])
 
     @staticmethod
@@ -68,7 +118,7 @@ class Manifest(NamedTuple):
             " somebody without the key. Nothing was changed here."
         )
         head = data[: len(MAGIC) + KEY_ID_SIZE]
-        if not head.startswith(MAGIC):
+        if not head.startswith((MAGIC, MAGIC_BEFORE)):
             raise wrong
         keys = keyring.by_id(head[len(MAGIC) :])
         if keys is None:
@@ -81,12 +131,12 @@ class Manifest(NamedTuple):
         except (InvalidTag, ValueError):
             raise wrong from None
         try:
-            return _unpacked(rows)
+            return _unpacked(rows, head.startswith(MAGIC_BEFORE))
         except (struct.error, IndexError, ValueError):
             raise wrong from None  # whoever has the key wrote nonsense
 
 
-def _unpacked(rows: bytes) -> Manifest:
+def _unpacked(rows: bytes, tells_before: bool) -> Manifest:
     counter, renaming, names_key, count = _TOP.unpack_from(rows)
     at = _TOP.size
     entries: dict[bytes, Entry] = {}
@@ -94,7 +144,14 @@ def _unpacked(rows: bytes) -> Manifest:
         path, at = _path_at(rows, at)
         salt, generation, deleted = _ROW.unpack_from(rows, at)
         at += _ROW.size
-        entries[path] = Entry(salt, generation, bool(deleted))
+        before: tuple[bytes, ...] = ()
+        if tells_before:
+            end = at + 1 + rows[at] * _SHORT
+            if end > len(rows):
+                raise ValueError
+            before = tuple(rows[each : each + _SHORT] for each in range(at + 1, end, _SHORT))
+            at = end
+        entries[path] = Entry(salt, generation, bool(deleted), before)
     if len(entries) != count:
         raise ValueError
     names = []

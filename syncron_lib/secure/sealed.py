@@ -141,6 +141,15 @@ class Opener:
         self.chunks = chunks_of(self.meta.size)
         self.size = sealed_size(self.meta.size)
 
+    @staticmethod
+    def fits(keyring: Keyring, path: bytes, prefix: bytes) -> bool:
+        """Whether the beginning of a file is one that was sealed for ``path``."""
+        keys = keyring.by_id(prefix[len(MAGIC) : len(MAGIC) + KEY_ID_SIZE])
+        if keys is None or not prefix.startswith(MAGIC) or len(prefix) < PREFIX:
+            return False
+        key = _FileKey(keys, prefix[:_HDR], keyring.context(path))
+        return hmac.compare_digest(key.commitment, prefix[_HDR : _HDR + _COMMITMENT])
+
     def damaged(self, why: str) -> NotAuthentic:
         """The refusal of what is not as it was sealed."""
         return NotAuthentic(

@@ -135,7 +135,7 @@ def prepared(
     source, destination = ends
     if key is not None and key.role is not None:
         near = ends[key.role]
-        viewed = _used(near, where, content)
+        viewed = used(near, where, content)
         if viewed.anew:
             sealing.forget(key.role)
         if viewed.active:
@@ -188,11 +188,31 @@ def _sealed(near: Endpoint, tops: bool = False) -> Iterator[SealedFile]:
             return
 
 
-def _used(near: Endpoint, where: str, content: bytes) -> messages.Viewed:
+def used(near: Endpoint, where: str, content: bytes) -> messages.Viewed:
+    """Have who has the key see its tree as it is sealed at ``where``, by this manifest."""
     parts = [content[start : start + _PART] for start in range(0, len(content), _PART)] or [b""]
     for part in parts[:-1]:
         reply_of(near.submit(messages.UseManifest(where, part, True)), messages.Viewed)
     return reply_of(near.submit(messages.UseManifest(where, parts[-1])), messages.Viewed)
+
+
+def make_manifest(
+    near: Endpoint,
+    announce: bool,
+    unsettled: Sequence[bytes] = (),
+    removed: Sequence[bytes] = (),
+    settled: bool = True,
+) -> bytes:
+    """The manifest that who has the key makes; see `messages.MakeManifest`."""
+    for some in batches(unsettled, _PATHS, len):
+        request = messages.MakeManifest(announce, some, (), True)
+        reply_of(near.submit(request), messages.Done)
+    for some in batches(removed, _PATHS, len):
+        request = messages.MakeManifest(announce, (), some, True)
+        reply_of(near.submit(request), messages.Done)
+    last = messages.MakeManifest(announce, settled=settled)
+    reply_of(near.submit(last), messages.Done)
+    return manifest_of(near)
 
 
 class Sealing(Unsealed):
@@ -283,15 +303,7 @@ class Sealing(Unsealed):
         removed: Sequence[bytes] = (),
         settled: bool = True,
     ) -> bytes:
-        for some in batches(unsettled, _PATHS, len):
-            request = messages.MakeManifest(announce, some, (), True)
-            reply_of(self._near.submit(request), messages.Done)
-        for some in batches(removed, _PATHS, len):
-            request = messages.MakeManifest(announce, (), some, True)
-            reply_of(self._near.submit(request), messages.Done)
-        last = messages.MakeManifest(announce, settled=settled)
-        reply_of(self._near.submit(last), messages.Done)
-        return manifest_of(self._near)
+        return make_manifest(self._near, announce, unsettled, removed, settled)
 
     def has_news(self, plan: Plan) -> bool:
         """As `Unsealed`."""

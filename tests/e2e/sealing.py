@@ -106,6 +106,16 @@ def needles(top: Path) -> Iterator[bytes]:
             yield from (xxhash.xxh3_128_digest(data), xxhash.xxh3_128_hexdigest(data).encode())
 
 
+def captured(top: Path) -> tuple[str, Path]:
+    """An --rsh that runs the helper here, and where it keeps all that passes in both directions."""
+    script, log = top / "rsh", top / "wire"
+    script.write_text(
+        f'#!/bin/sh\nfor last; do :; done\ntee -a {log} | /bin/sh -c "$last" | tee -a {log}\n'
+    )
+    script.chmod(0o755)
+    return f"--rsh={script}", log
+
+
 def without_state() -> None:
     """As on a fresh machine."""
     shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)

@@ -14,7 +14,17 @@ import pytest
 from syncron_lib.core.sealing import MAGIC, sealed_size
 from syncron_lib.secure import keyfile
 from tests.e2e.conftest import Command
-from tests.e2e.sealing import LARGE, SEALED, SMALL, Bench, bench, contents, needles, without_state
+from tests.e2e.sealing import (
+    LARGE,
+    SEALED,
+    SMALL,
+    Bench,
+    bench,
+    captured,
+    contents,
+    needles,
+    without_state,
+)
 from tests.secure.reader import Reader
 from tests.sshd import Sshd
 from tests.trees import assert_same, make, noise
@@ -27,14 +37,7 @@ def secrets(syncron: Command, tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def wire(tmp_path: Path) -> Any:
-    """An --rsh that runs the helper here, and keeps all that passes in both directions."""
-    script = tmp_path / "rsh"
-    log = tmp_path / "wire"
-    script.write_text(
-        f'#!/bin/sh\nfor last; do :; done\ntee -a {log} | /bin/sh -c "$last" | tee -a {log}\n'
-    )
-    script.chmod(0o755)
-    return f"--rsh={script}", log
+    return captured(tmp_path)
 
 
 def assert_sealed(secrets: Bench) -> None:
@@ -658,12 +661,12 @@ def test_called_as_rsync_it_seals_too(secrets, syncron, wire):
     assert SMALL not in log.read_bytes()
 
 
-def test_both_ways_is_refused_where_something_is_to_be_sealed(secrets, syncron, wire):
+def test_both_ways_is_refused_where_something_is_to_be_sealed_and_no_key(secrets, syncron, wire):
     option, log = wire
     secrets.sealed.mkdir()
+    secrets.key.unlink()
     ended = syncron("--two-way", option, secrets.source, f"host:{secrets.sealed}")
-    assert ended.code == 3 and "together with --two-way" in ended.err
-    assert "--ciphertext" in ended.err
+    assert ended.code == 3 and "there is no key" in ended.err
     assert SMALL not in log.read_bytes()
 
 

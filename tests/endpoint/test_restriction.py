@@ -171,6 +171,8 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.PutManifest: lambda _: messages.PutManifest(b"manifest"),
     messages.GetLineage: lambda _: messages.GetLineage(),
     messages.PutLineage: lambda _: messages.PutLineage(bytes(16)),
+    messages.Judge: lambda _: messages.Judge([b"file"]),
+    messages.Resolve: lambda _: messages.Resolve([]),
     messages.UseManifest: lambda _: messages.UseManifest("there", b""),
     messages.GetSealed: lambda _: messages.GetSealed(),
     messages.MakeManifest: lambda _: messages.MakeManifest(True),

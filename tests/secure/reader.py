@@ -99,16 +99,21 @@ class Reader:
 
     def manifest(self, data: bytes) -> tuple[int, dict[bytes, tuple[bytes, int, bool]]]:
         head = data[:16]
-        assert head[:8] == b"SYNCMAN1"
+        assert head[:8] in (b"SYNCMAN1", b"SYNCMAN2")
         rows = AESSIV(self.keys[head[8:]].man).decrypt(data[16:], [head, self.root_id])
         counter, _, self.names_key, count = struct.unpack_from(">QB8sI", rows)
         at, found = 21, {}
+        self.before: dict[bytes, list[bytes]] = {}
         for _ in range(count):
             (length,) = struct.unpack_from(">I", rows, at)
             path = rows[at + 4 : at + 4 + length]
             salt, generation, deleted = struct.unpack_from(">32sQB", rows, at + 4 + length)
             found[path] = salt, generation, bool(deleted)
             at += 4 + length + 41
+            if head[:8] == b"SYNCMAN2":
+                end = at + 1 + 8 * rows[at]
+                self.before[path] = [rows[each : each + 8] for each in range(at + 1, end, 8)]
+                at = end
         self.names = []
         while at < len(rows):
             (length,) = struct.unpack_from(">I", rows, at)

@@ -159,29 +159,52 @@ def holder(
     asked = bool(settings.key or settings.secure or settings.secure_names)
     asked = asked or mode is not Mode.COPY
     near = sources if role is Role.SOURCE else (destination,)
-    path = None if settings.ciphertext else around.key_path(settings)
-    passphrase: bytes | None = None
-    if path is not None:
-        content = _content(path)
-        if content is None and not asked:
-            path = None
-        elif (
-            content is not None
-            and needs_passphrase(content)
-            and (asked or any(map(_has_rules, near)))
-        ):
-            question = f"Passphrase of {shown(path)}:"
-            passphrase = around.passphrase(settings, "key", question)
-    if path is None and asked and not settings.ciphertext:
-        around.required_path(settings)
+    path, passphrase = None, None
+    if not settings.ciphertext:
+        path, passphrase = _key_file(settings, around, asked, near)
+    return _holder(role, options, around, path, passphrase, asked, False)
+
+
+def _key_file(
+    settings: Settings, around: Surroundings, asked: bool, near: Sequence[Location]
+) -> tuple[bytes | None, bytes | None]:
+    """The key file, if there is one, and its passphrase where it needs one."""
+    path = around.key_path(settings)
+    if path is None:
+        if asked:
+            around.required_path(settings)
+        return None, None
+    content = _content(path)
+    if content is None and not asked:
+        return None, None
+    if content is not None and needs_passphrase(content) and (asked or any(map(_has_rules, near))):
+        question = f"Passphrase of {shown(path)}:"
+        return path, around.passphrase(settings, "key", question)
+    return path, None
+
+
+def _holder(
+    role: Role | None,
+    options: SecureOptions,
+    around: Surroundings,
+    path: bytes | None,
+    passphrase: bytes | None,
+    asked: bool,
+    replica: bool,
+) -> KeyHolder:
     environ = dict(around.environ)
 
     def view() -> View:
         from syncron_lib.fs.sealed import KeySource, SealedView
 
+        kind = SealedView
+        if replica:
+            from syncron_lib.fs.sealedreplica import ReplicaView
+
+            kind = ReplicaView
         if path is None:
-            return SealedView(options, None, environ)
-        return SealedView(options, KeySource(*_source(path, passphrase), asked, path), environ)
+            return kind(options, None, environ)
+        return kind(options, KeySource(*_source(path, passphrase), asked, path), environ)
 
     if path is not None and asked:
         # Said at once, and not when both sides have been scanned.
@@ -189,22 +212,29 @@ def holder(
     return KeyHolder(role, view, None if path is None else _source(path, passphrase)[0])
 
 
-def guard(
-    sides: Sequence[Location], option: str, environ: Mapping[str, str], ciphertext: bool = False
+def replicas(
+    settings: Settings, sides: Sequence[Location], around: Surroundings
 ) -> KeyHolder | None:
-    """What sees, where nothing can be sealed, that nothing that is to be leaves this machine.
-    ``ciphertext``: what is sealed already may, as it is."""
-    if all(isinstance(side, Local) for side in sides) and not ciphertext:
-        return None
-    options = SecureOptions(excluded_by=option, ciphertext=ciphertext)
-    environ = dict(environ)
-
-    def view() -> View:
-        from syncron_lib.fs.sealed import SealedView
-
-        return SealedView(options, None, environ)
-
-    return KeyHolder(None, view)
+    """What sees sealed, in a run in both directions, what is on this machine; without a key, what
+    sees that nothing that is to be sealed leaves it in clear. None where neither is needed. Raises
+    UsageError and KeyUnusable."""
+    here = [side for side in sides if isinstance(side, Local)]
+    asked = bool(settings.key or settings.secure or settings.accept_rollback)
+    if asked and settings.ciphertext:
+        raise UsageError(
+            "--ciphertext carries files as they are, and takes no key: leave that out."
+        )
+    if asked and not here:
+        raise UsageError(
+            "Files are sealed and opened where the key is, on this machine, and no replica is: name"
+            " one, or carry sealed files as they are with --ciphertext."
+        )
+    path, passphrase = None, None
+    if not settings.ciphertext:
+        path, passphrase = _key_file(settings, around, asked, here)
+        if path is None and len(here) == len(sides):
+            return None
+    return _holder(None, secure_options(settings), around, path, passphrase, asked, True)
 
 
 def _role(

@@ -20,19 +20,8 @@ from syncron_lib.core.twoway.knowledge import Knowledge, Untouched, topmost
 from syncron_lib.core.twoway.merging import Merged
 from syncron_lib.core.twoway.naming import conflict_names
 from syncron_lib.core.twoway.records import MOST_ALONE, NOTHING, Record
+from syncron_lib.core.twoway.signed import Anew, Copy, Side, Signed
 from syncron_lib.record import NamedTuple
-
-
-class Side(Enum):
-    """One of the two replicas of a run."""
-
-    FIRST = 0
-    SECOND = 1
-
-    @property
-    def other(self) -> Side:
-        """The other one."""
-        return Side.SECOND if self is Side.FIRST else Side.FIRST
 
 
 class Replica(NamedTuple):
@@ -78,6 +67,8 @@ class What(Enum):
     """Both sides changed it, and what both changed is in it now."""
     SKIPPED = "skipped"
     """Both sides changed it, and it is left so."""
+    REPAIRED = "repaired"
+    """Taken away by somebody without the key: it is put back."""
 
 
 class Conflict(NamedTuple):
@@ -90,13 +81,6 @@ class Conflict(NamedTuple):
     second: Optional[Record]
     winner: Optional[Side] = None
     kept: Optional[bytes] = None
-
-
-class Copy(NamedTuple):
-    """A version that gets another name: it is at ``path`` on ``side``."""
-
-    side: Side
-    path: bytes
 
 
 @dataclass
@@ -130,13 +114,27 @@ def tree_order(path: bytes) -> bytes:
     return path.replace(b"/", b"\0")
 
 
-def reconcile(first: Replica, second: Replica, fresh: Dot, policy: Policy = keep_both) -> Outcome:
+def reconcile(
+    first: Replica,
+    second: Replica,
+    fresh: Dot,
+    policy: Policy = keep_both,
+    signed: Optional[Signed] = None,
+) -> Outcome:
     """What both sides are to have. ``fresh``: the event of all that is resolved here."""
-    return _Reconciling(first, second, fresh, policy).outcome()
+    return _Reconciling(first, second, fresh, policy, signed).outcome()
 
 
 class _Reconciling:
-    def __init__(self, first: Replica, second: Replica, fresh: Dot, policy: Policy) -> None:
+    def __init__(
+        self,
+        first: Replica,
+        second: Replica,
+        fresh: Dot,
+        policy: Policy,
+        signed: Optional[Signed],
+    ) -> None:
+        self._signed = signed
         self._first = first
         self._second = second
         self._event: Dots = frozenset((fresh,))
@@ -172,6 +170,8 @@ class _Reconciling:
         first, second = self._first.records.get(path), self._second.records.get(path)
         known_first, known_second = self._first.knowledge.of(path), self._second.knowledge.of(path)
         verdict = decide(first, second, known_first, known_second)
+        if self._signed is not None:
+            verdict = self._signed.verdict(path, first, second, verdict)
         final = self._outcome.final
         if first is None or second is None:
             one = first or second
@@ -180,6 +180,8 @@ class _Reconciling:
                 final[path] = None
             elif verdict in (Verdict.NEW_FIRST, Verdict.NEW_SECOND):
                 final[path] = one
+            elif verdict is Verdict.NONE:
+                self._skipped.add(path)
             else:
                 self._deleted_and_changed(path, first, second, one)
             return
@@ -197,7 +199,19 @@ class _Reconciling:
             record = one_of_both(first, second, known_first, known_second)
         elif verdict in (Verdict.FORWARD_FIRST, Verdict.FORWARD_SECOND):
             record = self._resolved(path, record, first, second)
-        if first.kind == second.kind:
+        if self._is_sealed(path) and first.is_file and second.is_file:
+            # Permissions and time are sealed with the content, and come with it.
+            own = first.mode, first.mtime
+            dots = self._event if kept.settled else kept.dots
+            if first.fp == second.fp and own != (second.mode, second.mtime):
+                assert self._signed is not None
+                trusted = self._signed.trusted(first, second)
+                record = record._replace(mode=trusted.mode, mtime=trusted.mtime)
+                dots = self._event
+            record = record._replace(kept=dots)
+            if dots == self._event:
+                self._outcome.minted.add(path)
+        elif first.kind == second.kind:
             dots = self._event if kept.settled else kept.dots
             if record.kind != stat.S_IFLNK:
                 record = record._replace(mode=record.kind | kept.permissions)
@@ -208,6 +222,9 @@ class _Reconciling:
         final[path] = record
         if verdict in (Verdict.FORWARD_FIRST, Verdict.FORWARD_SECOND):
             self._outcome.minted.add(path)
+
+    def _is_sealed(self, path: bytes) -> bool:
+        return self._signed is not None and self._signed.is_sealed(path)
 
     def _resolved(self, path: bytes, winner: Record, first: Record, second: Record) -> Record:
         """The record of a resolution: a new event, never an old one of the winner's."""
@@ -226,9 +243,17 @@ class _Reconciling:
     ) -> None:
         """One side has deleted an earlier version of what the other has: it stays, in a new
         life."""
-        self._mint(path, self._again(one))
+        record = self._again(one)
         winner = Side.FIRST if first is not None else Side.SECOND
-        self._outcome.conflicts.append(Conflict(path, What.DELETED, first, second, winner))
+        what = What.DELETED
+        if self._signed is not None and one.is_file and self._is_sealed(path):
+            what = What.REPAIRED if self._signed.repairs(path) else what
+            anew = self._signed.revived(path, one, winner)
+            if anew is not None:
+                record = _as(record, anew)
+                self._outcome.merged.add(path)
+        self._mint(path, record)
+        self._outcome.conflicts.append(Conflict(path, what, first, second, winner))
 
     def _again(self, record: Record) -> Record:
         """The record of an entry that is kept against a deletion."""
@@ -251,8 +276,7 @@ class _Reconciling:
         else:
             choice = Choice.BY_ORDER
         if choice is Choice.SKIP:
-            self._skipped.add(path)
-            self._outcome.conflicts.append(Conflict(path, What.SKIPPED, first, second))
+            self._skip(path, first, second)
             return
         merged_to = choice if isinstance(choice, Merged) else None
         if merged_to is not None or choice is Choice.BY_ORDER:
@@ -262,6 +286,9 @@ class _Reconciling:
         known = self._first.knowledge.of(path), self._second.knowledge.of(path)
         kept = merged(first.kept, known[0], second.kept, known[1])
         record = self._resolved(path, winner, first, second)._replace(kept=kept)
+        if self._signed is not None and what is What.CONTENT and self._is_sealed(path):
+            self._conflict_of_sealed(path, record, first, second, won, merged_to)
+            return
         if merged_to is not None:
             # Permissions are no part of what is merged: both sides' count as if alone.
             own = keep(first, second, *known, Verdict.SAME)
@@ -275,30 +302,76 @@ class _Reconciling:
         copy = self._copy(Copy(won.other, path), loser)
         self._outcome.conflicts.append(Conflict(path, what, first, second, won, copy))
 
+    def _conflict_of_sealed(
+        self,
+        path: bytes,
+        record: Record,
+        first: Record,
+        second: Record,
+        won: Side,
+        merged_to: Optional[Merged],
+    ) -> None:
+        """Who has the key makes a version that comes after both."""
+        assert self._signed is not None
+        loser = second if won is Side.FIRST else first
+        what, copy = What.CONTENT if merged_to is None else What.MERGED, None
+        both = first.is_file and second.is_file  # else one is a symlink
+        anew = self._signed.resolved(path, first, second, won, merged_to) if both else None
+        if both and anew is None:
+            self._skip(path, first, second)
+            return
+        if anew is not None:
+            record = _as(record, anew)._replace(kept=self._event)
+        if merged_to is None and not (anew and anew.equal):
+            copy = self._copy(Copy(won.other, path), loser)
+            if copy == path:
+                self._skip(path, first, second)
+                return
+        self._mint(path, record)
+        if anew is not None:
+            self._outcome.merged.add(path)
+        if not (anew and anew.equal):
+            winner = None if merged_to is not None else won
+            self._outcome.conflicts.append(Conflict(path, what, first, second, winner, copy))
+
+    def _skip(self, path: bytes, first: Record, second: Record) -> None:
+        self._skipped.add(path)
+        self._outcome.conflicts.append(Conflict(path, What.SKIPPED, first, second))
+
     def _copy(self, copy: Copy, loser: Record) -> bytes:
-        """Give a version a name of its own; its path."""
+        """Give a version a name of its own; its path, or, where there can be none, that of the
+        version."""
         directory, name = split(copy.path)
         final = self._outcome.final
+        again = loser
         for each in conflict_names(name, loser.fp):
             path = join(directory, each)
             there = [
                 side.records[path] for side in (self._first, self._second) if path in side.records
             ]
+            wanted = self._wanted(path) if there or path in final else None
+            if self._signed is not None and loser.is_file and self._is_sealed(copy.path):
+                anew = self._signed.copied(copy, loser, path, wanted)
+                if anew is None:
+                    return copy.path
+                again = _as(loser, anew)
             if not there and path not in final:
                 break
-            wanted = self._wanted(path)
-            if wanted is not None and wanted.same_content(loser):
+            if wanted is not None and wanted.same_content(again):
                 return path  # it has been kept before, by whomever
         else:
             # 2^-128: as many digits as there are, and other content under each name.
             self._skipped.add(copy.path)
             return copy.path
         event = self._event
-        record = loser._replace(
+        record = again._replace(
             made=event, born=event, kept=event, prev=NOTHING, base=False, alone=0
         )
         self._mint(path, record)
-        self._outcome.copies[path] = copy
+        if again is loser:
+            self._outcome.copies[path] = copy
+        else:
+            self._outcome.merged.add(path)
         return path
 
     def _wanted(self, path: bytes) -> Optional[Record]:
@@ -381,3 +454,9 @@ class _Reconciling:
         outcome.conflicts = [each for each in outcome.conflicts if each.path != directory]
         what = What.REVIVED if record is None else What.KIND
         outcome.conflicts.append(Conflict(directory, what, first, second, winner, kept))
+
+
+def _as(record: Record, anew: Anew) -> Record:
+    """A record of the same file as it was sealed anew."""
+    mode = record.kind | anew.mode
+    return record._replace(mode=mode, size=anew.size, mtime=anew.mtime, fp=anew.fp)

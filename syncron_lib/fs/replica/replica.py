@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes
@@ -42,6 +42,9 @@ from syncron_lib.fs.replica.store import Damaged, Store
 from syncron_lib.fs.tree import Node, Tree
 from syncron_lib.record import NamedTuple
 
+if TYPE_CHECKING:
+    from syncron_lib.fs.view import ReplicaView
+
 _NONCE = 8
 _NOWHERE: Mapping[bytes, Attributes] = {}
 
@@ -71,12 +74,16 @@ class Replica:
             self._forget_damaged()
         self._book = Book(self._store)
         self._intents: Optional[Intents] = None
+        self.view: Optional[ReplicaView] = None
+        """What sees some of its files sealed."""
         self._has_lost = False
         """This run has found that what was remembered is lost."""
 
     def _load(self) -> None:
         self.counter, self.ticks = 0, Ticks({})
         self.knowledge, self.roster = fresh(), NOBODY
+        self.sealed = b""
+        """What its sealed files stand for; see `fs.view.Remembering`."""
         self._looked = False
         found = witness.read(self._witness_path)
         if not self._store.exists:
@@ -98,6 +105,7 @@ class Replica:
                 reader = Reader(values["roster"])
                 self.roster = read_roster(reader)
                 reader.finish()
+            self.sealed = values.get("sealed", b"")
         except (KeyError, ValueError):
             raise Damaged from None
         if len(self.identity) != 16:
@@ -114,6 +122,7 @@ class Replica:
     def _forget_damaged(self) -> None:
         self._store.set_aside()
         self.counter, self.ticks, self.knowledge = 0, Ticks({}), fresh()
+        self.sealed = b""
         self._looked, self.standing, self.identity = False, Standing.LOST, os.urandom(16)
 
     def _witness(self) -> witness.Witness:
@@ -138,6 +147,22 @@ class Replica:
         self._save()
 
     # --- looking --------------------------------------------------------------------------------
+
+    def holds(self, path: bytes) -> bool:
+        """As `fs.view.Remembering`."""
+        parent, name = split(path)
+        page = self._page(parent)
+        record = None if page is None else page.records.get(name)
+        return record is not None and record.is_file
+
+    def require_seen(self) -> None:
+        """Refuse to take what is seen sealed in other runs for what is not."""
+        if self.sealed and (self.view is None or not self.view.active):
+            raise GuardRefused(
+                f"{shown(self._path)} holds files in clear that other replicas have sealed, and"
+                " there is no key for them: run where it is, or name it with --key. Nothing was"
+                " changed."
+            )
 
     def require_tree(self, entries: int, allow_empty: bool, allow_unmounted: bool) -> None:
         """Refuse a root that is empty and was not: nothing is noted of it."""
@@ -198,7 +223,7 @@ class Replica:
             self._book.settle(tree)
             self._looked = True
             if not dry:
-                self._save(drop_intents=True)
+                self._save(drop_intents=True, tree=tree)
         elif not dry and self.standing is not Standing.KNOWN:
             self._save()
         return Observation(self._book.root(), unseen, changed)
@@ -318,7 +343,9 @@ class Replica:
             return _is_exact(tree.nodes.get(path), page) if known is None else known
 
         self._book.settle(tree, is_exact)
-        self._save(drop_intents=True)
+        if self.view is not None:
+            self.view.failed((*failed, *more_untouched))
+        self._save(drop_intents=True, tree=tree)
         self._intents = None
         return failed
 
@@ -377,7 +404,8 @@ class Replica:
             failed.extend(join(directory, name) for name in settled.failed)
         return done, failed
 
-    def _save(self, drop_intents: bool = False) -> None:
+    def _save(self, drop_intents: bool = False, tree: Optional[Tree] = None) -> None:
+        """``tree``: where that may be another one, as far as its files are seen sealed."""
         rows, gone = self._book.changes()
         self.roster = self.known()
         values = {
@@ -387,6 +415,9 @@ class Replica:
             "ticks": pack_ticks(self.ticks),
             "roster": pack_roster(self.roster),
         }
+        kept = None if self.view is None or tree is None else self.view.kept(tree)
+        if kept is not None and kept != self.sealed:
+            values["sealed"] = self.sealed = kept
         self._store.save(rows, gone, values, [] if drop_intents else None)
         self._book.saved()
         witness.write(self._witness_path, self._witness())
@@ -401,7 +432,7 @@ def _entries(node: Node, event: tuple[bytes, int]) -> Iterator[tuple[bytes, Opti
     """What a scan has found in a directory, by name; None for what it could not look at."""
     if not node.stats:
         return
-    columns = node.columns()
+    columns = node.seen()
     digests = bytes(node.digests)
     targets = iter(node.target_list())
     made = frozenset((event,))

@@ -57,7 +57,13 @@ class End:
     writes: bool = False
     """It was told to begin."""
     guarded: bool = False
-    """What is to be sealed must not leave it; see `fs.sealed`."""
+    """What is to be sealed must not leave it in clear; see `fs.sealedreplica`."""
+    keyed: bool = False
+    """It sees its tree as it is sealed, by the key."""
+    seals: bool = False
+    """Something there is sealed, or on the other side."""
+    kept: bytes | None = None
+    """The manifest that this run has had it keep."""
 
     @cached_property
     def endpoint(self) -> RemoteEndpoint:
@@ -97,12 +103,13 @@ class End:
 
     def ask(self, options: RunOptions) -> None:
         """Open and scan the root, on one processor until more is asked for."""
-        self.writes = False
+        self.writes, self.seals, self.kept = False, False, None
         requests = self.opening(options), messages.GetManifest(), messages.Scan(alone=True)
         self.asked = [self.endpoint.submit(request) for request in requests]
 
     def ask_who(self) -> None:
         """Seal it too, and hear who it is; both ends are connected."""
+        guards = self.guarded and not self.keyed
         self.asked += [
             self.endpoint.submit(request)
             for request in (
@@ -119,7 +126,7 @@ class End:
                     omit_link_times=PROFILE.omit_link_times,
                 ),
                 messages.Introduce(),
-                *([messages.UseManifest(self.shown, b"")] if self.guarded else []),
+                *([messages.UseManifest(self.shown, b"")] if guards else []),
             )
         ]
 
@@ -139,12 +146,15 @@ class End:
 
     def manifest(self) -> bytes:
         """Await what it keeps for those that have the key."""
+        if self.kept is not None:
+            return self.kept
         first = reply_of(self.asked[1], messages.Manifest)
-        if not first.content:
-            return b""
-        from syncron_lib.session.secure import manifest_of
+        self.kept = first.content
+        if first.more:
+            from syncron_lib.session.secure import manifest_of
 
-        return manifest_of(self.endpoint, first)
+            self.kept = manifest_of(self.endpoint, first)
+        return self.kept
 
     def scanned(self) -> messages.Scanned:
         """Await the scan."""

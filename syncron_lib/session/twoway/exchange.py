@@ -89,6 +89,10 @@ class Scratch:
         self._top = b""
         self._count = 0
         self._last: tuple[object, tuple[bytes | None, bytes | None]] | None = None
+        self.opens: Callable[[bytes, bytes], bytes] | None = None
+        """What opens the content of a path that is sealed."""
+        self.merged: dict[bytes, bytes] = {}
+        """What was merged, by path."""
 
     def directory(self) -> bytes:
         """A new one, that nobody else may enter."""
@@ -113,25 +117,31 @@ class Scratch:
         end.sealed()
         return end
 
-    def fetch(self, end: End, records: Mapping[bytes, Record]) -> dict[bytes, bytes]:
-        """The contents of files as their records say, by path; without those that are not so any
-        more, or cannot be had."""
+    def fetched(self, end: End, records: Mapping[bytes, Record]) -> bytes:
+        """A directory with files as an end sends them; without those that cannot be had, and
+        perhaps with some that are not as their records say any more."""
         top = self.directory()
+        for parent in {split(path)[0] for path in records}:
+            os.makedirs(os.path.join(top, parent), 0o700, exist_ok=True)
+        place = self._end(top, {path: record.size for path, record in records.items()})
         try:
-            for parent in {split(path)[0] for path in records}:
-                os.makedirs(os.path.join(top, parent), 0o700, exist_ok=True)
-            place = self._end(top, {path: record.size for path, record in records.items()})
-            try:
-                plan = Plan(creates=[_create(path, record) for path, record in records.items()])
-                transfer(end, place, plan, self._options, lambda _: None, lambda _: None)
-                reply_of(place.endpoint.submit(messages.Finish((), True)), messages.Finished)
-            finally:
-                place.endpoint.close()
+            plan = Plan(creates=[_create(path, record) for path, record in records.items()])
+            transfer(end, place, plan, self._options, lambda _: None, lambda _: None)
+            reply_of(place.endpoint.submit(messages.Finish((), True)), messages.Finished)
+        finally:
+            place.endpoint.close()
+        return top
+
+    def fetch(self, end: End, records: Mapping[bytes, Record]) -> dict[bytes, bytes]:
+        """The contents of files as their records say, by path, opened if they are sealed; without
+        those that are not so any more, or cannot be had."""
+        top = self.fetched(end, records)
+        try:
             found = {}
             for path, record in records.items():
                 content = read_bounded(os.path.join(top, path))
                 if content is not None and fingerprint_of(content) == record.fp:
-                    found[path] = content
+                    found[path] = self.opens(path, content) if self.opens else content
             return found
         finally:
             shutil.rmtree(top, ignore_errors=True)
@@ -150,6 +160,10 @@ class Scratch:
             )
             self._last = key, (one, other)
         return self._last[1]
+
+    def source_of(self, top: bytes) -> End:
+        """An end that has what is in a directory; to be closed."""
+        return self._end(top)
 
     def source(self, contents: Mapping[bytes, tuple[bytes, Merged]]) -> End:
         """An end that has these files; to be closed."""

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 def require_carried(ends: tuple[End, End], options: RunOptions) -> None:
     """See that what is sealed is meant to be carried as it is. Raises GuardRefused."""
-    if options.secure.ciphertext:
+    if options.secure.ciphertext or any(end.keyed for end in ends):
         return
     for end in ends:
         if end.manifest():
             raise GuardRefused(
-                f"{end.shown} holds sealed files, and with --two-way these go as they are, between"
-                " machines without the key: if that is meant, say --ciphertext; where the key is,"
-                " push and pull. Nothing was changed."
+                f"{end.shown} holds sealed files, or files that others have sealed, and there is no"
+                " key: name it with --key. To bring sealed files as they are, without opening them,"
+                " say --ciphertext. Nothing was changed."
             )
 
 
@@ -49,11 +49,12 @@ def carry(ends: tuple[End, End], options: RunOptions, warn: Callable[[str], None
             " the other with --ciphertext."
         )
         return False
-    _give(ends[1 - newer], manifests[newer], _lineage(ends[newer]), options)
+    give(ends[1 - newer], manifests[newer], lineage_of(ends[newer]), options)
     return True
 
 
-def _lineage(end: End) -> bytes:
+def lineage_of(end: End) -> bytes:
+    """Digests of the manifests that it had before."""
     return reply_of(end.endpoint.submit(messages.GetLineage()), messages.Lineage).digests
 
 
@@ -64,18 +65,21 @@ def _newer(ends: tuple[End, End], manifests: tuple[bytes, bytes]) -> int | None:
     for side in (0, 1):
         if not manifests[1 - side]:
             return side
-    came_after = [is_in(_lineage(ends[side]), manifests[1 - side]) for side in (0, 1)]
+    came_after = [is_in(lineage_of(ends[side]), manifests[1 - side]) for side in (0, 1)]
     return None if came_after[0] == came_after[1] else came_after.index(True)
 
 
-def _give(end: End, content: bytes, lineage: bytes, options: RunOptions) -> None:
+def give(end: End, content: bytes, lineage: bytes, options: RunOptions) -> None:
+    """Have an end keep a manifest, which came after those of a lineage."""
     from syncron_lib.session.secure import put_manifest
 
     storing = Flight(end.endpoint)
     if not end.writes:
         storing.send(beginning(options), messages.Leftovers)
-    storing.send(messages.PutLineage(lineage), messages.Done)
+    if lineage:
+        storing.send(messages.PutLineage(lineage), messages.Done)
     put_manifest(storing, content)
     if not end.writes:
         storing.send(messages.Finish((), True), messages.Finished)
     storing.settle()
+    end.kept = content

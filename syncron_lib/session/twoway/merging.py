@@ -69,6 +69,7 @@ class Merger:
             if content is not None:
                 merged = merged_of(content)
                 self.results[path] = content, merged
+                self._scratch.merged[path] = content
                 return merged
         return self._policy(path, first, second)
 

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from syncron_lib.core.options import Conflicts, RunOptions
 from syncron_lib.core.plan import Plan
-from syncron_lib.core.report import Action, Cause, Clash, Failure, Item, Phase, Report
+from syncron_lib.core.report import Cause, Failure, Phase, Report
 from syncron_lib.core.twoway.identity import Renewal, is_retired, renewals
 from syncron_lib.core.twoway.intents import Intents, pack_intents
 from syncron_lib.core.twoway.knowledge import Untouched, learned, topmost
 from syncron_lib.core.twoway.merging import Merged
 from syncron_lib.core.twoway.reconcile import (
     Choice,
-    Conflict,
     Outcome,
     Policy,
     Replica,
-    Side,
     What,
     reconcile,
     tree_order,
 )
 from syncron_lib.core.twoway.records import Record
+from syncron_lib.core.twoway.signed import Side
 from syncron_lib.errors import DeleteCapRefused, Exit, PeerViolation, RootError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Arrived, Moved
-from syncron_lib.session import items
 from syncron_lib.session.asking import batches, reply_of
 from syncron_lib.session.beginning import beginning
 from syncron_lib.session.observer import Observer
 from syncron_lib.session.twoway.ends import End, differing
 from syncron_lib.session.twoway.exchange import Scratch, transfer
 from syncron_lib.session.twoway.manifests import carry, require_carried
-from syncron_lib.session.twoway.plans import plan_for, restrict
+from syncron_lib.session.twoway.plans import divided, plan_for, restrict
 from syncron_lib.session.twoway.progress import Amount, watching
+from syncron_lib.session.twoway.telling import clash_of, items_of
 
 if TYPE_CHECKING:
+    from syncron_lib.secure.keys import Keyring
+    from syncron_lib.session.twoway.keyed import Keyed
     from syncron_lib.session.twoway.merging import Merger
 
 _PART = 4 << 20
@@ -61,14 +61,18 @@ class PairRun:
         report: Report,
         merger: Merger | None = None,
         scratch: Scratch | None = None,
+        keyring: Callable[[], Keyring] | None = None,
     ) -> None:
         """``report``: what the run did is added to it. ``merger``: what is asked instead of
-        ``policy``, and ``scratch`` where its results are sent from."""
+        ``policy``, and ``scratch`` where its results are sent from. ``keyring``: raises
+        `KeyUnusable`."""
         self._ends = first, second
         self._options = options
         self._policy = policy if merger is None else merger
         self._merger = merger
         self._scratch = scratch
+        self._keyring = keyring
+        self._keyed: Keyed | None = None
         self._observer = observer
         self._report = report
         self._only: frozenset[bytes] | None = None
@@ -101,7 +105,8 @@ class PairRun:
             end.endpoint.on_progress = on_progress
             end.ask(self._options)
         for end in self._ends:
-            end.ask_who()
+            if not end.keyed:
+                end.ask_who()
         one, other = (reply_of(end.asked[0], messages.Opened) for end in self._ends)
         if one.identity == other.identity != bytes(16):
             raise RootError(
@@ -117,6 +122,12 @@ class PairRun:
         for end, opened in zip(self._ends, (one, other)):
             end.require(opened)
         require_carried(self._ends, self._options)
+        if any(end.keyed for end in self._ends):
+            from syncron_lib.session.twoway.keyed import keyed
+
+            assert self._keyring is not None and self._scratch is not None
+            how = self._options, self._keyring, self._scratch, self._fail
+            self._keyed = keyed(self._ends, *how)
 
     def _warn(self, text: str) -> None:
         self._report.warnings.append(text)
@@ -144,7 +155,7 @@ class PairRun:
             self._learn()
             self._clear()
             self._keep_bases()
-            self._carry_manifest(not self._failed)
+            self._carry_manifest(not self._failed, self._untouched().trees)
             report.match = True
             return
         self._observer.phase(Phase.COMPARE)
@@ -163,7 +174,7 @@ class PairRun:
         report.source_root = first.observed.records.hex()
         report.destination_root = second.observed.records.hex()
         whole = not (self._failed or outcome.untouched.paths)
-        self._carry_manifest(whole)
+        self._carry_manifest(whole, (*outcome.untouched.paths, *outcome.untouched.trees))
         left = not whole or outcome.untouched.trees
         report.match = equal if equal or not left else None
         if not equal and not left and self._only is None:
@@ -241,14 +252,16 @@ class PairRun:
         observed = self._ends[0].observed
         event = observed.replica, observed.counter + 1
         only = self._only
+        if self._keyed is not None:
+            self._keyed.look(has)
         if only is None:
-            return reconcile(mine, theirs, event, self._policy)
+            return reconcile(mine, theirs, event, self._policy, self._keyed)
 
         def policy(path: bytes, first: Record, second: Record) -> Choice | Merged:
             # What is not done now is judged again in the run over everything.
             return self._policy(path, first, second) if path in only else Choice.BY_ORDER
 
-        outcome = reconcile(mine, theirs, event, policy)
+        outcome = reconcile(mine, theirs, event, policy, self._keyed)
         restrict(outcome, only, has)
         return outcome
 
@@ -257,9 +270,10 @@ class PairRun:
     ) -> Plan:
         """``bare``: what comes with content, and without the permissions that it had there."""
         sends = has[side.other.value]
-        if bare:
-            sends = {**sends, **{path: sends[path]._replace(mode=0) for path in bare}}
-        return plan_for(side, outcome, has[side.value], sends)
+        if there := sends.keys() & set(bare):
+            sends = {**sends, **{path: sends[path]._replace(mode=0) for path in there}}
+        plan = plan_for(side, outcome, has[side.value], sends)
+        return plan if self._keyed is None else self._keyed.plan(side, plan)
 
     def _guard(self, end: End, plan: Plan) -> None:
         cap = self._options.max_delete
@@ -287,7 +301,7 @@ class PairRun:
         if self._options.dry_run:
             undecided.add(Conflicts.ASK)
         for conflict in sorted(outcome.conflicts, key=lambda each: tree_order(each.path)):
-            self._observer.clash(_clash(conflict))
+            self._observer.clash(clash_of(conflict))
             self._report.conflicts += 1
             by_policy = conflict.what is What.CONTENT and self._options.conflicts not in undecided
             left = conflict.what in (What.CONTENT, What.KIND, What.SKIPPED) and not by_policy
@@ -295,19 +309,9 @@ class PairRun:
                 self._report.exit_code = Exit.CONFLICTS
         if not self._options.itemize:
             return
-        for side, plan in zip(Side, plans):
-            source = self._ends[side.other.value].endpoint
-            for path, copy in outcome.copies.items():
-                record = outcome.final.get(path)
-                if copy.side is side and record is not None:
-                    own = record.attributes
-                    flags = "cf+++++++++" if record.is_file else "cL+++++++++"
-                    item = Item(Action.CREATE, flags, path, False, record.size, record.target)
-                    self._observer.item(item._replace(attributes=own, at=side.value))
-            ends = source, self._ends[side.value].endpoint
-            mark = "<>"[side.value]
-            for item in items.of_plan(plan, *ends, mark, self._options, whole=True):
-                self._observer.item(item._replace(at=side.value))
+        is_sealed = self._keyed.is_sealed if self._keyed else None
+        for item in items_of(self._ends, outcome, plans, self._options, is_sealed):
+            self._observer.item(item)
 
     def _count(self, plans: Sequence[Plan], failed: set[bytes]) -> None:
         report = self._report
@@ -334,6 +338,8 @@ class PairRun:
             first.knowledge = first.knowledge.ticked(first.observed.replica, ticked.counter)
         self._observer.phase(Phase.TRANSFER)
         begun = {side: self._begin(side, outcome, planned[side.value]) for side in Side}
+        if self._keyed is not None:
+            self._keyed.begin(outcome)
         for side in Side:
             self._preserve(side, outcome)
         # Kept before anything is done: after a kill it says what was done. And after all that loses
@@ -413,9 +419,8 @@ class PairRun:
     ) -> None:
         destination, source = self._ends[side.value], self._ends[side.other.value]
         before = len(self._report.failures)
-        here = Plan(changes=[change for change in plan.changes if change.path in merged])
-        rest = replace(plan, changes=[each for each in plan.changes if each.path not in merged])
-        if here.changes:
+        here, rest = divided(plan, merged)
+        if not here.is_empty:
             self._bring_merged(destination, here, amount)
         self._bring(source, destination, rest, arrived, amount)
         complete = len(self._report.failures) == before
@@ -443,22 +448,33 @@ class PairRun:
 
     def _bring_merged(self, destination: End, plan: Plan, amount: Amount) -> None:
         """What was merged is on neither side yet."""
-        assert self._merger is not None and self._scratch is not None
-        paths = [change.path for change in plan.changes]
-        source = self._scratch.source({path: self._merger.results[path] for path in paths})
-        try:
-            self._bring(source, destination, plan, (), amount)
-        finally:
-            source.endpoint.close()
+        assert self._scratch is not None
+        sealed, clear = divided(plan, self._keyed.anew if self._keyed else ())
+        for some in (sealed, clear):
+            if some.is_empty:
+                continue
+            if some is sealed and self._keyed is not None:
+                source = self._scratch.source_of(self._keyed.top)
+            else:
+                assert self._merger is not None
+                paths = [change.path for change in some.changes]
+                source = self._scratch.source({path: self._merger.results[path] for path in paths})
+            try:
+                self._bring(source, destination, some, (), amount)
+            finally:
+                source.endpoint.close()
 
     def _keep_bases(self) -> None:
         if self._merger is not None and not self._options.dry_run and self._only is None:
             self._merger.keep()
 
-    def _carry_manifest(self, whole: bool) -> None:
-        """``whole``: all that is sealed is the same on both sides."""
-        due = whole and self._only is None and not self._options.dry_run
-        if due and carry(self._ends, self._options, self._warn):
+    def _carry_manifest(self, whole: bool, left: Iterable[bytes] = ()) -> None:
+        """``whole``: all that is sealed is the same on both sides, but for what is ``left``."""
+        if self._only is not None or self._options.dry_run:
+            return
+        if self._keyed is not None:
+            self.written |= self._keyed.conclude([*self._failed, *left], whole)
+        elif whole and carry(self._ends, self._options, self._warn):
             self.written = True
 
     def _settle(self, end: End, outcome: Outcome) -> Sequence[bytes]:
@@ -478,12 +494,3 @@ class PairRun:
             end.close()
             self._report.unsaved.extend(end.endpoint.unsaved)
             end.endpoint.unsaved = []
-
-
-def _clash(conflict: Conflict) -> Clash:
-    def value(record: Record | None) -> bytes | None:
-        return None if record is None or record.is_directory else record.fp
-
-    digests = value(conflict.first), value(conflict.second)
-    winner = None if conflict.winner is None else conflict.winner.value
-    return Clash(conflict.path, conflict.what.value, digests, winner, conflict.kept)

@@ -3,15 +3,17 @@ side to this one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from syncron_lib.core import digest
 from syncron_lib.core.compare import change_flags
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import split
 from syncron_lib.core.plan import Adjust, Change, Create, Make, Plan, Remove
-from syncron_lib.core.twoway.reconcile import Outcome, Side, tree_order
+from syncron_lib.core.twoway.reconcile import Outcome, tree_order
 from syncron_lib.core.twoway.records import Record
+from syncron_lib.core.twoway.signed import Side
 
 PROFILE = Profile(
     permissions=True,
@@ -83,6 +85,20 @@ def plan_for(
             if directory.is_directory:
                 plan.touched[parent] = directory.attributes
     return plan
+
+
+def divided(plan: Plan, paths: Collection[bytes]) -> tuple[Plan, Plan]:
+    """What brings the content of these paths, and the rest."""
+    here = Plan(
+        creates=[each for each in plan.creates if each.path in paths],
+        changes=[each for each in plan.changes if each.path in paths],
+    )
+    rest = replace(
+        plan,
+        creates=[each for each in plan.creates if each.path not in paths],
+        changes=[each for each in plan.changes if each.path not in paths],
+    )
+    return here, rest
 
 
 def restrict(

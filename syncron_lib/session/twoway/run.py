@@ -24,6 +24,7 @@ from syncron_lib.session.twoway.policies import policy_of
 from syncron_lib.transport.settings import ConnectOptions
 
 if TYPE_CHECKING:
+    from syncron_lib.secure.keys import Keyring
     from syncron_lib.session.keyholder import KeyHolder
 
 Versions = Callable[[bytes, Record, Record], tuple[Optional[bytes], Optional[bytes]]]
@@ -83,8 +84,10 @@ def _synchronise(
         )
         for end in (one, other):
             end.guarded = pool.key is not None and end.is_local
-        return _met(one, other, options, observer, report, asking)
+            end.keyed = end.guarded and keyring is not None
+        return _met(one, other, options, observer, report, asking, keyring)
 
+    keyring = None if pool.key is None else pool.key.keyring
     last = len(locations) - 1
     wrote = [met(number) for number in range(1, last + 1)]
     if options.dry_run:
@@ -101,6 +104,7 @@ def _met(
     observer: Observer,
     report: Report,
     asking: Asking | None,
+    keyring: Callable[[], Keyring] | None,
 ) -> bool:
     """Make two the same; whether anything was done to a tree."""
     policy = policy_of(options.conflicts)
@@ -113,7 +117,7 @@ def _met(
             from syncron_lib.session.twoway.merging import Merger
 
             merger = Merger((one, other), options, policy, scratch, observer)
-        run = PairRun(one, other, options, policy, observer, report, merger, scratch)
+        run = PairRun(one, other, options, policy, observer, report, merger, scratch, keyring)
         run.run()
         return run.written
     finally:
