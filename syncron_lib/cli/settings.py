@@ -19,7 +19,7 @@ from syncron_lib.cli.keeping import (
     require_snapshot_alone,
 )
 from syncron_lib.cli.securing import secure_options
-from syncron_lib.cli.told import itemized
+from syncron_lib.cli.told import itemized, told
 from syncron_lib.core.ids import IdOptions, IdRule
 from syncron_lib.core.location import Location
 from syncron_lib.core.options import (
@@ -426,6 +426,7 @@ class Settings(NamedTuple):
             itemize=tells.changes,
             itemize_unchanged=tells.unchanged,
             itemize_left=tells.left,
+            count_kinds=told(self).stats > 1,
             algorithm=self.checksum_choice or None,
             compress=self._compress(),
             compress_level=self.compress_level,

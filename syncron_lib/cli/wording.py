@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from syncron_lib.cli.format import human_number
 from syncron_lib.core.choosing import Why
+from syncron_lib.core.kinds import KINDS
 from syncron_lib.core.names import shown
 from syncron_lib.core.report import Action, Clash, Failure, Item, Report
 
@@ -190,6 +191,11 @@ def _roots(report: Report) -> str:
     return f"; in sync, root {report.source_root[:12]}" if report.source_root else "; in sync"
 
 
+def _kinds(report: Report) -> str:
+    counts = zip(KINDS, report.source_kinds)
+    return ", ".join(f"{kind}: {count:,}" for kind, count in counts if count) or "none"
+
+
 def stats(report: Report, human: int = 1) -> str:
     """The block of ``--stats``. ``human``: see `cli.format.human_number`; 1 is our own way."""
 
@@ -200,6 +206,7 @@ def stats(report: Report, human: int = 1) -> str:
         ("Source", report.source),
         ("Destination", report.destination),
         ("Entries", f"{report.source_entries:,} ({in_units(report.bytes_scanned)})"),
+        *([("By kind", _kinds(report))] if report.source_kinds else []),
         ("Created", f"{report.created:,}"),
         ("Changed", f"{report.changed:,}"),
         ("Moved", f"{report.moved:,}"),

@@ -263,6 +263,8 @@ class RunOptions(NamedTuple):
     """... and of those that are the same on both sides."""
     itemize_left: bool = False
     """... and of those that `transfer` leaves, and why."""
+    count_kinds: bool = False
+    """Count how many entries of each kind the source has."""
     deletes_told_first: bool = False
     """... of what is deleted before anything else, as rsync does, whenever it is done."""
     algorithm: Optional[str] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
@@ -79,6 +80,8 @@ class Item(NamedTuple):
     second."""
     why: Optional[Why] = None
     """Why it is left."""
+    mode: int = 0
+    """Of what is deleted."""
 
 
 class Clash(NamedTuple):
@@ -122,6 +125,8 @@ class Report:
     left_out: int = 0
     """Entries of the source that the options leave as they are at the destination, there or not."""
     source_entries: int = 0
+    source_kinds: Sequence[int] = ()
+    """How many of each of `core.kinds.KINDS` there are, where that is asked for."""
     source_bytes: int = 0
     bytes_transferred: int = 0
     """Content bytes that were sent, before compression."""

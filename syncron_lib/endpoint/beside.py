@@ -49,6 +49,7 @@ class Beside:
             messages.GetLinks: self.links,
             messages.GetMarks: self.marks,
             messages.GetSets: self.sets,
+            messages.CountKinds: self.kinds,
             messages.Link: self.link,
             messages.Extend: self.extend,
         }
@@ -110,6 +111,12 @@ class Beside:
             if left <= 0:
                 break
         return messages.Sets(found)
+
+    def kinds(self, _request: messages.CountKinds) -> messages.Kinds:
+        """How many entries there are of each kind."""
+        from syncron_lib.fs.kinds import count_kinds
+
+        return messages.Kinds(*count_kinds(self._root().tree))
 
     def link(self, request: messages.Link) -> messages.Stored:
         """Make hard links."""

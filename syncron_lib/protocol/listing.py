@@ -97,3 +97,18 @@ class Changes(NamedTuple):
     holds: bool
     changed: Sequence[Changed]
     hashed: int
+
+
+class CountKinds(NamedTuple):
+    """Say how many entries of each kind the tree has. Reply: `Kinds`."""
+
+
+class Kinds(NamedTuple):
+    """Reply to `CountKinds`: of all entries below the root. ``devices`` are character and block
+    devices, ``specials`` all other kinds."""
+
+    files: int
+    directories: int
+    symlinks: int
+    devices: int
+    specials: int

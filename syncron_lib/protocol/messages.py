@@ -62,9 +62,11 @@ from syncron_lib.protocol.linking import Links as Links
 from syncron_lib.protocol.listing import Below as Below
 from syncron_lib.protocol.listing import Changed as Changed
 from syncron_lib.protocol.listing import Changes as Changes
+from syncron_lib.protocol.listing import CountKinds as CountKinds
 from syncron_lib.protocol.listing import Directory as Directory
 from syncron_lib.protocol.listing import GetChanges as GetChanges
 from syncron_lib.protocol.listing import Imply as Imply
+from syncron_lib.protocol.listing import Kinds as Kinds
 from syncron_lib.protocol.listing import List as List
 from syncron_lib.protocol.listing import Listing as Listing
 from syncron_lib.protocol.listing import MakeImplied as MakeImplied

@@ -49,6 +49,7 @@ TURNS: dict[Any, Turn] = {
     messages.List: Turn(Phase.SEALED, Phase.SEALED, None),
     messages.GetLinks: Turn(Phase.SEALED, Phase.SEALED, None),
     messages.GetMarks: Turn(Phase.SEALED, Phase.SEALED, None),
+    messages.CountKinds: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.GetSets: Turn(Phase.SEALED, Phase.SEALED, _SOURCE),
     messages.Hash: Turn(Phase.SEALED, Phase.SEALED, None),
     messages.GetChunks: Turn(Phase.SEALED, Phase.WRITING, _DESTINATION),

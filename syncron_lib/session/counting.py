@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from syncron_lib.core import digest
 from syncron_lib.core.places import places
 from syncron_lib.core.plan import Plan
 from syncron_lib.core.report import Cause, Report
+from syncron_lib.endpoint.base import Endpoint
 from syncron_lib.errors import Exit
+from syncron_lib.protocol import messages
+from syncron_lib.session.asking import reply_of
 
 UNEQUAL = (
     "The two trees are not equal after the run, though every step of it succeeded: one of them was"
@@ -61,3 +65,14 @@ def decide_exit(report: Report, plan: Plan, verify: bool) -> bool:
 def is_in(path: bytes, tree: bytes) -> bool:
     """Whether ``path`` is ``tree`` or in it."""
     return path == tree or path.startswith(tree + b"/")
+
+
+def kinds_of(source: Endpoint, root: bool) -> list[int]:
+    """How many entries the source has of each of `core.kinds.KINDS`. ``root``: its root is one."""
+    found = reply_of(source.submit(messages.CountKinds()), messages.Kinds)
+    return [found.files, found.directories + root, *found[2:]]
+
+
+def shown_root(value: bytes) -> str | None:
+    """A root's digest as it is told; None where it is not known."""
+    return None if value == digest.UNKNOWN else value.hex()

@@ -153,12 +153,17 @@ def _deleted(plan: Plan, destination: Endpoint) -> Iterator[Item]:
         for remove in reversed(removes):
             if remove.path in below:
                 yield from _emptied(remove.path, below)
-            yield Item(Action.DELETE, _DELETING, remove.path, remove.is_directory, remove.size)
+            mode = remove.attributes.mode
+            yield Item(
+                Action.DELETE, _DELETING, remove.path, remove.is_directory, remove.size, mode=mode
+            )
 
 
 def _emptied(path: bytes, below: Mapping[bytes, _Listed]) -> Iterator[Item]:
     for each in reversed([*_walked(path, below, (), "")]):
-        yield Item(Action.DELETE, _DELETING, each.path, each.is_directory, each.size)
+        assert each.attributes is not None  # it is a row of a directory
+        mode = each.attributes.mode
+        yield Item(Action.DELETE, _DELETING, each.path, each.is_directory, each.size, mode=mode)
 
 
 def _extended(step: Extend) -> Item:

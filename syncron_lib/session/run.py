@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from syncron_lib.core.location import Location
@@ -173,6 +174,8 @@ def merged(reports: Sequence[Report], destination: Location) -> Report:
             "conflicts",
         ):
             setattr(merged, field, getattr(merged, field) + getattr(report, field))
+        kinds = zip_longest(merged.source_kinds, report.source_kinds, fillvalue=0)
+        merged.source_kinds = [one + other for one, other in kinds]
         merged.places.extend(report.places)
         merged.failures.extend(report.failures)
         merged.warnings.extend(report.warnings)

@@ -12,7 +12,7 @@ from syncron_lib.core.links import without
 from syncron_lib.core.location import Local, Location
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import split
-from syncron_lib.core.options import NOT_THERE, Missing, RunOptions
+from syncron_lib.core.options import DIRECTLY_IN, NOT_THERE, Missing, RunOptions
 from syncron_lib.core.parts import Part
 from syncron_lib.core.permission import Effect, withhold
 from syncron_lib.core.plan import Plan
@@ -28,7 +28,7 @@ from syncron_lib.session.asking import failure_of, reply_of
 from syncron_lib.session.beginning import beginning
 from syncron_lib.session.comparison import Comparison
 from syncron_lib.session.compression import Compression, choose_way
-from syncron_lib.session.counting import is_in
+from syncron_lib.session.counting import is_in, shown_root
 from syncron_lib.session.delta import delta_choice
 from syncron_lib.session.listed import listed_by
 from syncron_lib.session.listings import Known
@@ -139,6 +139,9 @@ class SingleRun:
         report.bytes_scanned = report.source_bytes = ends.source_scanned.size
         ends, sealed = self._sealed(ends)
         source_root, destination_root = sealed.source.root, sealed.destination.root
+        if options.count_kinds:
+            has_root = ends.whole and options.rules.chosen in (None, DIRECTLY_IN)
+            report.source_kinds = counting.kinds_of(ends.source, has_root)
         plan = Plan()
         may = Effect(ends.destination_opened.may)
         missing = ends.destination_opened.kind == RootKind.MISSING
@@ -170,8 +173,8 @@ class SingleRun:
         still_open = [ends.source, ends.destination]
         unsettled = unsettled or (writes and options.remove_source_files)
         if options.dry_run or (equal and not unsettled):
-            report.source_root = _hex(source_root)
-            report.destination_root = _hex(destination_root)
+            roots = source_root, destination_root
+            report.source_root, report.destination_root = map(shown_root, roots)
             if not options.dry_run or options.verify:
                 report.match = equal
             if not options.dry_run:
@@ -489,12 +492,8 @@ class SingleRun:
         for answer, side in zip(finished, ("source", "destination")):
             for problem in answer.problems:
                 self._fail(failure_of(problem, side))
-        source_root, destination_root = finished[0].root, finished[1].root
-        report.source_root, report.destination_root = _hex(source_root), _hex(destination_root)
-        report.match = source_root == destination_root != digest.UNKNOWN
+        roots = [answer.root for answer in finished]
+        report.source_root, report.destination_root = map(shown_root, roots)
+        report.match = roots[0] == roots[1] != digest.UNKNOWN
         both = zip((ends.source, ends.destination), finished)
         return [end for end, answer in both if not answer.closed]
-
-
-def _hex(root_digest: bytes) -> str | None:
-    return None if root_digest == digest.UNKNOWN else root_digest.hex()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.deep import DEEP, part
 from tests.e2e import differential
 from tests.e2e.forgiven import forgive
 from tests.e2e.forking import Forked
-from tests.trees import Link, make
+from tests.trees import Fifo, Link, Socket, make
 
 CASES = int(os.environ.get("SYNCRON_CASES") or (6000 if DEEP else 280))
 GROUP = 10
@@ -73,6 +74,33 @@ def test_lines_and_trees(forked: Forked, tmp_path: Path, words: str) -> None:
         kept = (place / "dst/a").stat().st_ino == inode
         found.append((said, differential.facts(place, differential.Case(0)), kept))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-a --delete --stats ../src/ dst",
+        "-a --stats -h ../src ../src/d/ dst",
+        "-r --stats -n ../src/ dst",
+        "-a --max-size=1 --stats ../src/a ../src/d new",
+        "-d --stats ../src/ new",
+        "-aR --stats ../src/./d/ new",
+    ],
+)
+def test_statistics_by_kind(forked: Forked, tmp_path: Path, words: str) -> None:
+    kinds: dict[str, Any] = {"a": b"1", "d": {"b": b"22", "p": Fifo()}, "l": Link(b"a")}
+    make(tmp_path / "src", {**kinds, "s": Socket()})
+    said = []
+    for place in (tmp_path / "theirs", tmp_path / "ours"):
+        make(place, {"dst": {"a": b"1", "gone": kinds, "also": Link(b"to")}})
+        if place.name == "ours":
+            output = forked("--rsync", *words.split(), cwd=place).out
+        else:
+            command = ["rsync", *words.split()]
+            output = subprocess.run(command, cwd=place, stdout=subprocess.PIPE, text=True).stdout
+        said.append([line for line in output.split("\n") if re.match("Number of .*files: ", line)])
+    assert said[0] == said[1]
+    assert len(said[0]) == 3
 
 
 def _assert_the_same(forked: Forked, top: Path, seeds: Sequence[int]) -> None:

@@ -128,6 +128,7 @@ EXAMPLES: dict[Any, Callable[[Path], Any]] = {
     messages.List: lambda _: messages.List([b""], None),
     messages.GetLinks: lambda _: messages.GetLinks(0),
     messages.GetMarks: lambda _: messages.GetMarks(0),
+    messages.CountKinds: lambda _: messages.CountKinds(),
     messages.GetSets: lambda _: messages.GetSets([b"file"]),
     messages.Hash: lambda _: messages.Hash([b"file"]),
     messages.GetChanges: lambda _: messages.GetChanges(True, 1 << 18, 1 << 20),

@@ -77,6 +77,8 @@ MESSAGES: list[Any] = [
     m.GetLinks(7, 1),
     m.Links([m.Linked(3, stat.S_IFREG | 0o644, 5, b"a"), m.Linked(3, 33188, 5, b"b/c")], True),
     m.GetMarks(3),
+    m.CountKinds(),
+    m.Kinds(5, 4, 3, 2, 1),
     m.Marks([m.Marked(b"a/b", stat.S_IFREG | 0o644, 5, _DIGEST, bytes(16))], True),
     m.GetSets([b"", b"a/b"]),
     m.Sets([b"", b"\6\0\0\0user.x\1\0\0\0v"]),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from syncron_lib.cli.face import Face, PassingFace
 from syncron_lib.cli.format import human_number
+from syncron_lib.core.kinds import KINDS, kind_of
 from syncron_lib.core.location import Location
 from syncron_lib.core.names import join, shown
 from syncron_lib.core.report import Action, Item, Report
@@ -154,7 +155,7 @@ class RsyncFace(PassingFace):
     def _statistics(self, report: Report) -> list[str]:
         number = self._number
         rows = (
-            ("Number of files", number(report.source_entries)),
+            ("Number of files", self._kinds(dict(zip(KINDS, report.source_kinds)))),
             ("Number of created files", self._kinds(self._created)),
             ("Number of deleted files", self._kinds(self._deleted)),
             ("Number of regular files transferred", number(self._brought)),
@@ -172,7 +173,7 @@ class RsyncFace(PassingFace):
 
     def _kinds(self, counts: dict[str, int]) -> str:
         total = sum(counts.values())
-        parts = [f"{kind}: {self._number(counts[kind])}" for kind in _KINDS if kind in counts]
+        parts = [f"{kind}: {self._number(counts[kind])}" for kind in KINDS if counts.get(kind)]
         return self._number(total) + (f" ({', '.join(parts)})" if parts else "")
 
     def _totals(self, report: Report) -> list[str]:
@@ -190,13 +191,12 @@ class RsyncFace(PassingFace):
         ]
 
 
-_KINDS = ("reg", "dir", "link", "dev", "special")
 _OF_LETTER = {"f": "reg", "d": "dir", "L": "link", "D": "dev", "S": "special"}
 
 
 def _kind(item: Item) -> str:
     if item.action is Action.DELETE:
-        return "dir" if item.is_directory else "reg"
+        return KINDS[kind_of(item.mode)]
     return _OF_LETTER.get(item.flags[1], "reg")
 
 
