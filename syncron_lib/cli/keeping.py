@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from syncron_lib.core.options import Alternates, Backup, Use
-from syncron_lib.core.view import View
 from syncron_lib.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,11 +47,10 @@ def alternates_of(settings: Settings, asking: str = "") -> Alternates | None:
     if not given:
         return None
     use = Use(several[0][0].removeprefix("--").removesuffix("-dest"))
-    beside = settings.hard_links or settings.acls or settings.xattrs
-    if settings.atimes or (beside and use is Use.COMPARE):
+    if settings.atimes or (settings.hard_links and use is Use.COMPARE):
         raise UsageError(
             f"{option} does not go together with --atimes, and --compare-dest neither with"
-            " --hard-links, --acls and --xattrs, which are not compared: give one of them."
+            " --hard-links, which are not compared: give one of them."
         )
     if settings.append:
         raise UsageError(
@@ -68,10 +66,11 @@ def removes_source(settings: Settings) -> bool:
             "--remove-source-files removes what is the same in DST, and --size-only does not"
             " look: give one of them, or --checksum too."
         )
-    if settings.remove_source_files and settings.view()._replace(no_atime=False) != View():
+    munges = settings.munge_links or settings.remote_option
+    if settings.remove_source_files and (settings.view().follow or munges):
         raise UsageError(
-            "--remove-source-files is about files as they are, and options such as --chmod,"
-            " --copy-links and --munge-links take them for others: give one of them."
+            "--remove-source-files is about files as they are, and --copy-links and its like and"
+            " --munge-links take them for others: give one of them."
         )
     return bool(settings.remove_source_files and not settings.verify)
 

@@ -68,7 +68,8 @@ class Handover:
         fd = self._directories.open(path.rpartition(b"/")[0])
         name = self._real_name(path)
         st = self._directories.disk.stat(name, dir_fd=fd, follow_symlinks=False)
-        now = stats.row(scanned[0], st)
+        lens = self._directories.lens
+        now = stats.row(scanned[0], st) if lens is None else lens.row(scanned[0], st)
         if now != scanned and not (
             st.st_ino in self._unlinked and (*now[:4], *now[5:]) == (*scanned[:4], *scanned[5:])
         ):

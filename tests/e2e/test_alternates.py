@@ -392,7 +392,7 @@ if IS_ROOT:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-U"], "are not compared"),
+        (["-U"], "which are not compared"),
         (["--append"], "goes on with those of DST"),
     ],
 )

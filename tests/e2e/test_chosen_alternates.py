@@ -11,7 +11,7 @@ import pytest
 
 from tests.deep import DEEP
 from tests.e2e.conftest import Command, Way
-from tests.e2e.everything import Changing, groups, kept
+from tests.e2e.everything import Changing, groups, kept, rsync
 from tests.e2e.forking import Forked
 from tests.e2e.test_alternates import kinds, random_tree, shared, unshared
 from tests.fs.roots import settle
@@ -93,6 +93,27 @@ def test_all_that_is_kept_decides(forked: Forked, tmp_path: Path, seed: int) -> 
         steps = ("created", "changed", "metadata", "linked", "copied")
         assert not any(again[each] for each in steps), (*said, again)
         days.append(day)
+
+
+@pytest.mark.parametrize("seed", range(100 if DEEP else 3))
+def test_what_is_the_same_elsewhere_is_left_out(forked: Forked, tmp_path: Path, seed: int) -> None:
+    """... as rsync does, also by its attributes."""
+    choice = random.Random(seed)
+    source, old = tmp_path / "src", tmp_path / "old"
+    tree = Changing(source, seed)
+    tree.adjust(12)
+    rsync(source, old, "-aAX")
+    tree.change(4)
+    tree.adjust(4)
+    compared = (choice.choice(("-AX", "-X")), f"--compare-dest={old}")
+    rsync(source, tmp_path / "theirs", "-a", *compared)
+    ours = tmp_path / "ours"
+    ended = forked("--json", *compared, source, ours)
+    said = (seed, compared, ended.out)
+    assert (ended.code, ended.summary["match"]) == (0, True), said
+    assert kept(ours) == kept(tmp_path / "theirs"), said
+    again = forked("--json", *compared, source, ours).summary
+    assert not any(again[each] for each in ("created", "changed", "metadata")), said
 
 
 def test_what_is_left_is_not_taken_with_its_directory(

@@ -14,7 +14,7 @@ from tests.deep import DEEP
 from tests.e2e.conftest import Command, Way
 from tests.e2e.forking import Forked
 from tests.fs.roots import settle
-from tests.trees import File, Link, differences, make, read
+from tests.trees import File, Link, assert_same, differences, directory, make, read
 
 
 def _files(top: Path) -> set[str]:
@@ -103,6 +103,21 @@ def test_what_failed_or_changed_stays(syncron: Command, tmp_path: Path) -> None:
     assert (destination / "bad/own").read_bytes() == b"4"
     ended = syncron("--remove-source-files", "--size-only", source, destination)
     assert (ended.code, "--size-only does not look" in ended.err) == (1, True)
+
+
+def test_files_of_other_permissions_there_and_what_is_left(
+    syncron: Command, tmp_path: Path
+) -> None:
+    source, destination = tmp_path / "src", tmp_path / "dst"
+    make(source, {"a": File(b"1", mode=0o600), "d": {"large": b"x" * 100, "b": b"2"}})
+    settle()
+    words = ("--remove-source-files", "--chmod=D750,F640", "--max-size=50", source, destination)
+    assert syncron.ok(*words)["removed"] == 2
+    assert _files(source) == {"d/large"}
+    inside = directory({"b": File(b"2", mode=0o640)}, mode=0o750)
+    assert_same(directory({"a": File(b"1", mode=0o640), "d": inside}), destination)
+    ended = syncron("--remove-source-files", "-L", source, destination)
+    assert (ended.code, "take them for others" in ended.err) == (1, True)
 
 
 def test_a_file_that_was_just_written_stays(syncron: Command, tmp_path: Path) -> None:
