@@ -271,6 +271,7 @@ _QUIET = re.compile(
 )
 
 
+_SAME_FILE, _SAME_DIRECTORY = ".f" + 10 * " ", ".d" + 10 * " "
 _ANY_TIME = ("*deleting", "deleting ", "skipping directory", "created directory")
 
 
@@ -283,14 +284,20 @@ def lines(output: str, case: Case, linked: set[str]) -> tuple[list[str], list[st
     if case.has("delete"):
         # By deleting rsync changes a directory's time before it compares it.
         said = [re.sub(r"^\.d\.\.t", ".d...", line) for line in said]
-        said = [line for line in said if not line.startswith(".d......... ")]
+        said = [line for line in said if not line.startswith((".d......... ", _SAME_DIRECTORY))]
         said = [line for line in said if case.has("-i") or not line.endswith("/")]
+    if case.has("-R"):  # where all is left out there is no root to be told of
+        said = [line for line in said if line != f"{_SAME_DIRECTORY}./"]
     if loses_backups(case):
         said = [line for line in said if line[:9] != "*deleting" or not is_lost(line[12:], case)]
     deleted = sorted(line for line in said if line.startswith(_ANY_TIME))
     rest = [line for line in said if line not in deleted]
     if not case.has("t") and not case.has("c"):
         rest = [each for each in map(_without_time, rest) if each]
+        rest = [each for each in rest if not each.startswith(_SAME_FILE)]
+    if case.has("prev"):
+        # What is there and the same is made a link anew; what is copied is told as unchanged.
+        rest = [re.sub(r"^[hc](?=[fLSD] {9} )", ".", each) for each in rest]
     return rest, deleted
 
 
@@ -461,6 +468,8 @@ def case(seed: int) -> Case:
     apart = random.Random(f"scratch {seed}")
     if apart.random() < 0.15:
         give(apart.choice((f"--temp-dir={tempfile.gettempdir()}", "-T /dev/shm")))
+    if "-i" in words and apart.random() < 0.5:
+        words[words.index("-i")] = "-ii"
     return made
 
 
