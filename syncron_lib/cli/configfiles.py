@@ -93,7 +93,8 @@ def _read(file: str, *, must_exist: bool, by: str = "") -> bytes | None:
         if not must_exist and isinstance(error, (FileNotFoundError, NotADirectoryError)):
             return None
         what = f"{by}cannot read" if by else "Cannot read"
-        raise UsageError(f"{what} {shown_file(file)}: {error.strerror}.") from error
+        see = "check its path and permissions"
+        raise UsageError(f"{what} {shown_file(file)}: {error.strerror}; {see}.") from error
     if len(data) > CONFIG_MAX:
         raise UsageError(f"{shown_file(file)} is too large for a configuration.")
     return data

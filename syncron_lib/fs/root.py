@@ -185,7 +185,8 @@ class Root:
             self._reach.create(self.path, parents, 0o700 if self.whole else 0o777)
         except OSError as error:
             raise FileFatal(
-                f"The destination {shown(self.path)} cannot be made ({error.strerror})."
+                f"The destination {shown(self.path)} cannot be made ({error.strerror});"
+                " check the directory above it."
             ) from None
         self._open()
         self.missing = False

@@ -262,7 +262,9 @@ class Authenticator:
         if "publickey" not in self._allowed:
             parts.append(", which need a terminal")
         elif not self._problems:
-            parts.append("; add your public key to its ~/.ssh/authorized_keys, or name a key: -i")
+            parts.append(
+                "; add your public key to its ~/.ssh/authorized_keys, or name a key: --identity"
+            )
         return "".join(parts) + "."
 
     def _lost(self, error: Exception) -> str:
@@ -274,7 +276,7 @@ class Authenticator:
         tried = f" after {len(self._tried)} keys ({', '.join(self._tried)})" if self._tried else ""
         return (
             f"{self._label} closed the connection while authenticating{tried}; if it had enough "
-            "of wrong keys, name the right one with -i, or set IdentitiesOnly for the host."
+            "of wrong keys, name the right one with --identity, or set IdentitiesOnly for the host."
         )
 
 

@@ -169,7 +169,7 @@ def test_a_wrong_key_is_named(sshd, options, tmp_path):
     config = sshd.write_config("wrongkey", replace={"IdentityFile": str(key)})
     message = refusal(options(config))
     assert f"tried: ED25519 {_fingerprint(key)} from {key}" in message
-    assert "authorized_keys" in message
+    assert "authorized_keys, or name a key: --identity" in message
 
 
 def test_a_missing_key_is_named(sshd, options, tmp_path):
@@ -240,7 +240,7 @@ def test_too_many_keys(tmp_path, options, agent):
         )
         message = refusal(options(config))
     assert "closed the connection while authenticating after" in message
-    assert "IdentitiesOnly" in message
+    assert "name the right one with --identity, or set IdentitiesOnly" in message
 
 
 @pytest.fixture(scope="module")
