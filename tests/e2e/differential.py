@@ -294,10 +294,9 @@ def lines(output: str, case: Case, linked: set[str]) -> tuple[list[str], list[st
     rest = [line for line in said if line not in deleted]
     if not case.has("t") and not case.has("c"):
         rest = [each for each in map(_without_time, rest) if each]
-        rest = [each for each in rest if not each.startswith(_SAME_FILE)]
     if case.has("prev"):
-        # What is there and the same is made a link anew; what is copied is told as unchanged.
-        rest = [re.sub(r"^[hc](?=[fLSD] {9} )", ".", each) for each in rest]
+        # Made a link anew; copied and told as unchanged; made anew for other attributes.
+        rest = [re.sub(r"^[hc](?=[fLSD] {9} |f\.{3}[pog.]{3})", ".", each) for each in rest]
     return rest, deleted
 
 
@@ -334,9 +333,9 @@ def linked_names(source: Path) -> set[str]:
 def _without_time(line: str) -> str:
     """Without times rsync brings over whatever has another one, each time anew; syncron looks at
     what is in it."""
-    if not re.match(r">f\.\.T", line):
+    if not re.match(r">f\.\.T|\.f {10}", line):
         return line
-    return "" if line.startswith(">f..T...... ") else f".f...{line[5:]}"
+    return "" if line.startswith((">f..T...... ", _SAME_FILE)) else f".f...{line[5:]}"
 
 
 _BASES = (
@@ -468,6 +467,8 @@ def case(seed: int) -> Case:
     apart = random.Random(f"scratch {seed}")
     if apart.random() < 0.15:
         give(apart.choice((f"--temp-dir={tempfile.gettempdir()}", "-T /dev/shm")))
+    if made.has("prev"):  # in which -v names what is made anew
+        words[:] = ["-i" if word == "-v" else word for word in words]
     if "-i" in words and apart.random() < 0.5:
         words[words.index("-i")] = "-ii"
     return made
