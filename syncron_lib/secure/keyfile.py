@@ -70,7 +70,13 @@ def packed(
     random: Randomness = os.urandom,
     cost: Cost = DEFAULT_COST,
 ) -> bytes:
-    """The content of a key file."""
+    """The content of a key file. Raises `KeyUnusable` for more keys than it can hold."""
+    if len(keyring.keys) > _MAX_KEYS:
+        raise KeyUnusable(
+            f"The key was renewed {_MAX_KEYS - 1} times, as often as a key file has room for."
+            " Nothing was changed; make another with --keygen, open the tree with --unseal, and"
+            " push it anew."
+        )
     masters = b"".join(keys.master for keys in keyring.keys)
     count = bytes([len(keyring.keys)])
     if passphrase is None:

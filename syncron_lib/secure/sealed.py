@@ -25,7 +25,6 @@ from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring, Keys, expand, prefixed
 
 SALT_SIZE = 32
-PD_SIZE = 32
 _COMMITMENT = 32
 _NONCE = 12
 _HDR = len(MAGIC) + KEY_ID_SIZE + SALT_SIZE

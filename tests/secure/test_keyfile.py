@@ -40,6 +40,13 @@ def test_a_bare_keyring_comes_back(keyring):
         assert keyfile.unpacked(content, never, "k") == each
 
 
+def test_more_keys_than_a_file_holds_are_refused(keyring):
+    full = keyring._replace(keys=keyring.keys[:1] * 255)
+    assert len(keyfile.unpacked(keyfile.packed(full, None), never, "key").keys) == 255
+    with pytest.raises(KeyUnusable, match="254 times"):
+        keyfile.packed(full._replace(keys=keyring.keys[:1] * 256), None)
+
+
 def test_a_wrapped_keyring_comes_back_with_its_passphrase_only(keyring):
     content = wrapped(keyring.rotated(b"n" * 32))
     assert needs_passphrase(content)
