@@ -132,6 +132,12 @@ def test_U2_a_deletion_reaches_where_the_file_came_from_by_another_way() -> None
     everywhere("B:=x B-C C-A A:del B-A", None)
 
 
+def test_what_neither_side_has_is_known_to_both_afterwards() -> None:
+    """B never had it, and has heard of it from whoever deleted it."""
+    world, _ = played("A:=v1 A-C A:del A-B B-C")
+    assert [content(world, name) for name in "ABC"] == [None] * 3
+
+
 def test_U3_going_back_to_older_content_is_an_update() -> None:
     everywhere("B:=c0 C-B B:=v4 B-A A:=c0 C-A B-C", b"c0")
 

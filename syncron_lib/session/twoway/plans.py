@@ -197,17 +197,18 @@ class _Removals:
 
     def add(self, path: bytes) -> None:
         """An entry that is to go; what it lies in came before."""
+        size = self._has[path].size if self._has[path].is_file else 0
         parent = split(path)[0]
         while parent:
             if parent in self._gone:
                 self._gone[parent][0] += 1
-                self._gone[parent][1] += self._has[path].size
+                self._gone[parent][1] += size
                 return
             record = self._outcome.final.get(parent)
             if record is not None and not record.is_directory:
                 return  # it goes with what makes way there
             parent = split(parent)[0]
-        self._gone[path] = [1, self._has[path].size if self._has[path].is_file else 0]
+        self._gone[path] = [1, size]
         self._tops.append(path)
 
     def below(self, path: bytes) -> int:
