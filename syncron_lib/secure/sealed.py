@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterator
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
 
+from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.sealing import CHUNK, MAGIC, PREFIX, TAG, chunks_of, sealed_size
+from syncron_lib.core.twoway.naming import unmarked
 from syncron_lib.errors import NotAuthentic, SealedByAnotherKey
 from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import KEY_ID_SIZE, Keyring, Keys, expand, prefixed
@@ -129,6 +131,14 @@ class Opener:
         self._key = _FileKey(keys, prefix[:_HDR], context)
         head = prefix[: _HDR + _COMMITMENT]
         if not hmac.compare_digest(self._key.commitment, head[_HDR:]):
+            parent, name = split(path)
+            plain = join(parent, unmarked(name))
+            if plain != path and Opener.fits(keyring, plain, prefix):
+                raise NotAuthentic(
+                    f"{where} was made where there is no key, of a conflict, and is sealed for the"
+                    f" name {shown(plain)}: a run with --two-way and the key takes it; or delete it"
+                    " there. Nothing of it was taken."
+                )
             raise self.damaged("its header is not one that was sealed for this place")
         if int.from_bytes(prefix[len(head) : len(head) + 2], "big") != _SEALED_META:
             raise self.damaged("its header is damaged")

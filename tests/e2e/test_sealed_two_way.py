@@ -145,3 +145,22 @@ def test_what_a_keeper_did_is_said_with_what_to_do(secrets: Bench) -> None:
     both_ways(secrets, "--accept-rollback", option, mine, hub)
     both_ways(secrets, option, mine, hub)
     assert (mine / "a.env").read_bytes() == b"PASSWORD=newer"
+
+
+def test_another_key_is_gone_on_with(secrets: Bench) -> None:
+    option, _ = captured(secrets.top)
+    hub, mine, other = f"host:{secrets.sealed}", secrets.source, secrets.top / "other"
+    both_ways(secrets, option, mine, hub)
+    both_ways(secrets, option, other, hub)
+    ended = secrets.syncron("--rekey", option, mine, hub)
+    assert ended.code == 0, ended.err
+    for root in (mine, other):
+        both_ways(secrets, option, root, hub)
+    (other / "a.env").write_bytes(b"PASSWORD=edited")
+    for root in (other, mine):
+        both_ways(secrets, option, root, hub)
+    assert contents(mine) == contents(other)
+    assert (mine / "a.env").read_bytes() == b"PASSWORD=edited"
+    assert not [*mine.glob("*conflict*")]
+    summary = both_ways(secrets, option, mine, hub).summary
+    assert [summary[name] for name in ("created", "changed", "conflicts")] == [0] * 3

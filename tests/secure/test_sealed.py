@@ -128,6 +128,15 @@ def test_swapped_files_and_files_of_another_root_are_refused(keyring):
         unseal(Keyring(b"r" * 16, keyring.keys), first, b"a")
 
 
+def test_a_copy_that_was_made_without_the_key_is_called_what_it_is(keyring):
+    data = seal(keyring, b"secret", b"d/a.env")
+    copy = b"d/a.syncron-conflict-0123456789.env"
+    with pytest.raises(NotAuthentic, match=r"sealed for the name d/a\.env: a run"):
+        unseal(keyring, data, copy)
+    with pytest.raises(NotAuthentic, match="not one that was sealed for this place"):
+        unseal(keyring, data, b"e/a.syncron-conflict-0123456789.env")
+
+
 def test_plaintext_is_no_sealed_file(keyring):
     for data in (b"", b"PASSWORD=x", b"SYNCSEC", b"x" * 1000):
         with pytest.raises(NotAuthentic):
