@@ -196,6 +196,8 @@ KEYED = {
     messages.GetSealed,
     messages.MakeManifest,
     messages.KeepManifest,
+    messages.Judge,
+    messages.Resolve,
 }
 """Refused wherever there is no key: to whoever has not forked us."""
 
