@@ -70,8 +70,11 @@ def hash_all(tree: Tree, hasher: FileHasher) -> list[Problem]:
             found[index] = _hash_piece(pieces[index], hasher)
             hasher.elsewhere = before + halves.told()[1]
         if other is not None:
-            _take(other.result(), pieces, found)
-            hasher.elsewhere = before + halves.told()[1]
+            results = other.result()
+            hasher.elsewhere = before
+            if results is not None:
+                _take(results, pieces, found)
+                hasher.elsewhere += halves.told()[1]
     finally:
         if other is not None:
             other.end()
@@ -115,8 +118,8 @@ def _from_the_back(pieces: Sequence[_Piece], hasher: FileHasher, halves: Halves)
 
 
 def _take(results: Any, pieces: Sequence[_Piece], found: dict[int, list[Problem]]) -> None:
-    """Note what the second process has found, if it came to an end."""
-    for index, digests, problems in results or ():
+    """Note what the second process has found."""
+    for index, digests, problems in results:
         if index in found:
             continue
         found[index] = [Problem(*each) for each in problems]

@@ -179,6 +179,8 @@ class FakeSuper:
 
     def symlink(self, target: bytes, name: bytes, *, dir_fd: int) -> None:
         """As `os.symlink`."""
+        if not 0 < len(target) < _TARGET_MAX:  # it could not be read back
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         self._make(name, dir_fd, stat.S_IFLNK | 0o777, 0, target)
 
     def mknod(self, name: bytes, mode: int, device: int, *, dir_fd: int) -> None:

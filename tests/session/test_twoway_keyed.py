@@ -16,6 +16,7 @@ from syncron_lib.core.options import Conflicts, SecureOptions
 from syncron_lib.core.sealing import MAGIC
 from syncron_lib.endpoint.local import LocalEndpoint
 from syncron_lib.errors import ConnectionLost, GuardRefused, NotAuthentic, RolledBack
+from syncron_lib.session.twoway.keyed import regular
 from tests.deep import DEEP, spread
 from tests.session.keyed import MANIFEST, Met, manifest, opened
 from tests.session.twoway import Met as Plain
@@ -535,3 +536,16 @@ def test_random_histories_end_equal_and_lose_nothing(home: Path, part: int) -> N
             except BaseException:
                 print(f"seed {seed}")
                 raise
+
+
+def test_what_was_fetched_is_opened_only_if_it_is_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"somebody's")
+    (tmp_path / "link").symlink_to(secret)
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo", "nothing", "."):
+        assert regular(str(tmp_path / name)) is None
+    file = regular(str(secret))
+    assert file is not None
+    with file:
+        assert file.read() == b"somebody's"

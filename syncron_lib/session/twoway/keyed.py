@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -27,6 +28,7 @@ from syncron_lib.core.twoway.reconcile import Outcome
 from syncron_lib.core.twoway.records import Record
 from syncron_lib.core.twoway.signed import Anew, Copy, Side
 from syncron_lib.errors import FileFatal, NotAuthentic, RolledBack
+from syncron_lib.fs.hashing import OPEN_FILE
 from syncron_lib.protocol import messages
 from syncron_lib.record import NamedTuple
 from syncron_lib.session.asking import batches, reply_of
@@ -318,11 +320,12 @@ class Keyed:
             end = self._ends[side.value]
             top = self._scratch.fetched(end, {path: record})
             name = os.path.join(top, path)
-            if not os.path.isfile(name):
+            file = regular(name)
+            if file is None:
                 what = "could not be fetched, so it is left as it is on both sides"
                 self._fail(Failure(path, end.shown, what, Cause.ERROR))
                 return None
-            with open(name, "rb") as file:
+            with file:
                 place = place_of(self._load(), path, file)
                 where = f"{shown(path)} at {end.shown}"
                 whole = looked_at(self._load(), place, file, where)
@@ -347,7 +350,9 @@ class Keyed:
             if isinstance(source, bytes):
                 _, value, size = seal_content(self._load(), source, path, meta, target)
             else:
-                with open(source.name, "rb") as file:
+                file = regular(source.name)
+                assert file is not None  # it was looked at, and nobody else may enter
+                with file:
                     parts = source.whole, source.place, file
                     _, value, size = reseal(self._load(), *parts, path, meta, target)
             os.fchmod(target.fileno(), meta.mode)
@@ -424,6 +429,18 @@ class Keyed:
         file = io.BytesIO(content)
         place = place_of(self._load(), path, file)
         return plain_of(self._load(), place, file, shown(path))
+
+
+def regular(name: str | bytes) -> BinaryIO | None:
+    """A file that was fetched, open; None where whoever sent it sent something else, or nothing."""
+    try:
+        fd = os.open(name, OPEN_FILE)
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return os.fdopen(fd, "rb")
+    os.close(fd)
+    return None
 
 
 def _split(before: bytes) -> set[bytes]:
