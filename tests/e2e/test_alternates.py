@@ -198,15 +198,21 @@ def random_tree(rng: random.Random, top: Path, like: Path | None) -> None:
             os.utime(path, ns=(0, rng.randrange(3)), follow_symlinks=False)
 
 
+def random_alternates(rng: random.Random, top: Path, most: int) -> tuple[Path, list[Path]]:
+    """A source, and up to so many alternates that are partly like it."""
+    source = top / "src"
+    random_tree(rng, source, None)
+    alternates = [top / f"alternate{number}" for number in range(rng.randrange(1, most + 1))]
+    for alternate in alternates:
+        random_tree(rng, alternate, source)
+    return source, alternates
+
+
 @pytest.mark.parametrize("option", ["--link-dest", "--copy-dest", "--compare-dest"])
 @pytest.mark.parametrize("seed", range(200 if DEEP else 8))
 def test_as_rsync_does(forked: Forked, tmp_path: Path, option: str, seed: int) -> None:
     rng = random.Random(seed)
-    source = tmp_path / "src"
-    random_tree(rng, source, None)
-    alternates = [tmp_path / f"alternate{number}" for number in range(rng.randrange(1, 4))]
-    for alternate in alternates:
-        random_tree(rng, alternate, source)
+    source, alternates = random_alternates(rng, tmp_path, 3)
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     # What is in both, rsync removes for --compare-dest; here nothing goes.
     filled = seed % 2 == 1 and option != "--compare-dest"

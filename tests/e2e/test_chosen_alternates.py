@@ -13,7 +13,7 @@ from tests.deep import DEEP
 from tests.e2e.conftest import Command, Way
 from tests.e2e.everything import Changing, groups, kept, rsync
 from tests.e2e.forking import Forked
-from tests.e2e.test_alternates import kinds, random_tree, shared, unshared
+from tests.e2e.test_alternates import kinds, random_alternates, random_tree, shared, unshared
 from tests.fs.roots import settle
 from tests.trees import File, make
 
@@ -29,11 +29,7 @@ _OPTIONS = (
 @pytest.mark.parametrize("seed", range(300 if DEEP else 6))
 def test_as_rsync(forked: Forked, tmp_path: Path, option: str, seed: int) -> None:
     choice = random.Random(seed)
-    source = tmp_path / "src"
-    random_tree(choice, source, None)
-    alternates = [tmp_path / f"alternate{number}" for number in range(choice.randrange(1, 3))]
-    for alternate in alternates:
-        random_tree(choice, alternate, source)
+    source, alternates = random_alternates(choice, tmp_path, 2)
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     chosen = [choice.choice(some) for some in _OPTIONS if choice.random() < 0.4] or ["--max-size=1"]
     filled = option != "--compare-dest" and choice.random() < 0.7

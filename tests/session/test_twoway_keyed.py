@@ -274,12 +274,17 @@ def test_who_lies_about_events_makes_no_edit_vanish(world: World) -> None:
     assert there == {b"by a", b"by b"}
 
 
-def test_two_hubs_that_know_of_each_other_or_not(world: World) -> None:
+def two_hubs(world: World) -> tuple[Path, Path]:
+    """The hub that all have met, and another one that B has met too."""
     world.round()
     second = world.a.parent / "second"
     make(second, {})
-    sealed = world.hub, second
-    Met(world.b, second, sealed=sealed)
+    Met(world.b, second, sealed=(world.hub, second))
+    return world.hub, second
+
+
+def test_two_hubs_that_know_of_each_other_or_not(world: World) -> None:
+    sealed = _, second = two_hubs(world)
     (world.a / "a.env").write_bytes(b"by a")
     (world.b / "secrets/key").write_bytes(b"by b")
     (world.b / "empty.env").unlink()
@@ -301,11 +306,7 @@ def test_two_hubs_that_know_of_each_other_or_not(world: World) -> None:
 
 
 def test_copies_that_were_made_without_the_key_open_where_it_is(world: World) -> None:
-    world.round()
-    second = world.a.parent / "second"
-    make(second, {})
-    sealed = world.hub, second
-    Met(world.b, second, sealed=sealed)
+    sealed = _, second = two_hubs(world)
     (world.a / "a.env").write_bytes(b"by a")
     (world.b / "a.env").write_bytes(b"by b")
     world.meet(world.a)
