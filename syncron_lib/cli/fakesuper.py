@@ -78,13 +78,6 @@ def super_user_of(settings: Settings) -> bool | None:
 
 def _require_possible(settings: Settings) -> None:
     for option, given in (
-        ("--acls", settings.acls),
-        ("--xattrs", settings.xattrs),
-        ("--atimes", settings.atimes),
-        ("--snapshot", settings.snapshot),
-        ("--link-dest", settings.link_dest),
-        ("--copy-dest", settings.copy_dest),
-        ("--compare-dest", settings.compare_dest),
         ("--keep-dirlinks", settings.keep_dirlinks),
         ("--copy-links", settings.copy_links),
         ("--copy-dirlinks", settings.copy_dirlinks),
@@ -92,6 +85,6 @@ def _require_possible(settings: Settings) -> None:
     ):
         if given:
             raise UsageError(
-                f"--fake-super notes owners, permissions and devices, and does not go together with"
+                f"--fake-super notes what entries are, and does not go together with"
                 f" {option}: leave one of them out."
             )

@@ -24,8 +24,8 @@ _NAME_MAX, _VALUE_MAX, _SET_MAX = 255, 65536, 1 << 20
 """Linux's limits of a name and of a value; and what we take of one entry: more than any of its
 file systems keeps but XFS, which tools that use it for more than a few attributes are not known
 for."""
-_ACL_VERSION = struct.Struct("<I")
-_ACL_ENTRY = struct.Struct("<HHI")
+ACL_VERSION = struct.Struct("<I")
+ACL_ENTRY = struct.Struct("<HHI")
 _ACL_USER, _ACL_GROUP = 0x02, 0x08
 
 Set = Mapping[bytes, bytes]
@@ -140,7 +140,7 @@ def ids_of(acl: bytes) -> tuple[set[int], set[int]]:
     """The users and groups that an ACL names; none where it is not one."""
     users: set[int] = set()
     groups: set[int] = set()
-    for tag, _, number in _entries(acl):
+    for tag, _, number in acl_entries(acl):
         if tag == _ACL_USER:
             users.add(number)
         elif tag == _ACL_GROUP:
@@ -153,17 +153,18 @@ def renumbered(acl: bytes, users: Mapping[int, int], groups: Mapping[int, int]) 
     if not (users or groups):
         return acl
     entries = []
-    for tag, allowed, number in _entries(acl):
+    for tag, allowed, number in acl_entries(acl):
         mapping = users if tag == _ACL_USER else groups if tag == _ACL_GROUP else {}
         entries.append((tag, mapping.get(number, number), allowed))
     if not entries:
         return acl
-    packed = [_ACL_ENTRY.pack(tag, allowed, number) for tag, number, allowed in sorted(entries)]
-    return acl[: _ACL_VERSION.size] + b"".join(packed)
+    packed = [ACL_ENTRY.pack(tag, allowed, number) for tag, number, allowed in sorted(entries)]
+    return acl[: ACL_VERSION.size] + b"".join(packed)
 
 
-def _entries(acl: bytes) -> list[tuple[int, int, int]]:
-    body = acl[_ACL_VERSION.size :]
-    if len(acl) < _ACL_VERSION.size or len(body) % _ACL_ENTRY.size:
+def acl_entries(acl: bytes) -> list[tuple[int, int, int]]:
+    """Tag, permissions and user or group of each entry of an ACL; none where it is not one."""
+    body = acl[ACL_VERSION.size :]
+    if len(acl) < ACL_VERSION.size or len(body) % ACL_ENTRY.size:
         return []
-    return list(_ACL_ENTRY.iter_unpack(body))
+    return list(ACL_ENTRY.iter_unpack(body))

@@ -249,7 +249,7 @@ class Writing:
 
         waiting = self._receiver.extended
         if waiting is None:
-            waiting = self._receiver.extended = Waiting(Kinds(self._kinds))
+            waiting = self._receiver.extended = Waiting(Kinds(self._kinds), self._keep.disk)
         problems = []
         finder = Finder(self._ledger.tree)
         done = 0
@@ -263,8 +263,8 @@ class Writing:
                     raise OSError(errno.EEXIST, THERE_ALREADY)
                 parent, name = split(path)
                 with held(self._directories.open(parent), name) as where:
-                    written = self._unchanged(finder, path, os.stat(where))
-                    give(where, wanted, waiting.kinds)
+                    written = self._unchanged(finder, path, self._keep.disk.stat(where))
+                    give(where, wanted, waiting.kinds, self._keep.disk)
                 self._ledger.wrote(parent, name, written)
                 done += 1
             except OSError as error:

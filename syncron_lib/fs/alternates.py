@@ -275,11 +275,13 @@ class Linker:
     def _linked(self, source: _Source, fd: int, name: bytes) -> Optional[os.stat_result]:
         """Link an entry to ``name``; None where that cannot be."""
         row = source.row
-        before = os.stat(source.name, dir_fd=source.fd, follow_symlinks=False)
+        disk = self._keep.disk
+        before = disk.stat(source.name, dir_fd=source.fd, follow_symlinks=False)
         now = stats.row(row[0], before)
         # A link of this run, or one of an interrupted run that was taken away, gave it another
         # ctime; and what is no file cannot become another without becoming another inode.
-        relinked = before.st_ino in self.linked or not stat.S_ISREG(row[1])
+        lasting = disk is os and not stat.S_ISREG(row[1])
+        relinked = before.st_ino in self.linked or lasting
         if not self._ledger.is_as_scanned(row, now) and not (
             relinked and _without_ctime(now) == _without_ctime(row)
         ):
@@ -290,7 +292,7 @@ class Linker:
             if error.errno in NO_LINK:
                 return None
             raise
-        st = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        st: os.stat_result = disk.stat(name, dir_fd=fd, follow_symlinks=False)
         # RACE: what is edited between these looks without a trace in size and time is linked.
         if _without_ctime(stats.row(row[0], st)) != _without_ctime(row):
             os.unlink(name, dir_fd=fd)
@@ -310,7 +312,8 @@ class Linker:
         except OSError:
             staging.remove(temporary)
             raise
-        return os.stat(source.name, dir_fd=fd, follow_symlinks=False)
+        st: os.stat_result = self._keep.disk.stat(source.name, dir_fd=fd, follow_symlinks=False)
+        return st
 
     def _copied(
         self, source: _Source, fd: int, name: bytes, own: Attributes, keep: Applied
@@ -319,7 +322,8 @@ class Linker:
         row, now = source.row, time.time_ns()
         if not stat.S_ISREG(row[1]):
             attributes.make_special(fd, name, own, row[2], source.target, keep, now)
-            return os.stat(name, dir_fd=fd, follow_symlinks=False)
+            st: os.stat_result = keep.disk.stat(name, dir_fd=fd, follow_symlinks=False)
+            return st
         old = os.open(source.name, OPEN_FILE, dir_fd=source.fd)
         try:
             new = os.open(name, CREATE_READABLE, 0o600, dir_fd=fd)
@@ -327,14 +331,15 @@ class Linker:
                 value = copied(old, new, row[2], self._algorithm)
                 same = value == source.digest
                 if source.digest == digest.UNKNOWN:  # sizes alone are compared
-                    now_there = stats.row(row[0], os.fstat(old))
+                    now_there = stats.row(row[0], keep.disk.fstat(old))
                     same = _without_ctime(now_there) == _without_ctime(row)
                 if not same:
                     raise _changed()
                 attributes.set_on_new(new, own, keep, now)
                 if self._durable:
                     os.fsync(new)
-                return os.fstat(new)
+                made: os.stat_result = keep.disk.fstat(new)
+                return made
             except OSError:
                 os.unlink(name, dir_fd=fd)
                 raise

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.extended import (
@@ -75,10 +75,11 @@ class Reading:
         self.entries: dict[bytes, Has] = {}
         self._marks_for: Optional[Profile] = None
         self._marks: dict[bytes, Mark] = {}
+        disk = directories.disk
         for path, mode, size in self._walk(whole):
             try:
                 with self._at(path, mode) as (where, follow):
-                    values = _values(where, _names(where, follow), follow)
+                    values = _values(disk, where, _names(disk, where, follow), follow)
             except OSError:  # the directory is gone, or not for us
                 continue
             if values:
@@ -155,7 +156,8 @@ class Reading:
         try:
             entry = self.entries[path]
             with self._at(path, entry.mode) as (where, follow):
-                values = _values(where, _names(where, follow), follow)
+                disk = self._directories.disk
+                values = _values(disk, where, _names(disk, where, follow), follow)
             if ATIME in entry.attributes:  # as it was before it was read
                 values[ATIME] = entry.attributes[ATIME]
             return pack_set(_kept(values, profile))
@@ -182,11 +184,11 @@ def place(
     return b"/proc/self/fd/%d/%s" % (directories.open(split(path)[0]), real_name(path))
 
 
-def _names(where: Union[int, bytes], follow: bool = False) -> list[bytes]:
+def _names(disk: Any, where: Union[int, bytes], follow: bool) -> list[bytes]:
     try:
         if isinstance(where, int) or follow:
-            return [os.fsencode(name) for name in os.listxattr(where)]
-        return [os.fsencode(name) for name in os.listxattr(where, follow_symlinks=False)]
+            return [os.fsencode(name) for name in disk.listxattr(where)]
+        return [os.fsencode(name) for name in disk.listxattr(where, follow_symlinks=False)]
     except OSError as error:
         if error.errno in _NONE:
             return []
@@ -194,15 +196,15 @@ def _names(where: Union[int, bytes], follow: bool = False) -> list[bytes]:
 
 
 def _values(
-    where: Union[int, bytes], names: list[bytes], follow: bool = False
+    disk: Any, where: Union[int, bytes], names: list[bytes], follow: bool
 ) -> dict[bytes, bytes]:
     found = {}
     for name in names:
         with contextlib.suppress(OSError):
             if isinstance(where, int) or follow:
-                found[name] = os.getxattr(where, name)
+                found[name] = disk.getxattr(where, name)
             else:
-                found[name] = os.getxattr(where, name, follow_symlinks=False)
+                found[name] = disk.getxattr(where, name, follow_symlinks=False)
     return found
 
 
@@ -217,26 +219,31 @@ def held(directory_fd: int, name: bytes) -> Iterator[bytes]:
         os.close(fd)
 
 
-def give(where: Union[int, bytes], wanted: Set, kinds: Kinds) -> None:
+def give(where: Union[int, bytes], wanted: Set, kinds: Kinds, disk: Any) -> None:
     """Have what is open at ``where``, or is `held`, have ``wanted`` and nothing else of ``kinds``.
-    Raises OSError."""
+    ``disk``: see `Applied`. Raises OSError."""
     atime = wanted.get(ATIME)
     wanted = {name: value for name, value in wanted.items() if name != ATIME}
-    has = _values(where, [name for name in _names(where, True) if kinds.keeps(name)], True)
-    with _writable(where, any(name.startswith(b"user.") for name in (*has, *wanted))):
+    has = _kept_of(where, kinds, disk)
+    users = disk is not os or any(name.startswith(b"user.") for name in (*has, *wanted))
+    with _writable(where, users):
         for name in has.keys() - wanted.keys():
-            os.removexattr(where, name)
+            disk.removexattr(where, name)
         for name, value in wanted.items():
             if has.get(name) != value:
-                os.setxattr(where, name, value)
+                disk.setxattr(where, name, value)
     if atime is not None:
         os.utime(where, ns=(unpack_time(atime), os.stat(where).st_mtime_ns))
 
 
-def carry(old: Union[int, bytes], new: Union[int, bytes], kinds: Kinds) -> None:
+def _kept_of(where: Union[int, bytes], kinds: Kinds, disk: Any) -> dict[bytes, bytes]:
+    names = [name for name in _names(disk, where, True) if kinds.keeps(name)]
+    return _values(disk, where, names, True)
+
+
+def carry(old: Union[int, bytes], new: Union[int, bytes], kinds: Kinds, disk: Any) -> None:
     """Give what is open at ``new``, or is `held`, what ``old`` has. Raises OSError."""
-    has = _values(old, [name for name in _names(old, True) if kinds.keeps(name)], True)
-    give(new, has, kinds)
+    give(new, _kept_of(old, kinds, disk), kinds, disk)
 
 
 @contextlib.contextmanager
@@ -260,8 +267,9 @@ def _writable(where: Union[int, bytes], needed: bool) -> Iterator[None]:
 class Waiting:
     """Sets that entries get when they come."""
 
-    def __init__(self, kinds: Kinds) -> None:
+    def __init__(self, kinds: Kinds, disk: Any) -> None:
         self.kinds = kinds
+        self._disk = disk
         self._sets: dict[bytes, bytes] = {}
         self._distinct: dict[bytes, bytes] = {}
         self._size = 0
@@ -292,7 +300,7 @@ class Waiting:
         """Give the entry what it is to have, if anything is known of it. Raises OSError."""
         packed = self._sets.get(path)
         if packed is not None:
-            give(where, self.unpack(packed), self.kinds)
+            give(where, self.unpack(packed), self.kinds, self._disk)
 
     def give_special(self, path: bytes, directory_fd: int, name: bytes) -> None:
         """The same for an entry that cannot be opened."""

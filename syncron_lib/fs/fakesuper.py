@@ -2,7 +2,8 @@
 
 An entry's mode, owner, group and device stand in ``user.rsync.%stat`` where the entry itself does
 not have them; it is a file or directory of whoever runs this, who can read and write it. Symlinks
-and special files are plain files; a symlink's target is what is in it.
+and special files are plain files; a symlink's target is what is in it. ACLs, and attributes that
+are not the user's, are noted beside that (`core.notes`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import errno
 import os
 import re
 import stat
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
+from syncron_lib.core import notes
+from syncron_lib.core.extended import ACL_NAMES
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.core.view import DAMAGED, REASONS
 from syncron_lib.errors import RootError
@@ -42,6 +45,7 @@ _REPLACEABLE = stat.S_IFIFO | 0o7007
 to nothing that a source has."""
 _DEVICE_MAX = 0xFFFFFF
 _TARGET_MAX = 4096
+_NO_ACL = b"\0"
 _BITS = 0o7777
 
 
@@ -67,8 +71,12 @@ class FakeSuper:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def stat(self, name: bytes, *, dir_fd: int, follow_symlinks: bool = False) -> os.stat_result:
-        """As `os.stat`, of the entry itself."""
+    def stat(
+        self, name: bytes, *, dir_fd: Optional[int] = None, follow_symlinks: bool = False
+    ) -> os.stat_result:
+        """As `os.stat`, of the entry itself, or of what `held` leads to."""
+        if dir_fd is None:
+            return self._as_noted(os.stat(name), name, True)
         st = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         return self._as_noted(st, _place(dir_fd, name), False)
 
@@ -91,6 +99,32 @@ class FakeSuper:
         if not 0 < len(target) < _TARGET_MAX or b"\0" in target:
             raise OSError(DAMAGED, REASONS[DAMAGED])
         return target
+
+    def listxattr(self, where: Union[int, bytes], *, follow_symlinks: bool = True) -> list[str]:
+        """As `os.listxattr`. The file's own attributes of other namespaces are the copy's."""
+        found = []
+        for note in map(os.fsencode, os.listxattr(where, follow_symlinks=follow_symlinks)):
+            name = notes.named(note)
+            if name is not None and (
+                name != notes.ACCESS or self.getxattr(where, name, follow_symlinks=follow_symlinks)
+            ):
+                found.append(os.fsdecode(name))
+        return found
+
+    def getxattr(
+        self, where: Union[int, bytes], name: bytes, *, follow_symlinks: bool = True
+    ) -> bytes:
+        """As `os.getxattr`. A damaged ACL is one that nobody can be given."""
+        where = _held(where) if isinstance(where, int) else where
+        value = os.getxattr(where, notes.noted_name(name), follow_symlinks=follow_symlinks)
+        if name not in ACL_NAMES:
+            return value
+        mode = os.stat(where, follow_symlinks=follow_symlinks).st_mode
+        of_it = _noted(where, mode, follow_symlinks)
+        try:
+            return notes.acl_of(name, value, mode if of_it is None else of_it.mode)
+        except notes.Garbled:
+            return _NO_ACL
 
     def shown(self, fd: int, listing: Listing, only: Optional[bytes]) -> Listing:
         """The entries of a directory as they are noted. ``only``: the name on disk of the one entry
@@ -176,6 +210,30 @@ class FakeSuper:
             return
         with _Held(path, dir_fd) as where:
             _note(where, bits=mode)
+
+    def setxattr(self, where: Union[int, bytes], name: bytes, value: bytes) -> None:
+        """As `os.setxattr`, of what is held."""
+        where = _held(where) if isinstance(where, int) else where
+        if name in ACL_NAMES:
+            try:
+                bits, value = notes.note_of(name, value)
+            except notes.Garbled:
+                raise OSError(errno.EINVAL, "it is no ACL") from None
+            if name == notes.ACCESS:
+                st = self._as_noted(os.stat(where), where, True)
+                _note(where, bits=st.st_mode & 0o7000 | bits)
+            if not value:
+                self.removexattr(where, name)
+                return
+        os.setxattr(where, notes.noted_name(name), value)
+
+    def removexattr(self, where: Union[int, bytes], name: bytes) -> None:
+        """As `os.removexattr`, likewise."""
+        try:
+            os.removexattr(where, notes.noted_name(name))
+        except OSError as error:
+            if error.errno != errno.ENODATA:
+                raise
 
     def symlink(self, target: bytes, name: bytes, *, dir_fd: int) -> None:
         """As `os.symlink`."""

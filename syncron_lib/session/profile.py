@@ -17,9 +17,10 @@ def profile_of(options: RunOptions, receiver_uid: int, source_uid: int) -> Profi
     keep = options.keep
     is_root = receiver_uid == 0 if keep.super_user is None else keep.super_user
     is_root = is_root or options.fakes[1]
+    sees_all = source_uid == 0 or options.fakes[0]
     kinds = Kinds.NONE
     if keep.xattrs:
-        kinds = Kinds.ALL if is_root and source_uid == 0 else Kinds.USER
+        kinds = Kinds.ALL if is_root and sees_all else Kinds.USER
     if keep.acls:
         kinds |= Kinds.ACLS
     if keep.atimes:

@@ -266,11 +266,8 @@ def test_killed_in_between(forked: Forked, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "-A --fake-super",
-        "-X -M--fake-super",
-        "--link-dest=x --fake-super",
-        "--snapshot --fake-super",
         "-L --fake-super",
+        "-k -M--fake-super",
         "-K --fake-super",
         "--super -M--fake-super",
         "-M--super",
