@@ -447,13 +447,17 @@ class SealedView:
             failed, gone = Below(unsettled), Below(removed)
             for path, (salt, generation) in self._known.items():
                 if path in self._here and path not in failed:
-                    earlier = entries[path].before if path in entries else ()
-                    entries[path] = Entry(salt, generation, False, earlier)
+                    earlier = entries.get(path)
+                    if earlier is None:
+                        entries[path] = Entry(salt, generation, False)
+                    elif earlier[:3] != (salt, generation, False):
+                        # What it replaces there nobody has seen here: it did not come after that.
+                        entries[path] = Entry(salt, generation, False, before=earlier.before)
             for path, entry in self._manifest.entries.items():
                 if path in self._here:
                     continue
                 if path in gone and path not in failed and not entry.deleted:
-                    entries[path] = Entry(entry.salt, entry.generation + 1, True, entry.before)
+                    entries[path] = entry._replace(generation=entry.generation + 1, deleted=True)
             if self._options.declassify:
                 entries = {path: entry for path, entry in entries.items() if self.is_sealed(path)}
         before = self._manifest

@@ -176,10 +176,15 @@ class ReplicaView(SealedView):
 
     def judge(self, paths: Sequence[bytes]) -> list[messages.Judged]:
         """As `View`."""
-        versions = self._versions
-        if versions is None:
+        versions, theirs = self._versions, self._theirs
+        if versions is None or theirs is None:
             return []
-        return [versions.judged(path, path in self._here) for path in paths if self.is_sealed(path)]
+        rows = theirs.entries
+        return [
+            versions.judged(path, path in self._here, rows[path].generation if path in rows else 0)
+            for path in paths
+            if self.is_sealed(path)
+        ]
 
     def resolve(self, items: Sequence[messages.Resolved]) -> None:
         """As `View`."""

@@ -11,7 +11,7 @@ take it away, is judged by what is signed: generations, and what came before wha
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Optional
 
 from syncron_lib.core.names import join, shown, split
@@ -24,12 +24,11 @@ from syncron_lib.fs.view import Remembering
 from syncron_lib.protocol.messages import Judged
 from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import Keyring
-from syncron_lib.secure.manifest import Entry, came_before, short
-from syncron_lib.secure.sealed import SALT_SIZE, Meta, Opener, salt_of
+from syncron_lib.secure.manifest import ID_SIZE, NO_ID, Entry, came_before, version_id
+from syncron_lib.secure.sealed import Meta, Opener, salt_of
 
 _FIXED = struct.Struct("<32sQIqIqBB")
 _OWN, _SHOWN = 1, 2
-_SHORT = 8
 
 
 class Version(NamedTuple):
@@ -46,6 +45,16 @@ class Version(NamedTuple):
     own: bool
     before: tuple[bytes, ...]
     place: bytes
+
+    @property
+    def id(self) -> bytes:
+        """What stands for it in a manifest."""
+        return version_id(*self[:4])
+
+    @property
+    def row(self) -> Entry:
+        """Its row there."""
+        return Entry(self.salt, self.generation, False, self.id, self.before)
 
 
 class Versions:
@@ -102,14 +111,15 @@ class Versions:
         if row is not None and row.salt == salt and not row.deleted and last > known:
             # The same as what others with the key have; or what came before a run was cut off.
             return Version(salt, last, *own, own, False, row.before, path)
-        earlier = () if before is None else (*before.before, short(before.salt))
-        generation = max(last, known) + 1
-        return Version(salt, generation, *own, own, True, came_before(salt, earlier), path)
+        earlier = () if before is None else (*before.before, before.id)
+        what = salt, max(last, known) + 1, *own
+        return Version(*what, own, True, came_before(version_id(*what), earlier), path)
 
     # --- what is to come, or to go --------------------------------------------------------------
 
-    def judged(self, path: bytes, here: bool) -> Judged:
-        """What is signed of a path. ``here``: there is a file."""
+    def judged(self, path: bytes, here: bool, there: int) -> Judged:
+        """What is signed of a path. ``here``: there is a file. ``there``: the generation that the
+        other side's manifest tells."""
         version, row = self._now.get(path), self._rows.get(path)
         known = 0 if version is None else version.generation
         last = 0 if row is None else row.generation
@@ -119,7 +129,8 @@ class Versions:
         deleted = row is not None and row.deleted
         before = {*(row.before if row else ()), *(version.before if version else ())}
         if row is not None and deleted:
-            before.add(short(row.salt))
+            before.add(row.id)
+        before.discard(NO_ID)
         return Judged(
             path,
             here,
@@ -127,14 +138,15 @@ class Versions:
             after and deleted,
             known,
             last,
+            there,
             deleted,
             b"".join(sorted(before)),
         )
 
     def resolve(self, path: bytes, of: bytes) -> None:
-        """What comes at ``path`` was made by this client of versions with these salts."""
-        starts = range(0, len(of), SALT_SIZE)
-        self._made_of[path] = tuple(short(of[start : start + SALT_SIZE]) for start in starts)
+        """What comes at ``path`` was made by this client of these versions."""
+        starts = range(0, len(of), ID_SIZE)
+        self._made_of[path] = tuple(of[start : start + ID_SIZE] for start in starts)
 
     def place_of(self, path: bytes, prefix: bytes) -> bytes:
         """The path that a file is sealed for: its own, or, of a conflict copy that was made without
@@ -149,21 +161,20 @@ class Versions:
         """A file was opened that is to be at ``path``. Raises RolledBack for an older version."""
         row, before = self._rows.get(path), self._now.get(path)
         made_of = self._made_of.get(path)
+        what = salt, meta.generation, meta.mode, meta.mtime_ns
+        own = version_id(*what)
         if not self._accepts and made_of is None:
-            self._require_newer(path, salt, meta.generation, where)
-        own = made_of is not None
+            self._require_newer(path, own, salt, meta.generation, where)
+        earlier: Sequence[bytes] = () if before is None else before.before
         if made_of is not None:
-            parts: list[bytes] = [*(() if row is None else row.before), *made_of]
-            earlier = came_before(salt, [*(() if before is None else before.before), *parts])
-        elif row is not None and (row.salt, row.generation) == (salt, meta.generation):
+            earlier = *earlier, *(() if row is None else row.before), *made_of
+        elif row is not None and row.is_of(own, salt, meta.generation):
             earlier = row.before
-        else:
-            parts = [] if before is None else [*before.before, short(before.salt)]
-            earlier = came_before(salt, parts)
+        elif before is not None:
+            earlier = *earlier, before.id
         self._came.setdefault(path, before)
-        self._now[path] = Version(
-            salt, meta.generation, meta.mode, meta.mtime_ns, None, own, earlier, place
-        )
+        earlier = came_before(own, earlier)
+        self._now[path] = Version(*what, None, made_of is not None, earlier, place)
 
     def failed(self, paths: Iterable[bytes]) -> None:
         """What should have come at these paths is not there."""
@@ -175,14 +186,16 @@ class Versions:
                 else:
                     self._now[path] = before
 
-    def _require_newer(self, path: bytes, salt: bytes, generation: int, where: str) -> None:
+    def _require_newer(
+        self, path: bytes, own: bytes, salt: bytes, generation: int, where: str
+    ) -> None:
         row, before = self._rows.get(path), self._now.get(path)
         than, known = "the manifest there knows", 0
         old = False
         if row is not None:
             known = row.generation
             old = generation < known or (row.deleted and generation <= known)
-            old = old or (generation == known and salt != row.salt and short(salt) in row.before)
+            old = old or (generation == known and own in row.before)
         if not old and before is not None:
             than, known = "what was here", before.generation
             old = generation < known or (generation == known and salt != before.salt)
@@ -217,15 +230,17 @@ class Versions:
                 continue
             if not replica.holds(path):
                 if row is not None and not row.deleted and last <= version.generation:
-                    before = came_before(version.salt, version.before)
-                    entries[path] = Entry(version.salt, version.generation + 1, True, before)
+                    entries[path] = version.row._replace(
+                        generation=version.generation + 1, deleted=True
+                    )
             elif announce:
                 continue
             elif version.generation > last:
-                entries[path] = Entry(version.salt, version.generation, False, version.before)
+                entries[path] = version.row
             elif row is not None and row.salt == version.salt and not row.deleted:
-                before = came_before(row.salt, version.before, *row.before)
-                entries[path] = row._replace(before=before)
+                if row.is_of(version.id, version.salt, version.generation):
+                    row = row._replace(id=version.id)
+                entries[path] = row.after(version.before)
         return entries
 
     def packed(self, tree: Tree, replica: Remembering) -> bytes:
@@ -261,8 +276,10 @@ class Versions:
 
 
 def _knows(entry: Entry, version: Version) -> bool:
-    """Whether who wrote a row knew of a version."""
-    return entry.salt == version.salt or short(version.salt) in entry.before
+    """Whether who wrote a row knew of a version; or has, by another one, the same content."""
+    if version.id in (entry.id, *entry.before):
+        return True
+    return entry.salt == version.salt and not (entry.deleted and entry.id != NO_ID)
 
 
 def _pack(path: bytes, version: Version) -> bytes:
@@ -285,7 +302,7 @@ def _unpacked(kept: bytes) -> Iterator[tuple[bytes, Version]]:
         path, place = reader.blob(), reader.blob()
         values = _FIXED.unpack(reader.take(_FIXED.size))
         salt, generation, own_mode, own_mtime, mode, mtime, flags, count = values
-        before = tuple(bytes(reader.take(_SHORT)) for _ in range(count))
+        before = tuple(bytes(reader.take(ID_SIZE)) for _ in range(count))
         if flags > _OWN | _SHOWN:
             raise Malformed(f"no version of {shown(path)}")
         shows = (mode, mtime) if flags & _SHOWN else None

@@ -126,8 +126,9 @@ class Judged(NamedTuple):
     """``here``: there is a file. ``replaceable``: what the other side has may take its place, if it
     is newer by what is sealed in it; else it may have been made without knowing what is here.
     ``removable``: who has the key deleted just this. ``generation``: that of what is here, or was,
-    0 for nothing; ``last``: that of the last that was signed. ``deleted``: that was a deletion.
-    ``before``: what stands for versions that came before, 8 bytes each."""
+    0 for nothing; ``last``: that of the last that was signed, ``there``: of what is signed at the
+    other side. ``deleted``: the last was a deletion. ``before``: what stands for versions that came
+    before, 8 bytes each."""
 
     path: bytes
     here: bool
@@ -135,6 +136,7 @@ class Judged(NamedTuple):
     removable: bool
     generation: int
     last: int
+    there: int
     deleted: bool
     before: bytes
 
@@ -146,7 +148,7 @@ class Judgement(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """``of``: the salts of versions, one behind the other."""
+    """``of``: what stands for versions, 8 bytes each."""
 
     path: bytes
     of: bytes

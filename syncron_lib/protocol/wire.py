@@ -435,7 +435,10 @@ RULES: tuple[Rule, ...] = (
     _rule(0x8B, PutLineage, _C, BLOB, writes=True, needs=_ADD),
     _rule(0x8C, Judge, _C, ListOf(PATH), needs=_NONE),
     _rule(
-        0x8D, Judgement, _H, ListOf(Record(Judged, PATH, BOOL, BOOL, BOOL, U64, U64, BOOL, BLOB))
+        0x8D,
+        Judgement,
+        _H,
+        ListOf(Record(Judged, PATH, BOOL, BOOL, BOOL, U64, U64, U64, BOOL, BLOB)),
     ),
     _rule(0x8E, Resolve, _C, ListOf(Record(Resolved, PATH, BLOB)), needs=_NONE),
 )

@@ -21,51 +21,67 @@ from syncron_lib.secure.sealed import SALT_SIZE
 
 MAGIC = b"SYNCMAN1"
 MAGIC_BEFORE = b"SYNCMAN2"
-"""Where some row says what came before it."""
+"""Where rows say which versions they are of, and what came before."""
 _TOP = struct.Struct(f">QB{KEY_ID_SIZE}sI")
 _ROW = struct.Struct(f">{SALT_SIZE}sQB")
-_SHORT = 8
+_VERSION = struct.Struct(f">{SALT_SIZE}sQIq")
+ID_SIZE = 8
 MOST_BEFORE = 255
 """Versions that a row remembers to have come before it; older ones are forgotten."""
 NO_SALT = bytes(SALT_SIZE)
+NO_ID = bytes(ID_SIZE)
 CLEAR = bytes(KEY_ID_SIZE)
 
 
-def short(salt: bytes) -> bytes:
-    """What stands for a version where there is to be told what came before what."""
-    return salt[:_SHORT]
+def version_id(salt: bytes, generation: int, mode: int, mtime_ns: int) -> bytes:
+    """What stands for a version where there is to be told what came before what. A salt alone
+    stands for a content, which a path can have had before, and can have again."""
+    version = _VERSION.pack(salt, generation, mode, mtime_ns)
+    return hashlib.sha256(version).digest()[:ID_SIZE]
 
 
-def came_before(salt: bytes, earlier: Sequence[bytes], *more: bytes) -> tuple[bytes, ...]:
-    """What came before the version ``salt``: what is ``earlier`` and then ``more``, the newest
+def came_before(own: bytes, earlier: Sequence[bytes], *more: bytes) -> tuple[bytes, ...]:
+    """What came before the version ``own``: what is ``earlier`` and then ``more``, the newest
     last."""
-    own = short(salt)
     newest_first = dict.fromkeys(reversed([*earlier, *more]))
-    return tuple([each for each in newest_first if each != own][:MOST_BEFORE][::-1])
+    return tuple([each for each in newest_first if each not in (own, NO_ID)][:MOST_BEFORE][::-1])
 
 
 class Entry(NamedTuple):
     """One path that was sealed once. Generation 0 with `NO_SALT`: it is about to be, for the first
-    time. ``before``: what stands for versions that this one was made of or has replaced, as `short`
-    gives it; the newest last."""
+    time. ``id``: what stands for this version, or for the one that was deleted, as `version_id`
+    gives it; `NO_ID` where nobody noted it. ``before``: of versions that it was made of or has
+    replaced; the newest last."""
 
     salt: bytes
     generation: int
     deleted: bool
+    id: bytes = NO_ID
     before: tuple[bytes, ...] = ()
+
+    def is_of(self, own: bytes, salt: bytes, generation: int) -> bool:
+        """Whether it is of the version ``own``; as far as was noted, where it was not."""
+        if self.id == NO_ID:
+            return (self.salt, self.generation) == (salt, generation)
+        return self.id == own
+
+    def after(self, before: tuple[bytes, ...]) -> Entry:
+        """With versions that are known to have come before it, too. Machines that know the same
+        come to the same, in whatever order they heard of it; else they would write for ever."""
+        fewer, more = sorted((before, self.before), key=lambda each: (len(each), each))
+        return self._replace(before=came_before(self.id, fewer, *more))
 
     def joined(self, other: Entry) -> Entry:
         """One of two that were written apart: the newer one. Where neither is, the choice says
         nothing: neither has the other among what came before it."""
         newer, older = (self, other) if self._rank >= other._rank else (other, self)
-        if newer.salt != older.salt and short(older.salt) not in newer.before:
+        if newer.salt != older.salt and older.id not in newer.before:
             return newer
-        before = came_before(newer.salt, older.before, *newer.before)
-        return newer._replace(before=before)
+        return newer.after(older.before)
 
     @property
-    def _rank(self) -> tuple[int, bool, bytes, int]:
-        return self.generation, not self.deleted, self.salt, len(self.before)
+    def _rank(self) -> tuple[int, bool, bytes, bytes, int]:
+        return self.generation, not self.deleted, self.salt, self.id, len(self.before)
 
 
 class Manifest(NamedTuple):
@@ -82,8 +98,8 @@ class Manifest(NamedTuple):
 
     @property
     def tells_before(self) -> bool:
-        """Whether some row says what came before it."""
-        return any(entry.before for entry in self.entries.values())
+        """Whether some row says which version it is of, and what came before."""
+        return any(entry.before or entry.id != NO_ID for entry in self.entries.values())
 
     def joined(self, other: Manifest) -> Manifest:
         """One of two that were written apart, of the rows of both; ``counter`` is the higher one's,
@@ -102,7 +118,7 @@ class Manifest(NamedTuple):
             entry = self.entries[path]
             rows.append(prefixed(path) + _ROW.pack(*entry[:3]))
             if tells:
-                rows.append(bytes((len(entry.before),)) + b"".join(entry.before))
+                rows.append(entry.id + bytes((len(entry.before),)) + b"".join(entry.before))
         rows.extend(prefixed(path) for path in sorted(self.names))
         keys = keys or keyring.current
         head = (MAGIC_BEFORE if tells else MAGIC) + keys.id
@@ -144,14 +160,16 @@ def _unpacked(rows: bytes, tells_before: bool) -> Manifest:
         path, at = _path_at(rows, at)
         salt, generation, deleted = _ROW.unpack_from(rows, at)
         at += _ROW.size
-        before: tuple[bytes, ...] = ()
+        own, before = NO_ID, []
         if tells_before:
-            end = at + 1 + rows[at] * _SHORT
+            end = at + ID_SIZE + 1 + rows[at + ID_SIZE] * ID_SIZE
             if end > len(rows):
                 raise ValueError
-            before = tuple(rows[each : each + _SHORT] for each in range(at + 1, end, _SHORT))
+            own = rows[at : at + ID_SIZE]
+            starts = range(at + ID_SIZE + 1, end, ID_SIZE)
+            before = [rows[start : start + ID_SIZE] for start in starts]
             at = end
-        entries[path] = Entry(salt, generation, bool(deleted), before)
+        entries[path] = Entry(salt, generation, bool(deleted), own, (*before,))
     if len(entries) != count:
         raise ValueError
     names = []

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from syncron_lib.record import NamedTuple
 from syncron_lib.secure.keys import Keyring
+from syncron_lib.secure.manifest import version_id
 from syncron_lib.secure.sealed import Meta, Opener, Sealer, seal_stream, unseal_stream
 
 
@@ -20,6 +21,11 @@ class Whole(NamedTuple):
     meta: Meta
     pd: bytes
     value: bytes
+
+    @property
+    def id(self) -> bytes:
+        """What stands for this version in a manifest."""
+        return version_id(self.salt, self.meta.generation, self.meta.mode, self.meta.mtime_ns)
 
 
 def looked_at(keyring: Keyring, place: bytes, file: BinaryIO, where: str) -> Whole:

@@ -103,6 +103,7 @@ class Reader:
         rows = AESSIV(self.keys[head[8:]].man).decrypt(data[16:], [head, self.root_id])
         counter, _, self.names_key, count = struct.unpack_from(">QB8sI", rows)
         at, found = 21, {}
+        self.ids: dict[bytes, bytes] = {}
         self.before: dict[bytes, list[bytes]] = {}
         for _ in range(count):
             (length,) = struct.unpack_from(">I", rows, at)
@@ -111,6 +112,7 @@ class Reader:
             found[path] = salt, generation, bool(deleted)
             at += 4 + length + 41
             if head[:8] == b"SYNCMAN2":
+                self.ids[path], at = rows[at : at + 8], at + 8
                 end = at + 1 + 8 * rows[at]
                 self.before[path] = [rows[each : each + 8] for each in range(at + 1, end, 8)]
                 at = end

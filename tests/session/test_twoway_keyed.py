@@ -274,6 +274,91 @@ def test_who_lies_about_events_makes_no_edit_vanish(world: World) -> None:
     assert there == {b"by a", b"by b"}
 
 
+def test_a_version_is_no_older_one_because_its_content_is(world: World) -> None:
+    """A content that came before what is here can be the newest elsewhere: what was shown before is
+    a version."""
+    world.round()
+    first = TREE["a.env"]
+    os.utime(world.a / "a.env", (1, 1))
+    world.meet(world.a)
+    (world.b / "a.env").write_bytes(b"made of what A had before it touched it")
+    assert {clash.what for clash in world.meet(world.b).clashes} == {"content"}
+    (world.a / "secrets/key").write_bytes(b"newer")
+    world.round()
+    assert first in files(world.a).values()
+    # Taken back on purpose, on one machine, and edited on the other.
+    (world.a / "secrets/key").write_bytes(b"key")
+    (world.b / "secrets/key").write_bytes(b"newest")
+    world.meet(world.a)
+    assert {clash.what for clash in world.meet(world.b).clashes} == {"content"}
+    world.round()
+    assert {b"key", b"newest"} <= set(files(world.a).values())
+    # The same was written on both.
+    for number, root in enumerate((world.a, world.b)):
+        (root / "empty.env").write_bytes(b"the same")
+        os.utime(root / "empty.env", (number, number))
+        assert not world.meet(root).clashes
+    world.round()
+
+
+def test_what_was_edited_is_not_given_for_what_it_was_made_of(world: World) -> None:
+    """As in the test before, but what is there is the version that B edited."""
+    sealed = hub, second = two_hubs(world)
+    old, old_manifest = (hub / "a.env").read_bytes(), (hub / MANIFEST).read_bytes()
+    os.utime(world.a / "a.env", (1, 1))
+    world.meet(world.a)
+    manifests = old_manifest, (hub / MANIFEST).read_bytes()
+
+    def refused(content: bytes, rows: bytes) -> None:
+        before = files(world.b)
+        for _ in range(2):
+            replaced(hub / "a.env", content)
+            replaced(hub / MANIFEST, rows)
+            with pytest.raises(RolledBack, match="older version"):
+                Met(world.b, hub, sealed=sealed)
+            assert files(world.b) == before
+            # Nor does it help that the machine forgets what it has seen.
+            shutil.rmtree(world.b.parent / "machine-of-b", ignore_errors=True)
+
+    (world.b / "a.env").write_bytes(b"edited")
+    refused(old, manifests[1])
+    Met(world.b, second, sealed=sealed)
+    (world.b / "a.env").write_bytes(b"edited again")
+    for each in manifests:
+        refused(old, each)
+    # Nor is what A had in between, and B has never seen, given for the newest that is signed there.
+    replaced(hub / MANIFEST, manifests[1])
+    contents = []
+    for content in (b"by a", b"by a, later"):
+        (world.a / "a.env").write_bytes(content)
+        Met(world.a, hub, sealed=sealed, secure=SecureOptions(accept_rollback=True))
+        contents.append((hub / "a.env").read_bytes())
+    refused(contents[0], (hub / MANIFEST).read_bytes())
+    for root in (world.b, world.a):
+        Met(root, hub, sealed=sealed, secure=SecureOptions(accept_rollback=True))
+    assert b"edited again" in files(world.a).values()
+
+
+def test_who_takes_back_a_content_does_not_lose_that(world: World) -> None:
+    """What is made of an earlier version with the same content did not come after it."""
+    world.round()
+    for content in (b"second", b"key"):
+        (world.a / "secrets/key").write_bytes(content)
+        world.meet(world.a)
+    other = world.a.parent / "other"
+    make(other, {})
+    for content in (b"by b", b"by b, later", b"by b, at last"):
+        (world.b / "secrets/key").write_bytes(content)
+        Met(world.b, other, sealed=(other,))
+    # As in the lie about events above.
+    replaced(world.hub / "secrets/key", (other / "secrets/key").read_bytes())
+    shutil.copy(other / MANIFEST, world.hub / MANIFEST)
+    shutil.rmtree(world.a.parent / "machine-of-a")
+    assert {clash.what for clash in world.meet(world.a).clashes} == {"content"}
+    there = {files(world.a)[name] for name in ("secrets/key", *copies(world.a))}
+    assert there == {b"key", b"by b, at last"}
+
+
 def two_hubs(world: World) -> tuple[Path, Path]:
     """The hub that all have met, and another one that B has met too."""
     world.round()
@@ -303,6 +388,22 @@ def test_two_hubs_that_know_of_each_other_or_not(world: World) -> None:
     assert files(world.a) == files(world.b) == opened(world.hub) == opened(second)
     assert (world.b / "a.env").read_bytes() == b"by a"
     assert not (world.a / "empty.env").exists()
+
+
+def test_resolved_through_two_hubs_without_having_met(world: World) -> None:
+    """Each resolves what it finds, and finds then what the other one has resolved to."""
+    sealed = _, second = two_hubs(world)
+    (world.b / "a.env").write_bytes(b"by b")
+    Met(world.b, second, sealed=sealed)
+    (world.b / "a.env").write_bytes(b"by b, later")
+    (world.a / "a.env").write_bytes(b"by a")
+    for _ in range(4):
+        for hub in sealed:
+            for root in (world.a, world.b):
+                Met(root, hub, sealed=sealed)
+    assert {b"by a", b"by b, later"} <= set(files(world.a).values())
+    assert files(world.a) == files(world.b) == opened(world.hub) == opened(second)
+    assert len({(root / MANIFEST).read_bytes() for root in (*sealed, world.a, world.b)}) == 1
 
 
 def test_copies_that_were_made_without_the_key_open_where_it_is(world: World) -> None:
@@ -465,6 +566,7 @@ class History:
         self.hubs = [self.world.hub, self._second][: chance.choice((1, 1, 2))]
         self.written: set[bytes] = set()
         self.replaced: set[bytes] = set()
+        self._earlier: dict[str, list[bytes]] = {}
 
     def meet(self, one: Path, other: Path) -> None:
         sealed = self.world.hub, self._second
@@ -493,8 +595,14 @@ class History:
             if path.is_file():
                 self.replaced.add(path.read_bytes())
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"%d by %s" % (number, root.name.encode()))
-            self.written.add(path.read_bytes())
+            earlier = self._earlier.setdefault(path.name, [])
+            content = b"%d by %s" % (number, root.name.encode())
+            if earlier and chance.random() < 0.2:
+                content = chance.choice(earlier)  # taken back
+                self.replaced.discard(content)
+            earlier.append(content)
+            path.write_bytes(content)
+            self.written.add(content)
         elif what < 0.55 and path.is_file():
             self.replaced.add(path.read_bytes())
             path.unlink()

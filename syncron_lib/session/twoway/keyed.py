@@ -13,7 +13,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from syncron_lib.core import digest
 from syncron_lib.core.names import join, shown, split
@@ -42,12 +42,18 @@ if TYPE_CHECKING:
     from syncron_lib.session.twoway.exchange import Scratch
 
 _PATHS = 2000
-_SHORT = 8
+_VERSION = 8
+"""Bytes that stand for a version."""
 _TAKEN = {
     Side.FIRST: (Verdict.SECOND, Verdict.FORWARD_SECOND),
     Side.SECOND: (Verdict.FIRST, Verdict.FORWARD_FIRST),
 }
 """By side, verdicts by which the other one's version comes to it."""
+_FORWARD = {
+    Side.FIRST: Verdict.FORWARD_FIRST,
+    Side.SECOND: Verdict.FORWARD_SECOND,
+}
+"""By side, the verdict by which its version goes to the other one without that knowing of it."""
 _GOES = {
     Side.FIRST: (Verdict.DELETE_FIRST, Verdict.REVIVE_FIRST),
     Side.SECOND: (Verdict.DELETE_SECOND, Verdict.REVIVE_SECOND),
@@ -183,6 +189,8 @@ class Keyed:
                     verdict = Verdict.CONFLICT
             elif takes and not judged.replaceable:
                 verdict = Verdict.CONFLICT
+            elif other is not None and verdict is _FORWARD[side]:
+                verdict = self._of_forward(path, side, other, verdict)
         return verdict
 
     def _of_missing(
@@ -202,6 +210,16 @@ class Keyed:
         self._repaired.add(path)
         return revives
 
+    def _of_forward(self, path: bytes, side: Side, other: Record, verdict: Verdict) -> Verdict:
+        """The verdict where what the other side has is what the version here replaced."""
+        if self._options.dry_run:
+            return verdict
+        found = self._fetch(side.other, path, other)
+        if found is None:
+            return Verdict.CONFLICT  # and skipped
+        self._require_newest_there(path, side, found)
+        return verdict
+
     def _of_deleted(
         self, path: bytes, side: Side, record: Record, judged: messages.Judged, verdict: Verdict
     ) -> Verdict:
@@ -213,7 +231,7 @@ class Keyed:
         if found is None or found.whole.meta.generation > judged.last:
             return verdict
         # Put back by somebody who had not heard of it; or made by somebody of whom it had not.
-        return deletes if found.whole.salt[:_SHORT] in _split(judged.before) else revives
+        return deletes if found.whole.id in _split(judged.before) else revives
 
     def _shown(self, side: Side) -> str:
         return self._ends[side.value].shown
@@ -242,7 +260,7 @@ class Keyed:
             mtime = max(one.whole.meta.mtime_ns, other.whole.meta.mtime_ns)
             meta = meta._replace(mode=mode, mtime_ns=mtime)
         generation = self._next(path, one, other)
-        self._of[path] = one.whole.salt + other.whole.salt
+        self._of[path] = one.whole.id + other.whole.id
         if merged is not None and not equal:
             content = self._scratch.merged[path]
             meta = Meta(len(content), meta.mode, merged.mtime, generation)
@@ -254,13 +272,22 @@ class Keyed:
             return
         for side, judged in self._of_path(path).items():
             mine, other = both[side].whole, both[side.other].whole
-            before = _split(judged.before)
-            if other.salt != mine.salt and other.salt[:_SHORT] in before:
-                raise RolledBack(
-                    f"{shown(path)} at {self._shown(side.other)} is an older version than what is"
-                    " here, and is said to be a newer one. If a backup was restored there, say"
-                    " --accept-rollback. Nothing was changed."
-                )
+            # A content can come again, and be the newest; a version cannot.
+            if other.id != mine.id and other.id in _split(judged.before):
+                self._refuse_older(path, side, "here")
+            self._require_newest_there(path, side, both[side.other])
+
+    def _require_newest_there(self, path: bytes, side: Side, other: _Fetched) -> None:
+        accepts = self._options.secure.accept_rollback
+        if not accepts and other.whole.meta.generation < self._of_path(path)[side].there:
+            self._refuse_older(path, side, "signed there")
+
+    def _refuse_older(self, path: bytes, side: Side, than: str) -> NoReturn:
+        raise RolledBack(
+            f"{shown(path)} at {self._shown(side.other)} is an older version than what is {than},"
+            " and is said to be a newer one. If a backup was restored there, say"
+            " --accept-rollback. Nothing was changed."
+        )
 
     def revived(self, path: bytes, record: Record, side: Side) -> Anew | None:
         """As `Signed`."""
@@ -280,7 +307,7 @@ class Keyed:
         if found.whole.meta.generation > last:
             return None
         generation = self._next(path, found)
-        self._of[path] = found.whole.salt
+        self._of[path] = found.whole.id
         return self._made(path, found.whole.meta._replace(generation=generation), found)
 
     def copied(self, copy: Copy, record: Record, path: bytes, wanted: Record | None) -> Anew | None:
@@ -444,7 +471,7 @@ def regular(name: str | bytes) -> BinaryIO | None:
 
 
 def _split(before: bytes) -> set[bytes]:
-    return {before[at : at + _SHORT] for at in range(0, len(before), _SHORT)}
+    return {before[at : at + _VERSION] for at in range(0, len(before), _VERSION)}
 
 
 class _Fetched(NamedTuple):
