@@ -143,7 +143,7 @@ class TextFace:
         if manner.form is not None:
             if speaks_of(manner.form, item):
                 return line(manner.form, item, self._run, time.time())
-            return item_name(item) if manner.told.name > 1 else None
+            return item_name(item._replace(target=None)) if manner.told.name > 1 else None
         if manner.itemize:
             return item_line(item)
         if manner.names or (manner.told.delete and item.action is Action.DELETE):

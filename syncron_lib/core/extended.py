@@ -16,7 +16,8 @@ from syncron_lib.core.links import up, walk_order
 from syncron_lib.core.table import Malformed, Reader, pack_blob, pack_names
 from syncron_lib.record import NamedTuple
 
-ACL_NAMES = frozenset((b"system.posix_acl_access", b"system.posix_acl_default"))
+ACCESS, DEFAULT = b"system.posix_acl_access", b"system.posix_acl_default"
+ACL_NAMES = frozenset((ACCESS, DEFAULT))
 ATIME = b"atime"
 """A time of access in a set, as `pack_time` makes it: an attribute's name has a dot in it."""
 _TIME = struct.Struct("<q")
@@ -27,6 +28,7 @@ for."""
 ACL_VERSION = struct.Struct("<I")
 ACL_ENTRY = struct.Struct("<HHI")
 _ACL_USER, _ACL_GROUP = 0x02, 0x08
+_ACL_USER_OBJ, _ACL_GROUP_OBJ, _ACL_MASK, _ACL_OTHER = 0x01, 0x04, 0x10, 0x20
 
 Set = Mapping[bytes, bytes]
 
@@ -160,6 +162,15 @@ def renumbered(acl: bytes, users: Mapping[int, int], groups: Mapping[int, int]) 
         return acl
     packed = [ACL_ENTRY.pack(tag, allowed, number) for tag, number, allowed in sorted(entries)]
     return acl[: ACL_VERSION.size] + b"".join(packed)
+
+
+def with_mode(acl: bytes, mode: int) -> bytes:
+    """The access ACL that an entry has when it gets ``mode``."""
+    masked = any(tag == _ACL_MASK for tag, _, _ in acl_entries(acl))
+    group = _ACL_MASK if masked else _ACL_GROUP_OBJ
+    now = {_ACL_USER_OBJ: mode >> 6 & 7, group: mode >> 3 & 7, _ACL_OTHER: mode & 7}
+    entries = [(tag, now.get(tag, bits), number) for tag, bits, number in acl_entries(acl)]
+    return acl[: ACL_VERSION.size] + b"".join(ACL_ENTRY.pack(*each) for each in entries)
 
 
 def acl_entries(acl: bytes) -> list[tuple[int, int, int]]:

@@ -9,11 +9,17 @@ from __future__ import annotations
 import struct
 from typing import Optional
 
-from syncron_lib.core.extended import ACL_ENTRY, ACL_NAMES, ACL_VERSION, acl_entries
+from syncron_lib.core.extended import (
+    ACCESS,
+    ACL_ENTRY,
+    ACL_NAMES,
+    ACL_VERSION,
+    DEFAULT,
+    acl_entries,
+)
 
 NOTES = b"user.rsync."
 """Before the names of attributes of other namespaces. What has a ``%`` behind it is rsync's own."""
-ACCESS, DEFAULT = b"system.posix_acl_access", b"system.posix_acl_default"
 _ACL_NOTES = {ACCESS: NOTES + b"%aacl", DEFAULT: NOTES + b"%dacl"}
 _ACLS = {note: name for name, note in _ACL_NOTES.items()}
 _OTHERS = (b"security.", b"trusted.", b"system.")

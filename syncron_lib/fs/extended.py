@@ -15,6 +15,7 @@ from typing import Any, Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.extended import (
+    ACCESS,
     ACL_NAMES,
     ATIME,
     Kinds,
@@ -27,6 +28,7 @@ from syncron_lib.core.extended import (
     renumbered,
     unpack_set,
     unpack_time,
+    with_mode,
 )
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import join, split
@@ -75,11 +77,10 @@ class Reading:
         self.entries: dict[bytes, Has] = {}
         self._marks_for: Optional[Profile] = None
         self._marks: dict[bytes, Mark] = {}
-        disk = directories.disk
         for path, mode, size in self._walk(whole):
             try:
                 with self._at(path, mode) as (where, follow):
-                    values = _values(disk, where, _names(disk, where, follow), follow)
+                    values = self._shown(where, follow, mode)
             except OSError:  # the directory is gone, or not for us
                 continue
             if values:
@@ -114,6 +115,14 @@ class Reading:
             yield b"/proc/self/fd/%d" % fd, True
         finally:
             os.close(fd)
+
+    def _shown(self, where: Union[int, bytes], follow: bool, mode: int) -> dict[bytes, bytes]:
+        """All that an entry has which is shown with ``mode``. Raises OSError."""
+        disk, lens = self._directories.disk, self._directories.lens
+        values = _values(disk, where, _names(disk, where, follow), follow)
+        if lens is not None and lens.changes_modes and ACCESS in values:
+            values[ACCESS] = with_mode(values[ACCESS], mode)
+        return values
 
     def ids(self) -> tuple[set[int], set[int]]:
         """The users and groups that ACLs name."""
@@ -156,8 +165,7 @@ class Reading:
         try:
             entry = self.entries[path]
             with self._at(path, entry.mode) as (where, follow):
-                disk = self._directories.disk
-                values = _values(disk, where, _names(disk, where, follow), follow)
+                values = self._shown(where, follow, entry.mode)
             if ATIME in entry.attributes:  # as it was before it was read
                 values[ATIME] = entry.attributes[ATIME]
             return pack_set(_kept(values, profile))

@@ -15,7 +15,7 @@ import stat
 from typing import Any, Optional, Union
 
 from syncron_lib.core import notes
-from syncron_lib.core.extended import ACL_NAMES
+from syncron_lib.core.extended import ACCESS, ACL_NAMES
 from syncron_lib.core.table import TYPE_MASK
 from syncron_lib.core.view import DAMAGED, REASONS
 from syncron_lib.errors import RootError
@@ -106,7 +106,7 @@ class FakeSuper:
         for note in map(os.fsencode, os.listxattr(where, follow_symlinks=follow_symlinks)):
             name = notes.named(note)
             if name is not None and (
-                name != notes.ACCESS or self.getxattr(where, name, follow_symlinks=follow_symlinks)
+                name != ACCESS or self.getxattr(where, name, follow_symlinks=follow_symlinks)
             ):
                 found.append(os.fsdecode(name))
         return found
@@ -219,7 +219,7 @@ class FakeSuper:
                 bits, value = notes.note_of(name, value)
             except notes.Garbled:
                 raise OSError(errno.EINVAL, "it is no ACL") from None
-            if name == notes.ACCESS:
+            if name == ACCESS:
                 st = self._as_noted(os.stat(where), where, True)
                 _note(where, bits=st.st_mode & 0o7000 | bits)
             if not value:

@@ -69,6 +69,11 @@ class Lens:
         """The target of a symlink."""
         return munged(target, self._munge)
 
+    @property
+    def changes_modes(self) -> bool:
+        """Whether entries are shown with other permissions."""
+        return bool(self._steps)
+
     def row(self, name: bytes, st: os.stat_result) -> StatRow:
         """The row of an entry."""
         row = stats.row(name, st)

@@ -59,7 +59,9 @@ def run_each(
     reports: list[Report] = []
 
     def work(pool: Pool) -> None:
+        from syncron_lib.core.choosing import Why
         from syncron_lib.session.single import SingleRun
+        from syncron_lib.session.unchanged import left_directory
 
         found = [_looked_at(pool, given, observer) for given in sources]
         missing = [each for each in found if each.kind == RootKind.MISSING]
@@ -82,9 +84,10 @@ def run_each(
             into = bool(given.into)
             if given.into is None:
                 into = given.kind in (None, RootKind.DIRECTORY)
-            if into and options.transfer.existing and _is_new(pool, given, destination, observer):
-                continue
             begin(given._replace(into=into))
+            if into and options.transfer.existing and _is_new(pool, given, destination, observer):
+                observer.item(left_directory(b"", Why.NEW))
+                continue
             part = Part(given.source, given.chosen, into, given.is_entry)
             one = SingleRun(part, destination, options, observer, pool)
             try:

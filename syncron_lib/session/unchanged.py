@@ -77,6 +77,11 @@ def left_items(plan: Plan) -> Iterator[Item]:
             yield _left(path, left.mode, left.size, left.target, left.why)
 
 
+def left_directory(path: bytes, why: Why) -> Item:
+    """The item of a directory that is left."""
+    return _left(path, stat.S_IFDIR, 0, None, why)
+
+
 def _why(
     rules: TransferRules, path: bytes, mode: int, size: int, target: bytes | None
 ) -> Why | None:

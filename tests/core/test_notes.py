@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncron_lib.core import notes
+from syncron_lib.core.extended import ACCESS, DEFAULT
 
 NOBODY = 0xFFFFFFFF
 ALLOWED = st.integers(0, 7)
@@ -32,9 +33,9 @@ def test_an_acl_is_read_back(
     three: tuple[int, int, int], named: dict[tuple[int, int], int], mask: int, masked: bool
 ) -> None:
     whole = acl(three, named, mask if named or masked else None)
-    for name in (notes.ACCESS, notes.DEFAULT):
+    for name in (ACCESS, DEFAULT):
         bits, note = notes.note_of(name, whole)
-        if name == notes.DEFAULT or named or masked:
+        if name == DEFAULT or named or masked:
             assert notes.acl_of(name, note, 0o100000 | bits) == whole
         else:
             assert note == b""
@@ -54,11 +55,11 @@ def test_a_name_is_read_back_and_nothing_else_is_read_as_it(name: bytes) -> None
 @given(st.binary(max_size=60), st.integers(0, 0o7777))
 def test_what_is_no_note_is_no_acl(note: bytes, mode: int) -> None:
     try:
-        found = notes.acl_of(notes.ACCESS, note, mode)
+        found = notes.acl_of(ACCESS, note, mode)
     except notes.Garbled:
         return
     # As the kernel has it, it says what the mode says.
-    assert found == b"" or notes.note_of(notes.ACCESS, found)[0] == mode & 0o777
+    assert found == b"" or notes.note_of(ACCESS, found)[0] == mode & 0o777
 
 
 @pytest.mark.parametrize(
@@ -66,4 +67,4 @@ def test_what_is_no_note_is_no_acl(note: bytes, mode: int) -> None:
 )
 def test_what_is_no_acl_is_not_noted(value: bytes) -> None:
     with pytest.raises(notes.Garbled):
-        notes.note_of(notes.ACCESS, value)
+        notes.note_of(ACCESS, value)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from syncron_lib.cli.foreign import OptionRefused
-from syncron_lib.cli.format import Run, prefix_of
+from syncron_lib.cli.format import Run, has, prefix_of
 from syncron_lib.cli.main import Command
 from syncron_lib.cli.parser import Mode, help_text, parse, version_text
 from syncron_lib.cli.progress import NoProgress, Progress
@@ -186,6 +186,8 @@ class RsyncCommand(Command):
             quick=not (settings.checksum or settings.size_only),
             checksum=bool(settings.checksum),
             human=_human(settings),
+            place=os.path.basename(destination.path),
+            flags=itemize if form is None else has(form, "i"),
         )
         return RsyncFace(face, text.say, telling), text
 

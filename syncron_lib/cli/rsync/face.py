@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from syncron_lib.cli.face import Face, PassingFace
 from syncron_lib.cli.format import human_number
+from syncron_lib.core.choosing import Why
 from syncron_lib.core.kinds import KINDS, kind_of
 from syncron_lib.core.location import Location
 from syncron_lib.core.names import join, shown
@@ -28,7 +29,8 @@ class Telling(NamedTuple):
     brought over. ``root``: it is told that the destination is new. ``times``: they are kept, and
     ``link_times`` those of symlinks. ``quick``: a file of another time is brought over,
     whatever is in it. ``checksum``: it is known what is in it. ``human``: see
-    `cli.format.human_number`.
+    `cli.format.human_number`. ``place``: the name that a single file gets, and ``flags``: lines say
+    what changes, with the name that it had.
     """
 
     header: str
@@ -44,6 +46,8 @@ class Telling(NamedTuple):
     quick: bool
     checksum: bool
     human: int
+    place: bytes
+    flags: bool
 
 
 class RsyncFace(PassingFace):
@@ -56,6 +60,7 @@ class RsyncFace(PassingFace):
         self._telling = telling
         self._prefix = b""
         self._name: bytes | None = None
+        self._place = b""
         self._created: dict[str, int] = {}
         self._deleted: dict[str, int] = {}
         self._brought = 0
@@ -69,13 +74,17 @@ class RsyncFace(PassingFace):
 
     def source(self, given: Given) -> None:
         """What follows is about this source."""
-        if self._deltas:
-            self._say(self._deltas)
-            self._deltas = ""
+        self._tell_deltas()
         name = os.path.basename(given.source.path.rstrip(b"/"))
         is_file = given.kind in (RootKind.FILE, RootKind.OTHER)
         self._name = name if is_file else None
+        self._place = name if given.into else self._telling.place or name
         self._prefix = name if given.into and not is_file else b""
+
+    def _tell_deltas(self) -> None:
+        if self._deltas:
+            self._say(self._deltas)
+            self._deltas = ""
 
     def skipped(self, given: Given) -> None:
         """A directory was not wanted."""
@@ -101,18 +110,24 @@ class RsyncFace(PassingFace):
         return item.action is Action.CREATE and not self._telling.root
 
     def _as_rsync(self, item: Item) -> Item:
+        flags, action = self._flags(item), item.action
+        if action is Action.METADATA and flags[0] in "<>":
+            action = Action.CHANGE
         path = item.path
         if self._name is not None:
-            path = self._name
+            path = self._place if self._is_by_place(action, item.why) else self._name
         elif self._prefix:
             path = join(self._prefix, path) if path else self._prefix
         target = item.target
         if item.action is Action.LINK and target is not None and self._prefix:
             target = join(self._prefix, target)
-        flags, action = self._flags(item), item.action
-        if action is Action.METADATA and flags[0] in "<>":
-            action = Action.CHANGE
         return item._replace(action=action, path=path, target=target, flags=flags)
+
+    def _is_by_place(self, action: Action, why: Why | None) -> bool:
+        """Whether a single file is told of by the name that it gets."""
+        if action is Action.LEAVE:
+            return why not in (Why.LARGE, Why.SMALL)
+        return action in (Action.UNCHANGED, Action.METADATA) and not self._telling.flags
 
     def _flags(self, item: Item) -> str:
         """The same flags in the light of rsync's quick check: a file whose size or time differs is
@@ -143,6 +158,7 @@ class RsyncFace(PassingFace):
 
     def finished(self, report: Report) -> None:
         """rsync's statistics and totals, and after them what is amiss."""
+        self._tell_deltas()
         lines = self._statistics(report) if self._telling.stats else []
         lines += self._totals(report) if self._telling.totals else []
         for line in lines:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from syncron_lib.core.choosing import is_unsafe
-from tests.e2e.differential import Case, Facts, is_lost, loses_backups, suffix
+from tests.e2e.differential.cases import Case
+from tests.e2e.differential.lines import is_lost, loses_backups, suffix
+from tests.e2e.differential.trees import Facts
 
 _NOW = 1_700_000_000 * 10**9
 """Earlier than any run, and later than any time in the trees."""
