@@ -205,6 +205,7 @@ complete -c syncron -l accept-rollback -d 'believe older versions of sealed file
 complete -c syncron -l no-accept-rollback -d 'not --accept-rollback'
 complete -c syncron -l ciphertext -d 'carry sealed files as they are; no key is used'
 complete -c syncron -l no-ciphertext -d 'not --ciphertext'
+complete -c syncron -l sealed -r -F -d 'with --two-way: sealed files are sealed in REPLICA, too; repeatable'
 complete -c syncron -l before -x -d 'run this first; if it ends with 75, the run is put off'
 complete -c syncron -l after -x -d 'run this last, whatever came of it'
 complete -c syncron -l on-error -x -d 'run this where the exit status is not 0'

@@ -181,6 +181,7 @@ class Settings(NamedTuple):
     declassify: bool | None = None
     accept_rollback: bool | None = None
     ciphertext: bool | None = None
+    sealed: tuple[str, ...] = ()
     verbose: int | None = None
     quiet: bool | None = None
     itemize_changes: int | None = None
@@ -375,6 +376,11 @@ class Settings(NamedTuple):
             raise UsageError("--conflicts says who keeps a name in a run with --two-way.")
         elif self.merge:
             raise UsageError("--merge is about what both sides changed, in a run with --two-way.")
+        elif self.sealed:
+            raise UsageError(
+                "--sealed is about replicas, in a run with --two-way: for one direction say --seal"
+                " or --unseal."
+            )
         ids, rules = self._ids(), self.transfer_rules()
         tells = itemized(self, rules)
         self._require_told()

@@ -22,7 +22,7 @@ _GOES = frozenset(
         *("compress", "compress_level", "bwlimit", "timeout", "lock_wait", "port", "identity"),
         *("rsh", "remote_python", "remote_syncron", "before", "after", "on_error", "retries"),
         *("retry_wait", "max_duration", "nice", "ionice", "syslog", "textfile", "ping"),
-        *("ciphertext", "key", "passphrase_command", "secure", "accept_rollback"),
+        *("ciphertext", "key", "passphrase_command", "secure", "accept_rollback", "sealed"),
         *("verbose", "quiet", "itemize_changes", "info", "human_readable", "out_format"),
         *("log_file", "log_file_format", "outbuf", "stats", "progress", "json"),
     )

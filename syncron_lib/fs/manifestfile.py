@@ -8,12 +8,21 @@ import contextlib
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from typing import Optional
 
 from syncron_lib.core.names import PRIVATE
+from syncron_lib.core.sealing import MAGIC, RULES
 from syncron_lib.errors import FileFatal
 from syncron_lib.fs.directories import OPEN_DIRECTORY
-from syncron_lib.fs.staging import CREATE_FILE, MANIFEST, of_another_user
+from syncron_lib.fs.hashing import OPEN_FILE
+from syncron_lib.fs.staging import (
+    CREATE_FILE,
+    MANIFEST,
+    SEALED,
+    STATE_FILE,
+    of_another_user,
+)
 
 MAX_SIZE = 1 << 28
 """Bytes: some two million files."""
@@ -83,6 +92,55 @@ def _read(root_fd: int, name: bytes, limit: int) -> Optional[bytes]:
 def write(root_fd: int, content: bytes, durable: bool, before: bytes = b"") -> None:
     """Keep a manifest: at every moment there is the old one or the whole new one. The root's own
     time stays as it is. ``before``: others that it was made after. Raises OSError."""
+    with _private(root_fd) as directory:
+        # First: that a manifest came before itself says nothing, that it came after nothing does.
+        after = _lengthened(root_fd, content, before)
+        if after:
+            _put(directory, _LINEAGE, after, durable)
+        _put(directory, MANIFEST, content, durable)
+        if durable:
+            os.fsync(directory)
+
+
+def mark_sealed(root_fd: int) -> None:
+    """Note that the sealed files of a replica are on its disk as they are, wherever it goes.
+    Raises OSError."""
+    with _private(root_fd) as directory, contextlib.suppress(FileExistsError):
+        fd = os.open(SEALED, CREATE_FILE, 0o600, dir_fd=directory)
+        os.fsync(fd)
+        os.close(fd)
+        os.fsync(directory)
+
+
+def is_sealed_here(path: bytes) -> Optional[bool]:
+    """Whether the sealed files of a directory are there as they are, by that note or by its rules;
+    None where nothing says so, or otherwise: it never was a replica, and has no rules."""
+    with contextlib.suppress(OSError):  # said where it is opened
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if _begins(root, os.path.join(PRIVATE, SEALED)) is not None:
+                return True
+            rules = _begins(root, RULES)
+            if rules is not None:
+                return rules == MAGIC
+            return None if _begins(root, os.path.join(PRIVATE, STATE_FILE)) is None else False
+        finally:
+            os.close(root)
+    return None
+
+
+def _begins(root_fd: int, name: bytes) -> Optional[bytes]:
+    """The first bytes of a file, if there is one."""
+    try:
+        with open(os.open(name, OPEN_FILE, dir_fd=root_fd), "rb") as file:
+            return file.read(len(MAGIC))
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _private(root_fd: int) -> Iterator[int]:
+    """The directory for what is our own; the root's own time stays as it is."""
     times = os.fstat(root_fd)
     with contextlib.suppress(FileExistsError):
         os.mkdir(PRIVATE, 0o700, dir_fd=root_fd)
@@ -91,13 +149,7 @@ def write(root_fd: int, content: bytes, durable: bool, before: bytes = b"") -> N
         st = os.fstat(directory)
         if st.st_uid != os.geteuid() and os.geteuid() != 0:
             raise of_another_user()
-        # First: that a manifest came before itself says nothing, that it came after nothing does.
-        after = _lengthened(root_fd, content, before)
-        if after:
-            _put(directory, _LINEAGE, after, durable)
-        _put(directory, MANIFEST, content, durable)
-        if durable:
-            os.fsync(directory)
+        yield directory
     finally:
         os.close(directory)
     with contextlib.suppress(OSError):

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from syncron_lib.core import digest
-from syncron_lib.core.names import join
+from syncron_lib.core.names import join, shown, split
 from syncron_lib.core.sealing import PREFIX
 from syncron_lib.core.table import Malformed
 from syncron_lib.errors import GuardRefused
 from syncron_lib.fs import manifestfile, seal, view
+from syncron_lib.fs.hashing import OPEN_FILE
 from syncron_lib.fs.sealed import OBJECT, Below, Sealed, SealedView
 from syncron_lib.fs.seen import Seen
 from syncron_lib.fs.stats import StatRow
@@ -83,6 +84,34 @@ class ReplicaView(SealedView):
             self._versions = Versions(self._replica.sealed, *how)
         except Malformed:
             self._versions = Versions(b"", *how)  # as where all that it remembered is lost
+
+    def _mark(self, root: Root) -> None:
+        super()._mark(root)
+        assert self._replica is not None
+        if not self._replica.sealed:
+            self._require_in_clear(root)
+
+    def _require_in_clear(self, root: Root) -> None:
+        """See that what takes part in clear for the first time is not a disk that is sealed: what
+        is to be sealed would come to it in clear."""
+        from syncron_lib.fs.seen import SeenFile
+        from syncron_lib.secure.sealed import Opener
+
+        assert self._ring is not None
+        hint = "say --sealed for it, if it is to be sealed. Nothing was changed."
+        for path in sorted(self._here):
+            if Opener.fits(self._ring, path, _prefix(root, path)):
+                raise GuardRefused(
+                    f"{shown(path)} in {shown(root.path)} is sealed already, and the files of a"
+                    f" replica on this machine are in clear: {hint}"
+                )
+        file = SeenFile(self._environment, self._ring.root_id, shown(root.path))
+        if file.read().counter:
+            raise GuardRefused(
+                f"{shown(root.path)} was sealed when this machine saw it last, and nothing there"
+                f" says so any more: {hint} If it is to be in clear from now on, remove"
+                f" {shown(file.path)}, which remembers that."
+            )
 
     def _require_no_older(self, ring: Keyring, manifest: Manifest, content: bytes) -> None:
         if not self._trusts:
@@ -242,6 +271,20 @@ class ReplicaView(SealedView):
             self._theirs, self._contents = made, (content, own_content)
         self._newest = Seen(made.counter, hash_of(content))
         return content
+
+
+def _prefix(root: Root, path: bytes) -> bytes:
+    """The beginning of a file; nothing of what cannot be read."""
+    assert root.directories is not None
+    parent, name = split(path)
+    try:
+        fd = os.open(name, OPEN_FILE, dir_fd=root.directories.open(parent))
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, PREFIX)
+    finally:
+        os.close(fd)
 
 
 def _own(root: Root) -> bytes:

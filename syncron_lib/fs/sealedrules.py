@@ -125,27 +125,35 @@ def read(
     the tree. ``ciphertext``: rules that are sealed are none. Raises GuardRefused for a file that
     cannot be read: nobody knows what it would have sealed."""
     files = {}
-    known = root.directories
-    if known is not None:
-        for path in _places(root):
-            try:
-                content = _content(known.open(path), RULES)
-            except OSError as error:
-                raise _unreadable(join(path, RULES), error) from None
-            if content is not None and content.startswith(MAGIC):
-                if ciphertext:
-                    continue
-                raise GuardRefused(
-                    f"{shown(join(path, RULES))} is sealed, so this tree was brought here as it is,"
-                    " with nothing opened: say --ciphertext to carry it on like that, or open it"
-                    " with --unseal. Nothing was changed."
-                )
-            if content is not None:
-                files[path] = content
+    for path, content in found(root):
+        if not content.startswith(MAGIC):
+            files[path] = content
+        elif not ciphertext:
+            how = "say --sealed for it" if root.choice.replica else "open it with --unseal"
+            raise GuardRefused(
+                f"{shown(join(path, RULES))} is sealed, so this tree was brought here as it is,"
+                f" with nothing opened: say --ciphertext to carry it on like that, or {how}."
+                " Nothing was changed."
+            )
     inside = b"" if key is None else os.path.realpath(key)
     top = root.path.rstrip(b"/") + b"/"
     always = [inside[len(top) :]] if inside.startswith(top) else []
     return SealedRules(list(_above(root.path)), files, patterns, always)
+
+
+def found(root: Root) -> Iterator[tuple[bytes, bytes]]:
+    """(directory, content) of each such file in a scanned tree. Raises GuardRefused for one that
+    cannot be read."""
+    known = root.directories
+    if known is None:
+        return
+    for path in _places(root):
+        try:
+            content = _content(known.open(path), RULES)
+        except OSError as error:
+            raise _unreadable(join(path, RULES), error) from None
+        if content is not None:
+            yield path, content
 
 
 def _places(root: Root) -> Iterator[bytes]:

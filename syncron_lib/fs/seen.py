@@ -26,15 +26,15 @@ class SeenFile:
         try:
             directory = state_directory(environment)
         except StateUnusable:
-            self._path = b""  # as on a fresh machine, each time
+            self.path = b""  # as on a fresh machine, each time
             return
         name = hashlib.sha256(root_id + where.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        self._path = os.path.join(directory, name.encode() + b".sealed")
+        self.path = os.path.join(directory, name.encode() + b".sealed")
 
     def read(self) -> Seen:
         """What was seen last; nothing where that is lost or damaged."""
         try:
-            with open(self._path, "rb") as file:
+            with open(self.path, "rb") as file:
                 counter, value = file.read(200).split()
             return Seen(int(counter), bytes.fromhex(value.decode("ascii")))
         except (OSError, ValueError):
@@ -42,10 +42,10 @@ class SeenFile:
 
     def write(self, seen: Seen) -> None:
         """Remember ``seen``."""
-        if not self._path:
+        if not self.path:
             return
-        temporary = self._path + b".new"
+        temporary = self.path + b".new"
         with contextlib.suppress(OSError):
             with open(temporary, "wb") as file:
                 file.write(b"%d %s\n" % (seen.counter, seen.hash.hex().encode()))
-            os.replace(temporary, self._path)
+            os.replace(temporary, self.path)

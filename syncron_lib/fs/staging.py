@@ -25,6 +25,9 @@ OVERWRITTEN = b"overwritten"
 _INDEX = b"index"
 MANIFEST = b"secure-manifest"
 """What is known to be sealed in the tree. It stays when staging goes."""
+SEALED = b"sealed"
+"""That the sealed files of a replica are on its disk as they are (`fs.sealedcarried`). It stays,
+too."""
 _STAGED = re.compile(rb"n[0-9]{1,9}")
 """What the index may name: it is data, which somebody else may have written."""
 CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -269,7 +272,7 @@ def is_staging(root_fd: int, called: bytes = PRIVATE) -> bool:
 
 def staged(fd: int) -> list[str]:
     """What is in a staging directory, but for what is kept there."""
-    kept = os.fsdecode(STATE_FILE), os.fsdecode(MANIFEST), os.fsdecode(OVERWRITTEN)
+    kept = tuple(map(os.fsdecode, (STATE_FILE, MANIFEST, OVERWRITTEN, SEALED)))
     return [entry for entry in os.listdir(fd) if not entry.startswith(kept)]
 
 

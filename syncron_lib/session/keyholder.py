@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 class KeyHolder(NamedTuple):
     """The side of a run that has the key, and what makes the view of its tree, in the process that
     serves it. ``role``: that side's; None: any that is here, which then has none and only sees that
-    nothing that is to be sealed goes in clear. ``keyring``: raises `KeyUnusable`."""
+    nothing that is to be sealed goes in clear. ``keyring``: raises `KeyUnusable`. ``carried``:
+    sides here whose sealed files are there as they are, which have the view ``as_it_is``."""
 
     role: Role | None
     view: Callable[[], View]
     keyring: Callable[[], Keyring] | None = None
+    carried: frozenset[int] = frozenset()
+    as_it_is: Callable[[], View] | None = None
+
+    def view_at(self, side: int) -> Callable[[], View] | None:
+        """What makes the view of a side that is here; None where that has none."""
+        if side in self.carried:
+            return self.as_it_is
+        return self.view if self.role in (None, side) else None

@@ -141,7 +141,7 @@ class Pool:
         pid = os.fork()
         if pid == 0:
             key = self.key
-            _be_local_helper(ours, theirs, key.view if key and key.role in (None, side) else None)
+            _be_local_helper(ours, theirs, None if key is None else key.view_at(side))
         theirs.close()
         self._children.append(pid)
         return SocketStream(ours, pid)

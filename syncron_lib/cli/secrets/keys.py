@@ -15,7 +15,7 @@ from syncron_lib.core.names import shown
 from syncron_lib.core.options import SecureOptions
 from syncron_lib.core.role import Role
 from syncron_lib.core.sealing import RULES
-from syncron_lib.errors import KeyUnusable, UsageError
+from syncron_lib.errors import GuardRefused, KeyUnusable, UsageError
 from syncron_lib.record import NamedTuple
 from syncron_lib.secure.wrapped import needs_passphrase
 from syncron_lib.session.keyholder import KeyHolder
@@ -218,23 +218,62 @@ def replicas(
     """What sees sealed, in a run in both directions, what is on this machine; without a key, what
     sees that nothing that is to be sealed leaves it in clear. None where neither is needed. Raises
     UsageError and KeyUnusable."""
-    here = [side for side in sides if isinstance(side, Local)]
-    asked = bool(settings.key or settings.secure or settings.accept_rollback)
+    here = {side: each for side, each in enumerate(sides) if isinstance(each, Local)}
+    asked = bool(settings.key or settings.secure or settings.accept_rollback or settings.sealed)
     if asked and settings.ciphertext:
         raise UsageError(
             "--ciphertext carries files as they are, and takes no key: leave that out."
         )
-    if asked and not here:
+    options = secure_options(settings)
+    if settings.ciphertext:
+        return _holder(None, options, around, None, None, asked, True)
+    carried = _carried(settings, here)
+    clear = [each for side, each in here.items() if side not in carried]
+    if not clear and asked:
         raise UsageError(
-            "Files are sealed and opened where the key is, on this machine, and no replica is: name"
-            " one, or carry sealed files as they are with --ciphertext."
+            "Files are sealed and opened where the key is, on this machine, and no replica here is"
+            " in clear: name one, or carry sealed files as they are with --ciphertext."
         )
-    path, passphrase = None, None
-    if not settings.ciphertext:
-        path, passphrase = _key_file(settings, around, asked, here)
-        if path is None and len(here) == len(sides):
-            return None
-    return _holder(None, secure_options(settings), around, path, passphrase, asked, True)
+    needed = asked or bool(carried and clear)
+    path, passphrase = _key_file(settings, around, needed, clear)
+    if path is None and len(here) == len(sides):
+        return None
+    made = _holder(None, options, around, path, passphrase, needed, True)
+    environ, marks = dict(around.environ), not settings.dry_run
+
+    def as_it_is() -> View:
+        from syncron_lib.fs.sealedcarried import CarriedView
+
+        return CarriedView(options, environ, marks)
+
+    return made._replace(carried=carried, as_it_is=as_it_is)
+
+
+def _carried(settings: Settings, here: Mapping[int, Local]) -> frozenset[int]:
+    """Sides on this machine whose sealed files are there as they are. Raises UsageError, and
+    GuardRefused where nobody has said of a new one whether it is to be in clear beside these."""
+    from syncron_lib.fs.manifestfile import is_sealed_here
+
+    says = {side: is_sealed_here(each.path) for side, each in here.items()}
+    found = {side for side, sealed in says.items() if sealed}
+    new = [side for side, sealed in says.items() if sealed is None]
+    if found and new and not settings.sealed:
+        raise GuardRefused(
+            f"{here[min(found)].shown()} is sealed, and nothing says whether"
+            f" {here[new[0]].shown()} is to be, too. Say --sealed for each that is sealed, and all"
+            " others are in clear; to bring sealed files as they are, without opening them, say"
+            " --ciphertext. Nothing was changed."
+        )
+    places = {os.path.realpath(each.path): side for side, each in here.items()}
+    for name in settings.sealed:
+        side = places.get(os.path.realpath(os.fsencode(name)))
+        if side is None:
+            raise UsageError(
+                f"--sealed {shown(os.fsencode(name))}: none of the replicas on this machine is that"
+                " directory; those on other machines are sealed anyway."
+            )
+        found.add(side)
+    return frozenset(found)
 
 
 def _role(

@@ -60,6 +60,14 @@ SEALING: tuple[Option, ...] = (
         Kind.SWITCH,
         "carry sealed files as they are; no key is used",
     ),
+    Option(
+        GROUP,
+        "sealed",
+        Kind.FILES,
+        "with --two-way: sealed files are sealed in REPLICA, too; repeatable",
+        metavar="REPLICA",
+        convert=values.not_empty,
+    ),
 )
 """Options for the command line and for jobs alike; `cli.catalog` has the others."""
 

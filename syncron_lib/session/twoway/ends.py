@@ -80,6 +80,12 @@ class End:
         """For people."""
         return self.location.shown()
 
+    @property
+    def place(self) -> str:
+        """The same, of an open one, however it was named."""
+        path = shown(reply_of(self.asked[0], messages.Opened).path)
+        return path if isinstance(self.location, Local) else f"{self.location.account()}:{path}"
+
     def opening(self, options: RunOptions) -> messages.Open:
         """What opens it."""
         path = self.location.path

@@ -90,7 +90,7 @@ def _see(ends: tuple[End, End]) -> None:
     else:
         for end in near:
             other = ends[1] if end is ends[0] else ends[0]
-            _use(end, other.shown, other.manifest())
+            _use(end, other.place, other.manifest())
     for end in near:
         end.ask_who()
 

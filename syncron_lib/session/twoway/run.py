@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Optional
 
-from syncron_lib.core.location import Location
+from syncron_lib.core.location import Local, Location
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.report import Cause, Report
 from syncron_lib.core.twoway.reconcile import Policy
@@ -74,26 +74,30 @@ def _synchronise(
     report: Report,
     asking: Asking | None,
 ) -> None:
-    """The first replica meets each of the others: so it has everything in the end, and those that
-    it met before that meet it once more."""
+    """One replica meets each of the others: so it has everything in the end, and those that it met
+    before that meet it once more. It is the first, or the first that has the key, without which
+    nobody else can tell what may be believed."""
 
     def met(number: int) -> bool:
-        one, other = (
-            End(locations[side], partial(pool.endpoint, locations[side], side))
-            for side in (0, number)
-        )
-        for end in (one, other):
+        both = []
+        for side in sorted((middle, number)):
+            end = End(locations[side], partial(pool.endpoint, locations[side], side))
             end.guarded = pool.key is not None and end.is_local
-            end.keyed = end.guarded and keyring is not None
-        return _met(one, other, options, observer, report, asking, keyring)
+            end.keyed = side in keyed
+            both.append(end)
+        return _met(both[0], both[1], options, observer, report, asking, keyring)
 
-    keyring = None if pool.key is None else pool.key.keyring
-    last = len(locations) - 1
-    wrote = [met(number) for number in range(1, last + 1)]
+    key = pool.key
+    keyring = None if key is None else key.keyring
+    here = [side for side, location in enumerate(locations) if isinstance(location, Local)]
+    keyed = set() if key is None or keyring is None else set(here) - key.carried
+    middle = min(keyed, default=0)
+    others = [number for number in range(len(locations)) if number != middle]
+    wrote = [met(number) for number in others]
     if options.dry_run:
         return
-    for number in range(1, last):
-        if any(wrote[number:]):
+    for index, number in enumerate(others[:-1]):
+        if any(wrote[index + 1 :]):
             met(number)
 
 
