@@ -145,6 +145,13 @@ def test_an_edit_outlives_a_deletion_and_a_deletion_is_signed(world: World) -> N
     world.round()
     assert (world.a / "a.env").read_bytes() == b"edited by b"
     assert not (world.b / "secrets/key").exists()
+    # Kept as it is, it is no other version for who has it.
+    (world.a / "a.env").unlink()
+    (world.b / "a.env").write_bytes(b"edited again")
+    world.meet(world.b)
+    assert {clash.what for clash in world.meet(world.a).clashes} == {"deleted"}
+    assert world.meet(world.b).report.changed == 0
+    world.round()
     # And a name that was deleted can be had again.
     (world.b / "secrets/key").write_bytes(b"another life")
     world.round()

@@ -187,7 +187,7 @@ class Keyed:
                     )
                 if not judged.removable:
                     verdict = Verdict.CONFLICT
-            elif takes and not judged.replaceable:
+            elif takes and not judged.replaceable and other is not None and other.fp != mine.fp:
                 verdict = Verdict.CONFLICT
             elif other is not None and verdict is _FORWARD[side]:
                 verdict = self._of_forward(path, side, other, verdict)
