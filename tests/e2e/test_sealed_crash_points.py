@@ -1,6 +1,6 @@
 """SIGKILL at the system calls by which a run in both directions with the key changes something, or
 asks for it: on the side with the key, on the sealed one, in the client. No version is lost, nothing
-that was deleted comes back, nothing is in clear on the sealed side, and nobody is refused afterwards
+that was deleted comes back, nothing is in clear on the sealed side, nobody is refused afterwards
 as if something older had been shown, whoever comes next."""
 
 from __future__ import annotations
