@@ -71,7 +71,7 @@ class Contents:
         are computed."""
         found: list[Content] = []
         tree = self._ledger.tree
-        if max(sizes, default=0) >= LARGE:
+        if not tree.hot or max(sizes, default=0) >= LARGE:
             tree.complete()  # Reading all that a hot run knows takes longer than a little content.
         for node in tree.present():
             if not stats.has_one_of(sizes, node.stats):

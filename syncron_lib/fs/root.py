@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from syncron_lib.fs.changes import Change, changes
 from syncron_lib.fs.chunklists import ChunkLists
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.hashing import FileHasher
+from syncron_lib.fs.identity import file_system, identities, is_unmounted
 from syncron_lib.fs.ignorefiles import IgnoreFile, IgnoreFiles
 from syncron_lib.fs.reach import ANYWHERE, Place, Reach
 from syncron_lib.fs.scan import OnProgress, Subject
@@ -109,7 +109,9 @@ class Root:
         self._extended: Optional[Reading] = None
         self._same_profile = False
         """The digests of the state are of the profile that the root is sealed for."""
-        self.unmounted = self._is_unmounted()
+        self.unmounted = False
+        if self.state is not None and not choice.reading:
+            self.unmounted = is_unmounted(self.path, self.root_fd, self.state)
 
     def _open_state(self, environment: Mapping[str, str]) -> Optional[State]:
         choice = self.choice
@@ -155,29 +157,6 @@ class Root:
             note = self.stem + b".holder" if self.stem else os.fsencode(os.devnull)
             lock.acquire(self.directories.root_fd, self.path, note, holder, alone, wait, on_wait)
 
-    def identities(self) -> tuple[bytes, list[bytes]]:
-        """What is the same for the same directory, whichever process asks, as long as this system
-        is up: of the root, zeros where there is none; and of the directories that it lies in."""
-        try:
-            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-                system = file.read(100).strip()
-        except OSError:  # not Linux, or not all of it
-            return digest.UNKNOWN, []
-
-        def identity(st: os.stat_result) -> bytes:
-            named = b"%s %d %d" % (system, st.st_dev, st.st_ino)
-            return hashlib.sha256(named).digest()[: digest.SIZE]
-
-        above = []
-        place = self.path
-        while place != b"/":
-            place = os.path.dirname(place)
-            with contextlib.suppress(OSError):
-                above.append(identity(os.stat(place)))
-        if self.directories is None:
-            return digest.UNKNOWN, above
-        return identity(os.fstat(self.directories.root_fd)), above
-
     def create(self, parents: bool) -> None:
         """Make a missing destination: 0700 until the end of the run gives it its mode, which it
         does not where a single file goes into it."""
@@ -190,6 +169,15 @@ class Root:
             ) from None
         self._open()
         self.missing = False
+
+    @property
+    def root_fd(self) -> Optional[int]:
+        """Descriptor of the root directory; None where it is missing."""
+        return None if self.directories is None else self.directories.root_fd
+
+    def identities(self) -> tuple[bytes, list[bytes]]:
+        """As `identities` gives them."""
+        return identities(self.path, self.root_fd)
 
     @property
     def whole(self) -> bool:
@@ -230,6 +218,10 @@ class Root:
 
             there, self.not_there = filelist.divided(chosen.paths, self.directories)
             rules = rules.over(chosen._replace(paths=there))
+        if self.hot is None:
+            looked_at = None if files else self._changed(on_progress)
+        else:
+            looked_at = hot.looked_at(self.hot)
         subject = Subject(
             self.directories,
             rules,
@@ -237,12 +229,13 @@ class Root:
             self.choice.only,
             self.choice.alias,
             files,
-            None if self.hot is None else hot.looked_at(self.hot),
-            self._may_leave_unread(),
+            looked_at,
+            looked_at is not None and self._may_leave_unread(),
         )
         try:
             walk = Walk(subject, self.state, reader, on_progress, self.may_share)
             self.tree = walk.tree()
+            self.tree.hot = self.hot is not None
             self.renamed = walk.renamed
         except OSError as error:
             raise FileFatal(
@@ -269,13 +262,32 @@ class Root:
         if not self.choice.trust_state:
             seal.forget_digests(self.tree)
 
+    def _changed(self, on_progress: OnProgress) -> Optional[frozenset[bytes]]:
+        """The directories that are not as the state has them; None where a scan tells as soon."""
+        choice, directories, state = self.choice, self.directories, self.state
+        own = choice.reading, None, choice.replica
+        plain = choice == Choice(None, None, RuleOptions(), True, *own) and self.view is None
+        if not plain or state is None or directories is None or directories.entered:
+            return None
+        if not self._may_leave_unread():
+            return None
+        try:
+            marks = state.marks()
+        except sqlite3.DatabaseError:
+            return None  # The scan comes to what is damaged.
+        if not marks:
+            return None
+        from syncron_lib.fs.survey import Survey
+
+        return Survey(directories, marks, on_progress, self.may_share).changed()
+
     def _may_leave_unread(self) -> bool:
-        """Whether a hot run need not read all that it believes: not where all is asked for in any
+        """Whether a run need not read all that it believes: not where all is asked for in any
         case, or where who owns what is not known without."""
         choice = self.choice
-        asked = self.sealed_before or self.prunes or choice.replica or not choice.trust_state
+        asked = self.sealed_before or self.prunes or not choice.trust_state
         known = not choice.reading or self._owners() is not None
-        return self.hot is not None and not asked and known and choice.rules.chosen is None
+        return not asked and known and choice.rules.chosen is None
 
     def _owners(self) -> Optional[tuple[set[int], set[int]]]:
         """The users and groups of the tree at the last run."""
@@ -414,7 +426,7 @@ class Root:
         values = {
             "profile": self._profile_key,
             "root": self.path,
-            "file_system": self.file_system(),
+            "file_system": file_system(self.directories.root_fd),
             "entries": b"%d" % self.tree.root.entries,
             key: ignorefiles.pack(self.ignore_files),
         }
@@ -459,33 +471,6 @@ class Root:
             state.emptied = False
         rows, chunks = seal.rows_to_keep(self.tree), self.chunk_lists.rows(state, self.tree)
         state.save(rows, gone, values, chunks, durable)
-
-    def file_system(self) -> bytes:
-        """Identifies the file system of the root across mounts and boots, as far as it can."""
-        assert self.directories is not None
-        found = os.fstatvfs(self.directories.root_fd)
-        return b"%x" % getattr(found, "f_fsid", 0)
-
-    def _is_unmounted(self) -> bool:
-        """Whether this root held a tree at the last run, and now another file system is here,
-        with nothing on it: a disk that is not mounted."""
-        if self.state is None or self.choice.reading:
-            return False
-        before = self.state.get("file_system")
-        if not before or self.state.get("entries") in (b"", b"0"):
-            return False
-        if self.directories is None:
-            # What is nearest above: a directory that was removed with the one above it is no disk.
-            above = os.path.dirname(self.path)
-            while not os.path.isdir(above):
-                above = os.path.dirname(above)
-            with contextlib.suppress(OSError):
-                return b"%x" % os.statvfs(above).f_fsid != before
-            return True
-        if self.file_system() == before:
-            return False
-        with os.scandir(self.directories.root_fd) as listing:
-            return next(listing, None) is None
 
     def close(self) -> None:
         """Let go of everything, the lock included."""

@@ -20,6 +20,7 @@ from syncron_lib.core.options import RuleOptions
 from syncron_lib.core.retention import INCOMPLETE, LATEST, is_snapshot
 from syncron_lib.errors import FileFatal, Locked, PeerViolation, StateUnusable
 from syncron_lib.fs.directories import OPEN_DIRECTORY
+from syncron_lib.fs.identity import file_system
 from syncron_lib.fs.publish import rename_new
 from syncron_lib.fs.reach import Place, Reach
 from syncron_lib.fs.root import Choice, Root
@@ -151,8 +152,9 @@ class SnapshotDirectory:
         with contextlib.suppress(StateUnusable, sqlite3.Error):
             root = self._root()
             try:
-                if root.state is not None and root.directories is not None:
-                    place = {"root": root.path, "file_system": root.file_system(), "entries": b"1"}
+                if root.state is not None and root.root_fd is not None:
+                    disk = file_system(root.root_fd)
+                    place = {"root": root.path, "file_system": disk, "entries": b"1"}
                     root.state.save((), (), place)
             finally:
                 root.close()

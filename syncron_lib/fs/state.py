@@ -18,26 +18,31 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Optional
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Optional
 
+from syncron_lib.core import digest
 from syncron_lib.core.names import shown
 from syncron_lib.errors import StateUnusable
 from syncron_lib.fs.stateplace import state_place
 from syncron_lib.record import NamedTuple
 
-VERSION = 2
-"""``user_version`` of the files that this code writes. Version 1 had no ``below``."""
+VERSION = 3
+"""``user_version`` of the files that this code writes. Version 2 had no ``mark``, and version 1 no
+``below`` either."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE directory (
     key BLOB PRIMARY KEY, stats BLOB NOT NULL, digests BLOB NOT NULL, targets BLOB NOT NULL,
     excluded BLOB NOT NULL, scope BLOB NOT NULL, merkle BLOB NOT NULL, checksum INTEGER NOT NULL,
-    below BLOB NOT NULL DEFAULT x''
+    below BLOB NOT NULL DEFAULT x'', mark BLOB NOT NULL DEFAULT x''
 ) WITHOUT ROWID;
+CREATE INDEX marks ON directory (key, mark);
 """
 _FROM_1 = "ALTER TABLE directory ADD COLUMN below BLOB NOT NULL DEFAULT x''"
+_FROM_2 = "ALTER TABLE directory ADD COLUMN mark BLOB NOT NULL DEFAULT x''"
+_INDEX = "CREATE INDEX marks ON directory (key, mark)"
 
 
 _CHUNKS = """
@@ -54,15 +59,19 @@ _ALL = (
 )
 _PUT = (
     "INSERT OR REPLACE INTO directory"
-    " (key, stats, digests, targets, excluded, scope, merkle, below, checksum)"
-    " VALUES (?,?,?,?,?,?,?,?,?)"
+    " (key, stats, digests, targets, excluded, scope, merkle, below, checksum, mark)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?)"
 )
+_MARKS = "SELECT key, mark FROM directory INDEXED BY marks WHERE mark<>x''"
+"""Reads the index alone, which holds both."""
+_MARK = "UPDATE directory SET mark=? WHERE key=?"
 _ONE = _ALL.replace("ORDER BY key", "WHERE key=?")
 _CHUNK_KEYS = "SELECT key FROM chunks"
 _BELOW = _ALL.replace("ORDER BY key", "WHERE key>=? AND key<? ORDER BY key")
 
 
 _PAGE = 16384
+_MARK_SIZE = 16
 _BEGINNING = f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;"
 
 
@@ -89,6 +98,29 @@ class Row(NamedTuple):
         for column in self:
             crc = zlib.crc32(column, crc)
         return crc
+
+    def mark(self) -> bytes:
+        """What `mark_of` gives for the directory as long as all is as it was; empty where more than
+        its columns tells what belongs to the tree, or some digest is missing."""
+        names = int.from_bytes(self.stats[:4], "little")
+        if self.scope or self.excluded or len(self.digests) != names * digest.SIZE:
+            return b""
+        return mark_of(self.stats)
+
+
+def mark_of(stats: bytes) -> bytes:
+    """Stands for a directory's packed columns."""
+    return hashlib.blake2b(stats, digest_size=_MARK_SIZE).digest()
+
+
+def _sound(cells: Sequence[Any]) -> Optional[Row]:
+    """The row whose cells, with its checksum, were read; None where they are damaged."""
+    key, *columns, checksum = cells
+    with contextlib.suppress(TypeError, AttributeError):  # a damaged cell of another type
+        row = Row(key.replace(b"\0", b"/"), *columns)
+        if row.checksum() == checksum:
+            return row
+    return None
 
 
 class ChunkRow(NamedTuple):
@@ -186,11 +218,17 @@ def _make_private(directory: bytes) -> None:
 
 
 def _take_over(db: sqlite3.Connection) -> None:
-    """Bring a file of version 1 up to date, unless another run has just done so."""
+    """Bring a file of an earlier version up to date, unless another run has just done so."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        if db.execute("PRAGMA user_version").fetchone() == (1,):
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 1:
             db.execute(_FROM_1)
+        if version < VERSION:
+            db.execute(_FROM_2)
+            rows = filter(None, map(_sound, db.execute(_ALL)))
+            db.executemany(_MARK, [(row.mark(), _key(row.path)) for row in rows])
+            db.execute(_INDEX)
             db.execute(f"PRAGMA user_version={VERSION}")
     except BaseException:
         db.execute("ROLLBACK")
@@ -287,10 +325,11 @@ class State:
                 db.executescript(_BEGINNING)
             elif not os.access(self.path, os.W_OK):
                 raise sqlite3.OperationalError("it is readonly")
-            elif version == 1:
+            elif version < VERSION:
                 _take_over(db)
             db.execute("SELECT value FROM meta LIMIT 1").fetchone()
             db.execute("SELECT checksum, below FROM directory LIMIT 1").fetchone()
+            db.execute(f"{_MARKS} LIMIT 1").fetchone()
         except UnicodeDecodeError as error:
             # Python could not decode SQLite's complaint, which quotes what is damaged.
             db.close()
@@ -343,6 +382,11 @@ class State:
             return self._select(_ALL, ())
         return self._select(_BELOW, _range(top))
 
+    def marks(self) -> dict[bytes, bytes]:
+        """`Row.mark` of all directories that have one. Raises sqlite3.DatabaseError where the file
+        is damaged."""
+        return {key.replace(b"\0", b"/"): mark for key, mark in self._db.execute(_MARKS)}
+
     def _select(self, statement: str, parameters: tuple[bytes, ...]) -> Iterator[Row]:
         cursor = self._db.execute(statement, parameters)
         cursor.arraysize = 256
@@ -350,15 +394,12 @@ class State:
             batch = cursor.fetchmany()
             if not batch:
                 return
-            for key, *columns, checksum in batch:
-                try:
-                    row = Row(key.replace(b"\0", b"/"), *columns)
-                    if row.checksum() == checksum:
-                        yield row
-                        continue
-                except (TypeError, AttributeError):  # a damaged cell of another type
-                    pass
-                self.damaged = True
+            for cells in batch:
+                row = _sound(cells)
+                if row is None:
+                    self.damaged = True
+                else:
+                    yield row
 
     def _has_chunks(self) -> bool:
         found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name='chunks'").fetchone()
@@ -413,7 +454,7 @@ class State:
             )
             db.executemany(
                 _PUT,
-                ((_key(row.path), *row[1:], row.checksum()) for row in changed),
+                ((_key(row.path), *row[1:], row.checksum(), row.mark()) for row in changed),
             )
             if chunks:
                 self._save_chunks(chunks)

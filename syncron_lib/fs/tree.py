@@ -251,6 +251,8 @@ class Tree:
         """``nodes``: where some are not read yet; empty, to be added to."""
         self.nodes: dict[bytes, Node] = {} if nodes is None else nodes
         self.ordered = True
+        self.hot = False
+        """Of a hot run, which reads what it needs and no more."""
         self.naming: Optional[Naming] = None
         """Has other names for some of it, which digests of directories are of."""
 

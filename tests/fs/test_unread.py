@@ -225,17 +225,23 @@ def test_who_owns_what_was_brought_is_looked_up(tree: Path) -> None:
             assert root.save() is None
 
 
-def test_state_of_the_version_before_is_taken_over(tree: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_state_of_an_earlier_version_is_taken_over(tree: Path, version: int) -> None:
     with opened(tree) as root:
         value = _hot(root, ())
         state = state_of(root)
-        path, rows = os.fsdecode(state.path), [row._replace(below=b"") for row in state.rows()]
+        path, rows = os.fsdecode(state.path), list(state.rows())
+        if version == 1:
+            rows = [row._replace(below=b"") for row in rows]
     with sqlite3.connect(path) as db:
         for row in rows:
             key = row.path.replace(b"/", b"\0")
             db.execute("UPDATE directory SET checksum = ? WHERE key = ?", (row.checksum(), key))
-        db.execute("ALTER TABLE directory DROP COLUMN below")
-        db.execute("PRAGMA user_version=1")
+        db.execute("DROP INDEX marks")
+        db.execute("ALTER TABLE directory DROP COLUMN mark")
+        if version == 1:
+            db.execute("ALTER TABLE directory DROP COLUMN below")
+        db.execute(f"PRAGMA user_version={version}")
     db.close()
     # Several runs may come to it at once, such as pushes of one source to several machines.
     start = threading.Barrier(8)
@@ -250,8 +256,9 @@ def test_state_of_the_version_before_is_taken_over(tree: Path) -> None:
         assert list(runs.map(take_over, range(8))) == [[]] * 8
     with opened(tree) as root:
         assert list(state_of(root).rows()) == rows
+        assert state_of(root).marks() == {row.path: row.mark() for row in rows}
         assert _hot(root, [b"hot/here"]) == value
-        assert not isinstance(root.tree.nodes, Unread)
+        assert isinstance(root.tree.nodes, Unread) == (version == 2)
         assert root.save() is None
     with opened(tree) as root:
         assert _hot(root, [b"hot/here"]) == value

@@ -456,15 +456,15 @@ def _left_out(node: Node) -> list[bytes]:
 
 def _unseen(tree: Tree) -> Iterator[bytes]:
     """Topmost paths that are there and were not looked at."""
-    for path, node in tree.nodes.items():
+    for node in tree.present():  # what is left unread is known, and rules leave out nothing there
         if node.problem:
-            yield path
+            yield node.path
             continue
         yield from _left_out(node)
         if node.merkle == digest.UNKNOWN:
             for name, entry in _entries(node, (b"", 1)):
                 if entry is None:
-                    yield join(path, name)
+                    yield join(node.path, name)
 
 
 def _is_exact(node: Optional[Node], page: Page) -> bool:
