@@ -23,7 +23,7 @@ from syncron_lib.core.twoway.reconcile import (
 )
 from syncron_lib.core.twoway.records import Record
 from syncron_lib.core.twoway.signed import Side
-from syncron_lib.errors import DeleteCapRefused, Exit, PeerViolation, RootError
+from syncron_lib.errors import Exit, PeerViolation, RootError
 from syncron_lib.protocol import messages
 from syncron_lib.protocol.messages import Arrived, Moved
 from syncron_lib.session.asking import batches, reply_of
@@ -32,7 +32,7 @@ from syncron_lib.session.observer import Observer
 from syncron_lib.session.twoway.ends import End, differing
 from syncron_lib.session.twoway.exchange import Scratch, transfer
 from syncron_lib.session.twoway.manifests import carry, require_carried
-from syncron_lib.session.twoway.plans import divided, plan_for, restrict
+from syncron_lib.session.twoway.plans import divided, plan_for, require_few_deletes, restrict
 from syncron_lib.session.twoway.progress import Amount, watching
 from syncron_lib.session.twoway.telling import clash_of, items_of
 
@@ -163,7 +163,8 @@ class PairRun:
         outcome = self._reconciled(has)
         plans = [self._plan(side, outcome, has) for side in Side]
         for side, plan in zip(Side, plans):
-            self._guard(self._ends[side.value], plan)
+            end = self._ends[side.value]
+            require_few_deletes(plan, end.shown, end.entries, self._options.max_delete)
         self._tell(outcome, plans)
         if self._options.dry_run:
             self._count(plans, set())
@@ -275,20 +276,6 @@ class PairRun:
         plan = plan_for(side, outcome, has[side.value], sends)
         return plan if self._keyed is None else self._keyed.plan(side, plan)
 
-    def _guard(self, end: End, plan: Plan) -> None:
-        cap = self._options.max_delete
-        if cap is None:
-            return
-        allowed = cap.entries
-        if allowed is None:
-            allowed = int(end.entries * (cap.percent or 0.0) / 100)
-        if plan.deleted > allowed:
-            raise DeleteCapRefused(
-                f"The plan deletes {plan.deleted} of {end.entries} entries in {end.shown}, and"
-                f" --max-delete allows {allowed}. Nothing was changed; look with --dry-run, or"
-                " allow more."
-            )
-
     # --- telling --------------------------------------------------------------------------------
 
     def _fail(self, failure: Failure) -> None:
@@ -347,21 +334,28 @@ class PairRun:
         self._intend(first, second, has[0], outcome.final, outcome.untouched)
         amount = Amount(sum(plan.size for plan in planned), self._observer)
         plans = []
-        for side in Side:
-            merged = outcome.merged if side is Side.FIRST else set()
-            plan = planned[side.value]
-            if merged or outcome.untouched != left:
-                plan = self._plan(side, outcome, has, merged)
-            plans.append(plan)
-            end = self._ends[side.value]
-            arrived = begun[side]
-            if arrived is not None:
-                self._transfer(side, plan, arrived, merged, amount)
-            failed = self._settle(end, outcome)
-            if side is Side.FIRST:
-                # What it has not got by the event of this run, the other must not hear of.
-                outcome.leave(path for path in failed if path in outcome.minted)
+        # What the first side has not got by the event of this run, the other must not hear of, nor
+        # can it read what is not there yet. Where there is no such thing, neither waits.
+        waits = outcome.minted or outcome.copies or self._keyed is not None
+        turns = [[Side.FIRST], [Side.SECOND]] if waits else [list(Side)]
+        for turn in turns:
+            if Side.SECOND in turn:
                 self._intend(second, first, has[1], outcome.final, outcome.untouched)
+            written = []
+            for side in turn:
+                merged = outcome.merged if side is Side.FIRST else set()
+                plan = planned[side.value]
+                if merged or outcome.untouched != left:
+                    plan = self._plan(side, outcome, has, merged)
+                plans.append(plan)
+                arrived = begun[side]
+                if arrived is not None:
+                    complete = self._transfer(side, plan, arrived, merged, amount)
+                    written.append((self._ends[side.value], complete))
+            self._finish(written)
+            failed = self._settle(turn, outcome)
+            if Side.SECOND not in turn:
+                outcome.leave(path for path in failed if path in outcome.minted)
         self._count(plans, self._failed)
 
     def _intend(
@@ -416,19 +410,24 @@ class PairRun:
         arrived: Sequence[Arrived],
         merged: set[bytes],
         amount: Amount,
-    ) -> None:
+    ) -> bool:
+        """Bring a side what it is to have; whether all came."""
         destination, source = self._ends[side.value], self._ends[side.other.value]
         before = len(self._report.failures)
         here, rest = divided(plan, merged)
         if not here.is_empty:
             self._bring_merged(destination, here, amount)
         self._bring(source, destination, rest, arrived, amount)
-        complete = len(self._report.failures) == before
-        finished = reply_of(
-            destination.endpoint.submit(messages.Finish((), complete)), messages.Finished
-        )
-        for problem in finished.problems:
-            self._fail(Failure(problem.path, destination.shown, problem.what, Cause.ERROR))
+        return len(self._report.failures) == before
+
+    def _finish(self, ends: Sequence[tuple[End, bool]]) -> None:
+        """End the writing in these replicas at once, each with whether all came there."""
+        waiting = [
+            (end, end.endpoint.submit(messages.Finish((), complete))) for end, complete in ends
+        ]
+        for end, future in waiting:
+            for problem in reply_of(future, messages.Finished).problems:
+                self._fail(Failure(problem.path, end.shown, problem.what, Cause.ERROR))
 
     def _bring(
         self,
@@ -477,17 +476,22 @@ class PairRun:
         elif whole and carry(self._ends, self._options, self._warn):
             self.written = True
 
-    def _settle(self, end: End, outcome: Outcome) -> Sequence[bytes]:
-        """See what has come of it at one side; what has not."""
-        more = sorted(outcome.untouched.paths)
-        request = messages.Settle(more)
-        settled = reply_of(end.endpoint.submit(request), messages.Settled)
-        end.observed = end.observed._replace(records=settled.records)
-        for path in settled.failed:
-            if path not in self._failed and path in outcome.final:
-                what = "is not as it was to be: it was changed meanwhile, or could not be made so"
-                self._fail(Failure(path, end.shown, what, Cause.ERROR))
-        return settled.failed
+    def _settle(self, sides: Sequence[Side], outcome: Outcome) -> Sequence[bytes]:
+        """See what has come of it on these sides; what has not."""
+        ends = [self._ends[side.value] for side in sides]
+        request = messages.Settle(sorted(outcome.untouched.paths))
+        failed: list[bytes] = []
+        for end, future in [(end, end.endpoint.submit(request)) for end in ends]:
+            settled = reply_of(future, messages.Settled)
+            end.observed = end.observed._replace(records=settled.records)
+            failed.extend(settled.failed)
+            for path in settled.failed:
+                if path not in self._failed and path in outcome.final:
+                    what = (
+                        "is not as it was to be: it was changed meanwhile, or could not be made so"
+                    )
+                    self._fail(Failure(path, end.shown, what, Cause.ERROR))
+        return failed
 
     def _close(self) -> None:
         for end in self._ends:

@@ -10,10 +10,12 @@ from syncron_lib.core import digest
 from syncron_lib.core.compare import change_flags
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import split
+from syncron_lib.core.options import DeleteCap
 from syncron_lib.core.plan import Adjust, Change, Create, Make, Plan, Remove
 from syncron_lib.core.twoway.reconcile import Outcome, tree_order
 from syncron_lib.core.twoway.records import Record
 from syncron_lib.core.twoway.signed import Side
+from syncron_lib.errors import DeleteCapRefused
 
 PROFILE = Profile(
     permissions=True,
@@ -225,3 +227,18 @@ class _Removals:
             own = record.attributes
             steps.append(Remove(path, record.is_directory, entries, size, own, value))
         return steps
+
+
+def require_few_deletes(plan: Plan, where: str, entries: int, cap: DeleteCap | None) -> None:
+    """Refuse to delete more of the ``entries`` in a replica than ``cap`` allows."""
+    if cap is None:
+        return
+    allowed = cap.entries
+    if allowed is None:
+        allowed = int(entries * (cap.percent or 0.0) / 100)
+    if plan.deleted > allowed:
+        raise DeleteCapRefused(
+            f"The plan deletes {plan.deleted} of {entries} entries in {where}, and"
+            f" --max-delete allows {allowed}. Nothing was changed; look with --dry-run, or"
+            " allow more."
+        )
