@@ -15,14 +15,19 @@ _LOST = -1
 
 
 def regroup(
-    plan: Plan, source: Sequence[Group], destination: Sequence[Group], unsure: Set[bytes]
+    plan: Plan,
+    source: Sequence[Group],
+    destination: Sequence[Group],
+    unsure: Set[bytes],
+    by_size: bool = False,
 ) -> None:
     """Have ``plan`` make the names of each of the source's groups names of one file, and of files
     that are none of one group others. ``unsure``: paths that could not be compared.
 
     Where files of the destination stay as they are, the one with the most names of a group becomes
     the group's; else the leader's, which comes as the plan says. Where names of two groups are of
-    one file, one group keeps that, and the other's are made anew.
+    one file, one group keeps that, and the other's are made anew. ``by_size``: nobody knows what is
+    in a file that stays, so if the first name that is there gets the source's content, all do.
     """
     fates = _Fates(plan, unsure)
     # What is taken from an alternate, all names of a file or none, are names of one file there.
@@ -47,7 +52,7 @@ def regroup(
             file = file_of.get(path, path)
             if file != _LOST and fates.stays(path):
                 names.setdefault(file, []).append(path)
-        if names:
+        if names and not (by_size and _changes_first(group, fates)):
             same = max(names.values(), key=len)
         else:
             same = [group.paths[0]]
@@ -58,6 +63,13 @@ def regroup(
             if path not in linked:
                 fates.link(path, same[0], group)
     fates.put()
+
+
+def _changes_first(group: Group, fates: _Fates) -> bool:
+    for path in group.paths:
+        if fates.created(path) is None:
+            return path in fates.changes
+    return False
 
 
 class _Fates(Fates):

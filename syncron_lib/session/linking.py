@@ -27,7 +27,9 @@ MOST_NAMES = 1 << 26
 class LinkSearch:
     """Asks both ends which names are names of one file, in the flight of other questions."""
 
-    def __init__(self, source: Endpoint, destination: Endpoint) -> None:
+    def __init__(self, source: Endpoint, destination: Endpoint, by_size: bool) -> None:
+        """``by_size``: see `core.regroup`."""
+        self._by_size = by_size
         self._source = source
         self._destination = destination
         self._asked = [end.submit(messages.GetLinks()) for end in (source, destination)]
@@ -49,7 +51,7 @@ class LinkSearch:
         if plan.left:
             mine = [*without(mine, plan.left)]
             unsure = unsure | plan.left.keys()
-        regroup(plan, mine, theirs, unsure)
+        regroup(plan, mine, theirs, unsure, self._by_size)
         self._touch(plan)
 
     def _touch(self, plan: Plan) -> None:

@@ -244,7 +244,7 @@ class SingleRun:
         if sealed.profile.hard_links and ends.whole:
             from syncron_lib.session.linking import LinkSearch
 
-            links = LinkSearch(ends.source, ends.destination)
+            links = LinkSearch(ends.source, ends.destination, self._options.transfer.size_only)
         marks = None
         if sealed.profile.extended:
             from syncron_lib.session.extending import MarkSearch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -117,6 +118,25 @@ def test_a_new_first_name_of_a_file_that_is_there(syncron: Command, tmp_path: Pa
     os.link(source / "b/file", source / "a/first")
     assert syncron.ok("-H", str(source), str(destination))["match"] is True
     assert_equal(source, destination)
+
+
+def test_names_of_one_size_are_linked_as_by_rsync(forked: Forked, tmp_path: Path) -> None:
+    """... where nobody looks at what is in them: to what is there, unless the first name's content
+    comes anyway."""
+    source = tmp_path / "src"
+    there = {"good": b"new1", "stale": b"old1", "longer": b"another", "missing": None}
+    for states in itertools.product(there, repeat=3):
+        name = "-".join(states)
+        make(source / name, {"a": b"new1"})
+        for other in "bc":
+            os.link(source / name / "a", source / name / other)
+        for side in ("ours", "theirs"):
+            tree = {path: there[state] for path, state in zip("abc", states)}
+            make(tmp_path / side / name, {path: data for path, data in tree.items() if data})
+    rsync(source, tmp_path / "theirs", "-aH", "--size-only")
+    ended = forked("-H", "--size-only", "--json", source, tmp_path / "ours")
+    assert (ended.code, ended.err, ended.summary["match"]) == (0, "", True)
+    assert_equal(tmp_path / "theirs", tmp_path / "ours")
 
 
 def test_what_is_in_place_and_durable_is_linked_too(syncron: Command, tmp_path: Path) -> None:
