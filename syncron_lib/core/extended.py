@@ -8,7 +8,7 @@ them numbered as at the receiver. A *mark* is the pair of digests, of a set's AC
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from enum import IntFlag
 
 from syncron_lib.core import digest
@@ -117,7 +117,7 @@ def pack_set(attributes: Set) -> bytes:
     return b"".join(pack_blob(name) + pack_blob(attributes[name]) for name in sorted(attributes))
 
 
-def unpack_set(data: bytes, kinds: Kinds) -> dict[bytes, bytes]:
+def unpack_set(data: bytes, keeps: Callable[[bytes], bool]) -> dict[bytes, bytes]:
     """The inverse of `pack_set`; raises `Malformed` for what it cannot have made, and for
     attributes that are not kept."""
     if len(data) > _SET_MAX:
@@ -127,7 +127,7 @@ def unpack_set(data: bytes, kinds: Kinds) -> dict[bytes, bytes]:
     last = b""
     while reader.position < reader.end:
         name, value = reader.blob(), reader.blob()
-        if not last < name or len(name) > _NAME_MAX or b"\0" in name or not kinds.keeps(name):
+        if not last < name or len(name) > _NAME_MAX or b"\0" in name or not keeps(name):
             raise Malformed("an extended attribute that is not kept")
         if len(value) > _VALUE_MAX:
             raise Malformed("an extended attribute that no system can hold")

@@ -423,6 +423,7 @@ class LocalEndpoint:
             self._kept,
             self._view,
             self._scratch,
+            root.keeps(profile.extended) if profile.extended else None,
         )
         self._phase = Phase.WRITING
         return messages.Leftovers(self._writing.leftovers())

@@ -35,6 +35,7 @@ from syncron_lib.protocol.contents import pack_contents, unpack_sizes
 from syncron_lib.protocol.messages import Arrived, Expected, Linking, Problem, SetAttributes
 
 if TYPE_CHECKING:  # few runs keep backups
+    from syncron_lib.core.rules.attributes import Keeps
     from syncron_lib.endpoint.keeping import Kept
     from syncron_lib.fs.alternates import Linker
     from syncron_lib.fs.relocation import Relocation
@@ -59,11 +60,13 @@ class Writing:
         kept: Optional[Kept] = None,
         view: Optional[View] = None,
         scratch: Optional[Scratch] = None,
+        keeps: Optional[Keeps] = None,
     ) -> None:
         """``umask``: the process's, which has none until `close`. ``may``: what may be done to the
         tree; it is kept here and below, entry by entry. ``made``: the root itself is new.
         ``kept``: what is replaced or deleted is kept so. ``view``: what opens sealed files.
-        ``scratch``: where what comes is put together."""
+        ``scratch``: where what comes is put together. ``keeps``: which extended attributes are
+        kept, if any are."""
         self._may = may
         self._made = made
         self._directories = directories
@@ -79,7 +82,7 @@ class Writing:
             directories.disk,
         )
         self._ledger = Ledger(tree, directories)
-        self._kinds = profile.extended
+        self._keeps = keeps
         own_acls = False
         if profile.extended:
             from syncron_lib.core.extended import Kinds
@@ -244,12 +247,13 @@ class Writing:
 
     def extend(self, request: messages.Extend) -> messages.Stored:
         """Give entries extended attributes: those that will come then, directories at the end."""
-        from syncron_lib.core.extended import Kinds
         from syncron_lib.fs.extended import Waiting, give, held
 
+        if self._keeps is None:
+            raise PeerViolation("The client sent extended attributes, which the run does not keep.")
         waiting = self._receiver.extended
         if waiting is None:
-            waiting = self._receiver.extended = Waiting(Kinds(self._kinds), self._keep.disk)
+            waiting = self._receiver.extended = Waiting(self._keeps, self._keep.disk)
         problems = []
         finder = Finder(self._ledger.tree)
         done = 0
@@ -264,7 +268,7 @@ class Writing:
                 parent, name = split(path)
                 with held(self._directories.open(parent), name) as where:
                     written = self._unchanged(finder, path, self._keep.disk.stat(where))
-                    give(where, wanted, waiting.kinds, self._keep.disk)
+                    give(where, wanted, waiting.keeps, self._keep.disk)
                 self._ledger.wrote(parent, name, written)
                 done += 1
             except OSError as error:

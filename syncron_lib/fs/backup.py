@@ -151,7 +151,7 @@ class Backup:
                 from syncron_lib.fs.extended import carry, held
 
                 with held(parent, own) as old, held(target, _TEMPORARY) as new:
-                    carry(old, new, Kinds(self._extended), self._like.disk)
+                    carry(old, new, Kinds(self._extended).keeps, self._like.disk)
             self._rename(target, _TEMPORARY, target, name)
         except OSError:
             with contextlib.suppress(OSError):
@@ -261,7 +261,7 @@ class Backup:
             from syncron_lib.core.extended import Kinds
             from syncron_lib.fs.extended import carry
 
-            carry(old, fd, Kinds(self._extended), disk)
+            carry(old, fd, Kinds(self._extended).keeps, disk)
 
     # --- the end --------------------------------------------------------------------------------
 

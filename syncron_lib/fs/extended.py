@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.extended import (
@@ -39,6 +39,9 @@ from syncron_lib.fs.stats import in_range
 from syncron_lib.fs.tree import Tree
 from syncron_lib.record import NamedTuple
 
+if TYPE_CHECKING:
+    from syncron_lib.core.rules.attributes import Keeps
+
 _NONE = frozenset((errno.ENOTSUP, errno.ENOENT, errno.ENODATA, errno.ELOOP, errno.EACCES))
 """What is said of an entry that has none, or is gone, or whose attributes are not for us."""
 _ALGORITHM = digest.available()[-1]
@@ -64,8 +67,9 @@ class Reading:
         directories: Directories,
         real_name: Callable[[bytes], bytes],
         whole: bool,
+        keeps: Callable[[int], Keeps],
     ) -> None:
-        """``whole``: the root's own count."""
+        """``whole``: the root's own count. ``keeps``: see `Root.keeps`."""
         if not hasattr(os, "listxattr"):
             raise RootError(
                 "The system there, or its Python, has no extended attributes; leave out -X and -A."
@@ -74,6 +78,7 @@ class Reading:
         self._tree = tree
         self._directories = directories
         self._real_name = real_name
+        self._keeps = keeps
         self.entries: dict[bytes, Has] = {}
         self._marks_for: Optional[Profile] = None
         self._marks: dict[bytes, Mark] = {}
@@ -141,7 +146,10 @@ class Reading:
             self._marks_for = profile
             if Kinds.ATIMES in Kinds(profile.extended):
                 self._read_atimes()
-            kept = {path: _kept(has.attributes, profile) for path, has in self.entries.items()}
+            keeps = self._keeps(profile.extended)
+            kept = {
+                path: _kept(has.attributes, profile, keeps) for path, has in self.entries.items()
+            }
             self._marks = {path: mark_of(_ALGORITHM, each) for path, each in kept.items() if each}
         return self._marks
 
@@ -168,16 +176,15 @@ class Reading:
                 values = self._shown(where, follow, entry.mode)
             if ATIME in entry.attributes:  # as it was before it was read
                 values[ATIME] = entry.attributes[ATIME]
-            return pack_set(_kept(values, profile))
+            return pack_set(_kept(values, profile, self._keeps(profile.extended)))
         except OSError:
             return b""
 
 
-def _kept(attributes: Set, profile: Profile) -> dict[bytes, bytes]:
-    kinds = Kinds(profile.extended)
+def _kept(attributes: Set, profile: Profile, keeps: Keeps) -> dict[bytes, bytes]:
     kept = {}
     for name, value in attributes.items():
-        if kinds.keeps(name):
+        if keeps(name):
             is_acl = name in ACL_NAMES
             kept[name] = renumbered(value, profile.users, profile.groups) if is_acl else value
     return kept
@@ -227,12 +234,12 @@ def held(directory_fd: int, name: bytes) -> Iterator[bytes]:
         os.close(fd)
 
 
-def give(where: Union[int, bytes], wanted: Set, kinds: Kinds, disk: Any) -> None:
-    """Have what is open at ``where``, or is `held`, have ``wanted`` and nothing else of ``kinds``.
-    ``disk``: see `Applied`. Raises OSError."""
+def give(where: Union[int, bytes], wanted: Set, keeps: Keeps, disk: Any) -> None:
+    """Have what is open at ``where``, or is `held`, have ``wanted`` and nothing else that a run
+    ``keeps``. ``disk``: see `Applied`. Raises OSError."""
     atime = wanted.get(ATIME)
     wanted = {name: value for name, value in wanted.items() if name != ATIME}
-    has = _kept_of(where, kinds, disk)
+    has = _kept_of(where, keeps, disk)
     users = disk is not os or any(name.startswith(b"user.") for name in (*has, *wanted))
     with _writable(where, users):
         for name in has.keys() - wanted.keys():
@@ -244,14 +251,14 @@ def give(where: Union[int, bytes], wanted: Set, kinds: Kinds, disk: Any) -> None
         os.utime(where, ns=(unpack_time(atime), os.stat(where).st_mtime_ns))
 
 
-def _kept_of(where: Union[int, bytes], kinds: Kinds, disk: Any) -> dict[bytes, bytes]:
-    names = [name for name in _names(disk, where, True) if kinds.keeps(name)]
+def _kept_of(where: Union[int, bytes], keeps: Keeps, disk: Any) -> dict[bytes, bytes]:
+    names = [name for name in _names(disk, where, True) if keeps(name)]
     return _values(disk, where, names, True)
 
 
-def carry(old: Union[int, bytes], new: Union[int, bytes], kinds: Kinds, disk: Any) -> None:
+def carry(old: Union[int, bytes], new: Union[int, bytes], keeps: Keeps, disk: Any) -> None:
     """Give what is open at ``new``, or is `held`, what ``old`` has. Raises OSError."""
-    give(new, _kept_of(old, kinds, disk), kinds, disk)
+    give(new, _kept_of(old, keeps, disk), keeps, disk)
 
 
 @contextlib.contextmanager
@@ -275,8 +282,8 @@ def _writable(where: Union[int, bytes], needed: bool) -> Iterator[None]:
 class Waiting:
     """Sets that entries get when they come."""
 
-    def __init__(self, kinds: Kinds, disk: Any) -> None:
-        self.kinds = kinds
+    def __init__(self, keeps: Keeps, disk: Any) -> None:
+        self.keeps = keeps
         self._disk = disk
         self._sets: dict[bytes, bytes] = {}
         self._distinct: dict[bytes, bytes] = {}
@@ -294,7 +301,7 @@ class Waiting:
     def unpack(self, packed: bytes) -> dict[bytes, bytes]:
         """A set that came. Raises PeerViolation."""
         try:
-            return unpack_set(packed, self.kinds)
+            return unpack_set(packed, self.keeps)
         except Malformed as error:
             raise PeerViolation(f"The client sent {error}.") from None
 
@@ -308,7 +315,7 @@ class Waiting:
         """Give the entry what it is to have, if anything is known of it. Raises OSError."""
         packed = self._sets.get(path)
         if packed is not None:
-            give(where, self.unpack(packed), self.kinds, self._disk)
+            give(where, self.unpack(packed), self.keeps, self._disk)
 
     def give_special(self, path: bytes, directory_fd: int, name: bytes) -> None:
         """The same for an entry that cannot be opened."""

@@ -40,7 +40,8 @@ def _leaves(patterns: Sequence[bytes], name: bytes, is_directory: bool) -> bool:
 
 def _rewritten(rule: bytes, name: bytes) -> list[bytes]:
     kind, modifiers, pattern = filters.parsed(rule)
-    if kind == filters.DIR_MERGE or b"/" in modifiers:  # of each directory; of the file system
+    # Of each directory; of the file system; of attributes.
+    if kind == filters.DIR_MERGE or b"/" in modifiers or b"x" in modifiers:
         return [rule]
     derived = _derived(pattern, name, rule)
     if b"!" in modifiers and derived != [pattern]:

@@ -66,7 +66,7 @@ def _given(
     trees = recursive or bool(settings.dirs)
     one = Given(source, options, chosen, False, trees, kind=kind)
     if one.is_entry:
-        own = options._replace(delete=False, rules=RuleOptions())
+        own = options._replace(delete=False, rules=_of_attributes(options.rules))
         one = one._replace(options=own, chosen=None)
     if not name:
         return one
@@ -85,6 +85,15 @@ def _given(
         return None
     rules = options.rules._replace(patterns=under.patterns)
     return one._replace(options=one.options._replace(rules=rules), excluded=under.directory)
+
+
+def _of_attributes(rules: RuleOptions) -> RuleOptions:
+    """What rules say where no name is chosen."""
+    if not rules.patterns:
+        return RuleOptions()
+    from syncron_lib.core.rules.filters import about_attributes
+
+    return RuleOptions(tuple(about_attributes(rules.patterns)))
 
 
 def _with_name(options: RunOptions) -> RunOptions:

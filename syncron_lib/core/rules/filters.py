@@ -97,10 +97,7 @@ def add(filters: list[bytes], text: bytes, manner: Manner, reader: Optional[Read
         )
     sides = sides or manner.sides
     if b"x" in modifiers:
-        raise UsageError(
-            f"The filter rule {shown(text)!r} is about names of extended attributes, which syncron"
-            " does not choose among; leave it out."
-        )
+        _require_both(text, kind, modifiers + sides, reader)
     if kind in (_MERGE, DIR_MERGE):
         _add_merge(filters, text, kind, modifiers, sides, pattern, manner, reader)
         return
@@ -110,9 +107,32 @@ def add(filters: list[bytes], text: bytes, manner: Manner, reader: Optional[Read
         return
     if not pattern:
         raise UsageError(f"The filter rule {shown(text)!r} has no pattern; write one behind it.")
-    if manner.one_sided:
+    if b"x" in modifiers:
+        own, sides = bytes(each for each in b"!" if each in own) + b"x", b""
+    elif manner.one_sided:
         sides = sides or b"s"
     filters.append(canonical(kind, own + sides, pattern))
+
+
+def _require_both(text: bytes, kind: bytes, modifiers: bytes, reader: Optional[Reader]) -> None:
+    """Refuse a rule about names of extended attributes that would not be the same everywhere and
+    on both sides, by which what is compared would not be what is kept."""
+    why = None
+    if kind in (_MERGE, DIR_MERGE):
+        why = "x is for a rule, and not for a file of rules: write it in that file"
+    elif reader is None:
+        why = "rules about names of extended attributes are for the whole run: give it by --filter"
+    elif any(each in modifiers for each in b"rs"):
+        why = "rules about names of extended attributes are for both sides: leave s and r out"
+    elif any(each in modifiers for each in b"/C"):
+        why = "names of extended attributes are no paths: leave / and C out"
+    if why is not None:
+        raise UsageError(f"The filter rule {shown(text)!r} cannot be followed; {why}.")
+
+
+def about_attributes(rules: Sequence[bytes]) -> list[bytes]:
+    """Those canonical ``rules`` that are about names of extended attributes. Raises UsageError."""
+    return [rule for rule in rules if b"x" in rule.partition(b" ")[0] and b"x" in parsed(rule)[1]]
 
 
 def add_lines(
@@ -146,7 +166,7 @@ def parsed(rule: bytes) -> tuple[bytes, bytes, bytes]:
     the other side."""
     head, space, pattern = rule.partition(b" ")
     kind, modifiers = head[:1], head[1:]
-    known = b"!/rsp" if kind != DIR_MERGE else b"+-/Cnwrspd"
+    known = b"!/rspx" if kind != DIR_MERGE else b"+-/Cnwrspd"
     if kind not in (EXCLUDE, INCLUDE, DIR_MERGE) or not (space and pattern):
         raise UsageError(f"The filter rule {shown(rule)!r} is not '- PATTERN' or '+ PATTERN'.")
     if any(each not in known for each in modifiers):
@@ -157,6 +177,11 @@ def parsed(rule: bytes) -> tuple[bytes, bytes, bytes]:
 def one_sided(rule: bytes) -> bytes:
     """A canonical rule under ``--delete-excluded``: the sender's, if it names no side."""
     kind, modifiers, pattern = parsed(rule)
+    if b"x" in modifiers:
+        raise UsageError(
+            f"The filter rule {shown(rule)!r} is about names of extended attributes, and"
+            " --delete-excluded makes rules the sender's: leave one of them out."
+        )
     if kind == DIR_MERGE:
         return canonical(kind, modifiers + b"d", pattern)
     sided = b"s" in modifiers or b"r" in modifiers

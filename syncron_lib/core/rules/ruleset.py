@@ -96,11 +96,15 @@ class RuleSet:
             )
             both = BothScopes(first._single(), second._single())
             return RuleSet(both, first.merges, trivial=first.trivial or second.trivial)
-        digest = hashlib.sha256(b"%d %d " % (options.gitignore, len(options.patterns)))
+        patterns = options.patterns
+        others = filters.about_attributes(patterns)
+        if others:
+            patterns = tuple(text for text in patterns if text not in others)
+        digest = hashlib.sha256(b"%d %d " % (options.gitignore, len(patterns)))
         parts: list[list[Rule]] = [[]]
         merges: list[Merge] = []
         way = root.lstrip(b"/") + b"/" if root.strip(b"/") else b""
-        for text in options.patterns:
+        for text in patterns:
             digest.update(b"%d " % len(text))
             digest.update(text)
             kind, modifiers, pattern = filters.parsed(text)
