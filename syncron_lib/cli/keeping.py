@@ -66,12 +66,6 @@ def removes_source(settings: Settings) -> bool:
             "--remove-source-files removes what is the same in DST, and --size-only does not"
             " look: give one of them, or --checksum too."
         )
-    munges = settings.munge_links or settings.remote_option
-    if settings.remove_source_files and (settings.view().follow or munges):
-        raise UsageError(
-            "--remove-source-files is about files as they are, and --copy-links and its like and"
-            " --munge-links take them for others: give one of them."
-        )
     return bool(settings.remove_source_files and not settings.verify)
 
 

@@ -410,6 +410,11 @@ class LocalEndpoint:
         if made:
             root.create(opened.parents)
             self._lock(root, opened)
+        keeps = None
+        if profile.extended:
+            from syncron_lib.core.rules.attributes import keeping
+
+            keeps = keeping(profile.extended, root.choice.rules.patterns)
         self._writing = Writing(
             root.tree,
             self.directories(),
@@ -423,7 +428,7 @@ class LocalEndpoint:
             self._kept,
             self._view,
             self._scratch,
-            root.keeps(profile.extended) if profile.extended else None,
+            keeps,
         )
         self._phase = Phase.WRITING
         return messages.Leftovers(self._writing.leftovers())

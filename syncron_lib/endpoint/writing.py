@@ -14,7 +14,6 @@ from syncron_lib.core import digest
 from syncron_lib.core.merkle import Attributes, Profile
 from syncron_lib.core.names import shown, split
 from syncron_lib.core.permission import EVERYTHING, THERE_ALREADY, Effect
-from syncron_lib.core.view import MUNGED
 from syncron_lib.endpoint.base import Buffer
 from syncron_lib.endpoint.parts import bounded
 from syncron_lib.errors import FileFatal, PeerViolation
@@ -78,7 +77,7 @@ class Writing:
             dict(request.users),
             dict(request.groups),
             self._umask,
-            _is_munged(directories),
+            directories.lens is not None and directories.lens.leads_nowhere(),
             directories.disk,
         )
         self._ledger = Ledger(tree, directories)
@@ -490,15 +489,3 @@ def _size_and_time(st: os.stat_result) -> tuple[int, int]:
 
 def _unset(path: bytes, error: OSError) -> Problem:
     return Problem(path, f"its attributes cannot be set: {error.strerror}", False)
-
-
-def _is_munged(directories: Directories) -> bool:
-    """Whether symlinks are to lead nowhere. Raises FileFatal where they would lead somewhere."""
-    if directories.lens is None or not directories.lens.munges:
-        return False
-    if os.path.isdir(MUNGED):
-        raise FileFatal(
-            f"Symlinks cannot be munged, because the directory {shown(MUNGED)} exists there;"
-            " remove it, or leave out --munge-links. Nothing was changed."
-        )
-    return True

@@ -10,8 +10,9 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Optional, Union
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Optional, Union
 
 from syncron_lib.core import digest
 from syncron_lib.core.extended import (
@@ -32,15 +33,13 @@ from syncron_lib.core.extended import (
 )
 from syncron_lib.core.merkle import Profile
 from syncron_lib.core.names import join, split
+from syncron_lib.core.rules.attributes import Keeps, keeping
 from syncron_lib.core.table import PROBLEM, Malformed
 from syncron_lib.errors import PeerViolation, RootError
 from syncron_lib.fs.directories import Directories
 from syncron_lib.fs.stats import in_range
 from syncron_lib.fs.tree import Tree
 from syncron_lib.record import NamedTuple
-
-if TYPE_CHECKING:
-    from syncron_lib.core.rules.attributes import Keeps
 
 _NONE = frozenset((errno.ENOTSUP, errno.ENOENT, errno.ENODATA, errno.ELOOP, errno.EACCES))
 """What is said of an entry that has none, or is gone, or whose attributes are not for us."""
@@ -65,11 +64,12 @@ class Reading:
         self,
         tree: Tree,
         directories: Directories,
-        real_name: Callable[[bytes], bytes],
         whole: bool,
-        keeps: Callable[[int], Keeps],
+        real_name: Callable[[bytes], bytes],
+        patterns: Sequence[bytes],
     ) -> None:
-        """``whole``: the root's own count. ``keeps``: see `Root.keeps`."""
+        """``whole``: the root's own count. ``patterns``: filters, which may be about names of
+        attributes."""
         if not hasattr(os, "listxattr"):
             raise RootError(
                 "The system there, or its Python, has no extended attributes; leave out -X and -A."
@@ -78,7 +78,7 @@ class Reading:
         self._tree = tree
         self._directories = directories
         self._real_name = real_name
-        self._keeps = keeps
+        self._keeps = lru_cache(lambda kinds: keeping(kinds, patterns))
         self.entries: dict[bytes, Has] = {}
         self._marks_for: Optional[Profile] = None
         self._marks: dict[bytes, Mark] = {}

@@ -11,10 +11,10 @@ import stat
 from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib.core.choosing import is_unsafe
-from syncron_lib.core.names import join
+from syncron_lib.core.names import join, shown
 from syncron_lib.core.table import TYPE_MASK
-from syncron_lib.core.view import NOWHERE, OUT_OF_REACH, Follow, Munge, View, munged
-from syncron_lib.errors import PeerViolation
+from syncron_lib.core.view import MUNGED, NOWHERE, OUT_OF_REACH, Follow, Munge, View, munged
+from syncron_lib.errors import FileFatal, PeerViolation
 from syncron_lib.fs import stats
 from syncron_lib.fs.listing import Listing
 from syncron_lib.fs.reach import Reach
@@ -57,6 +57,16 @@ class Lens:
     def key_for(self, reading: bool) -> bytes:
         """The same where it says something of what is kept of the root."""
         return self.key if reading or self.disk is not os else b""
+
+    def leads_nowhere(self) -> bool:
+        """Whether symlinks are to lead nowhere. Raises FileFatal where they would lead
+        somewhere."""
+        if self.munges and os.path.isdir(MUNGED):
+            raise FileFatal(
+                f"Symlinks cannot be munged, because the directory {shown(MUNGED)} exists there;"
+                " remove it, or leave out --munge-links. Nothing was changed."
+            )
+        return self.munges
 
     def put_before(self, directories: Directories) -> None:
         """Have what is opened there be what is shown."""

@@ -31,7 +31,6 @@ from syncron_lib.fs.walk import Walk
 from syncron_lib.record import NamedTuple
 
 if TYPE_CHECKING:
-    from syncron_lib.core.rules.attributes import Keeps
     from syncron_lib.fs.extended import Reading
     from syncron_lib.fs.lens import Lens
     from syncron_lib.fs.links import Links
@@ -366,17 +365,9 @@ class Root:
         if self._extended is None and self.directories is not None:
             from syncron_lib.fs.extended import Reading
 
-            self._extended = Reading(
-                self.tree, self.directories, self.real_name, self.whole, self.keeps
-            )
+            names = self.real_name, self.choice.rules.patterns
+            self._extended = Reading(self.tree, self.directories, self.whole, *names)
         return self._extended
-
-    def keeps(self, kinds: int) -> Keeps:
-        """Which extended attributes a run with these `Kinds` keeps."""
-        from syncron_lib.core.extended import Kinds
-        from syncron_lib.core.rules.attributes import keeping
-
-        return keeping(Kinds(kinds), self.choice.rules.patterns)
 
     def hasher(
         self, algorithm: digest.Algorithm, on_bytes: Callable[[int], None]

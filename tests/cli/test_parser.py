@@ -240,7 +240,7 @@ def test_modes() -> None:
         (["-f", "x y", "a", "b"], "Unknown filter rule 'x y'"),
         (["-f", "-e y", "a", "b"], "an unknown modifier, 'e'"),
         (["-f", "Hs y", "a", "b"], "an unknown modifier, 's'"),
-        (["-f-x user.*", "a", "b"], "names of extended attributes"),
+        (["-f-xs user.*", "a", "b"], "names of extended attributes are for both sides"),
         (["-f", "-", "a", "b"], "has no pattern"),
         (["-f", ". ", "a", "b"], "names no file"),
         (["-f", ". /nowhere", "a", "b"], "cannot read /nowhere"),

@@ -116,8 +116,34 @@ def test_files_of_other_permissions_there_and_what_is_left(
     assert _files(source) == {"d/large"}
     inside = directory({"b": File(b"2", mode=0o640)}, mode=0o750)
     assert_same(directory({"a": File(b"1", mode=0o640), "d": inside}), destination)
-    ended = syncron("--remove-source-files", "-L", source, destination)
-    assert (ended.code, "take them for others" in ended.err) == (1, True)
+
+
+@pytest.mark.parametrize("option", ["-L", "-k", "--copy-unsafe-links", "--munge-links"])
+def test_where_symlinks_are_taken_for_others(forked: Forked, tmp_path: Path, option: str) -> None:
+    """Nothing goes that lies elsewhere, and what the source has goes as with rsync."""
+    for side in ("ours", "theirs"):
+        links = {
+            "file": Link(b"../out/f"),
+            "tree": Link(b"../out/d"),
+            "here": Link(b"plain"),
+            "inside": Link(b"real"),
+        }
+        make(tmp_path / side / "src", {**links, "plain": b"1", "real": {"r": b"2"}})
+        make(tmp_path / side / "out", {"f": b"3", "d": {"g": b"4"}})
+    settle()
+    words = "-a", option, "--remove-source-files", "src/", "dst"
+    done = subprocess.run(["rsync", *words], cwd=tmp_path / "theirs", check=False)
+    ended = forked("--rsync", *words, cwd=tmp_path / "ours")
+    assert ended.code == done.returncode == (0 if option == "--munge-links" else 23)
+    theirs = _files(tmp_path / "theirs/src")
+    if option == "--copy-unsafe-links":  # rsync takes it for one that was changed
+        theirs.remove("file")
+    assert _files(tmp_path / "ours/src") == theirs
+    assert _files(tmp_path / "ours/out") == {"f", "d/g"}
+    found = subprocess.run(["diff", "-r", "ours/dst", "theirs/dst"], cwd=tmp_path, check=False)
+    assert found.returncode == 0
+    said = ended.err.count("the files of which are kept")
+    assert said == {"-L": 2, "-k": 2, "--copy-unsafe-links": 1, "--munge-links": 0}[option]
 
 
 def test_a_file_that_was_just_written_stays(syncron: Command, tmp_path: Path) -> None:

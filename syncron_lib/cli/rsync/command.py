@@ -110,9 +110,11 @@ class RsyncCommand(Command):
                 options = options._replace(itemize=True)
             found = given(sources, settings, options)
             if isinstance(destination, Local) and is_made(found, destination):
-                if not (found and is_contents(found[0].source.path) and found[0].trees):
-                    make(destination, settings)
-                face.makes(destination)
+                made = 0
+                entered = found and is_contents(found[0].source.path) and found[0].trees
+                if settings.mkpath or not entered:
+                    made = make(destination, settings)
+                face.makes(destination, made)
             if not found:
                 face.finished(blank)
                 return Exit.OK

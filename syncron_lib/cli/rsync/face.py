@@ -93,10 +93,12 @@ class RsyncFace(PassingFace):
             name = b"." if path.endswith(b"/") else os.path.basename(path)
             self._say(f"skipping directory {shown(name)}")
 
-    def makes(self, destination: Location) -> None:
-        """The destination is not there and is made."""
+    def makes(self, destination: Location, made: int) -> None:
+        """The destination is not there and is made, the last of so many directories."""
         if self._telling.made:
-            self._say(f"created directory {shown(destination.path.rstrip(b'/'))}")
+            path = shown(destination.path.rstrip(b"/"))
+            said = f"directory {path}" if made < 2 else f"{made} directories for {path}"
+            self._say(f"created {said}")
 
     def item(self, item: Item) -> None:
         """One line, as rsync has it; the directory that a single file goes to is none of it."""

@@ -110,17 +110,22 @@ def is_contents(path: bytes) -> bool:
     return _CONTENTS.fullmatch(path) is not None
 
 
-def make(destination: Local, settings: Settings) -> None:
-    """Make the destination as rsync does, before anything else and with the mode of any new one."""
-    if settings.dry_run:
-        return
+def make(destination: Local, settings: Settings) -> int:
+    """Make the destination as rsync does, before anything else and with the mode of any new one;
+    how many directories that are, or would be."""
     path = destination.path.rstrip(b"/")
+    made, above = 1, os.path.dirname(path)
+    while settings.mkpath and above and not os.path.lexists(above):
+        made, above = made + 1, os.path.dirname(above)
+    if settings.dry_run:
+        return made
     try:
         (os.makedirs if settings.mkpath else os.mkdir)(path)
     except OSError as error:
         raise FileFatal(
             f"The destination {destination.shown()} cannot be made: {error.strerror}."
         ) from error
+    return made
 
 
 def _is_there(source: Location) -> bool:

@@ -13,11 +13,13 @@ Keeps = Callable[[bytes], bool]
 """Whether the attribute of a name is kept."""
 
 
-def keeping(kinds: Kinds, patterns: Sequence[bytes]) -> Keeps:
-    """What a run with these filters in canonical form keeps of ``kinds``. Raises UsageError."""
+def keeping(kinds: int, patterns: Sequence[bytes]) -> Keeps:
+    """What a run with these filters in canonical form keeps of these `Kinds`. Raises
+    UsageError."""
+    keeps_kind = Kinds(kinds).keeps
     named = about_attributes(patterns)
     if not named:
-        return kinds.keeps
+        return keeps_kind
     rules = []
     for rule in named:
         kind, modifiers, pattern = parsed(rule)
@@ -25,7 +27,7 @@ def keeping(kinds: Kinds, patterns: Sequence[bytes]) -> Keeps:
     excluded = RuleSet.compile(RuleOptions(tuple(rules))).root().excluded
 
     def keeps(name: bytes) -> bool:
-        if not kinds.keeps(name):
+        if not keeps_kind(name):
             return False
         return name in ACL_NAMES or name == ATIME or not excluded(name, False)
 
