@@ -132,12 +132,28 @@ class World:
         shutil.rmtree(self.disk.parent)
 
 
+@pytest.mark.parametrize("who", [MINE, HUB])
+def test_what_cannot_have_another_name_keeps_its_own(
+    forked: Forked, home: Path, tmp_path: Path, who: int
+) -> None:
+    """A disk that refuses to give one name, whichever."""
+    world = World(forked, tmp_path)
+    found = world.points(who, ("link", "linkat"))
+    for number, point in enumerate(found):
+        world.begin()
+        strace = ("-o", "/dev/null", *point.inject("error=EIO"))
+        ended = world.run(*world.words(world.mine), who=who, strace=strace)
+        assert ended.code in (4, 11, 23), (point, ended.code, ended.err)
+        world.assert_survived(point, other_first=number % 2 == 1)
+    print(f"refused {len(found)} names")
+
+
 @pytest.mark.parametrize(
     ("who", "calls", "most"),
     [
-        pytest.param(MINE, MUTATING, 4, id="mine"),
-        pytest.param(HUB, MUTATING, 4, id="sealed"),
-        pytest.param(CLIENT, ("sendto", *MUTATING), 4, id="client"),
+        pytest.param(MINE, MUTATING, 3, id="mine"),
+        pytest.param(HUB, MUTATING, 3, id="sealed"),
+        pytest.param(CLIENT, ("sendto", *MUTATING), 3, id="client"),
     ],
 )
 def test_killed_between_any_two_changes(

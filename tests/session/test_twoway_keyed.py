@@ -23,6 +23,7 @@ from tests.session.twoway import Met as Plain
 from tests.session.twoway import Near, files
 from tests.trees import make, noise
 
+ACCEPTING = SecureOptions(accept_rollback=True)
 RULES = b"/secrets/\n*.env\n"
 TREE: dict[str, Any] = {
     ".secure": RULES,
@@ -116,6 +117,18 @@ def test_both_versions_stay_and_are_sealed_where_the_key_is_not(world: World) ->
         (world.b / name).unlink()
     world.round()
     assert not copies(world.a)
+
+
+def test_leftovers_and_a_manifest_where_all_files_are_the_same(world: World) -> None:
+    world.round()
+    for root in (world.a, world.hub):
+        (root / ".syncron/n1").write_bytes(b"staged by a run that was killed")
+        content = (root / MANIFEST).read_bytes()
+        (root / MANIFEST).unlink()
+        world.meet(world.b if root == world.hub else world.a, secure=ACCEPTING)
+        assert len((root / MANIFEST).read_bytes()) == len(content)
+        assert not (root / ".syncron/n1").exists()
+    world.round()
 
 
 @pytest.mark.parametrize("policy", [Conflicts.PREFER_FIRST, Conflicts.SKIP, Conflicts.NEWER])

@@ -262,6 +262,14 @@ class _understood:
             raise PeerViolation(f"The other side's records are malformed: {error}.") from None
 
 
+def unsettled_ignore_files(first: End, second: End) -> frozenset[bytes]:
+    """Ignore files that the two do not have alike."""
+    if first.scanned().ignore_digest == second.scanned().ignore_digest:
+        return frozenset()
+    mine, theirs = first.ignore_files(), second.ignore_files()
+    return frozenset(path for path in {*mine, *theirs} if mine.get(path) != theirs.get(path))
+
+
 def differing(first: End, second: End) -> tuple[dict[bytes, Record], dict[bytes, Record]]:
     """The records of both sides, of all directories whose records are not the same."""
     found: tuple[dict[bytes, Record], dict[bytes, Record]] = {}, {}

@@ -29,12 +29,12 @@ from syncron_lib.protocol.messages import Arrived, Moved
 from syncron_lib.session.asking import batches, reply_of
 from syncron_lib.session.beginning import beginning
 from syncron_lib.session.observer import Observer
-from syncron_lib.session.twoway.ends import End, differing
+from syncron_lib.session.twoway.ends import End, differing, unsettled_ignore_files
 from syncron_lib.session.twoway.exchange import Scratch, transfer
 from syncron_lib.session.twoway.manifests import carry, require_carried
 from syncron_lib.session.twoway.plans import divided, plan_for, require_few_deletes, restrict
 from syncron_lib.session.twoway.progress import Amount, watching
-from syncron_lib.session.twoway.telling import clash_of, items_of
+from syncron_lib.session.twoway.telling import clash_of, counted, items_of
 
 if TYPE_CHECKING:
     from syncron_lib.secure.keys import Keyring
@@ -84,7 +84,7 @@ class PairRun:
     def run(self) -> None:
         """Open both, and make them the same."""
         self._open()
-        before = self._unsettled_ignore_files()
+        before = unsettled_ignore_files(*self._ends)
         if before:
             self._only = before
             self._synchronise()
@@ -133,14 +133,6 @@ class PairRun:
         self._report.warnings.append(text)
         self._observer.warning(text)
 
-    def _unsettled_ignore_files(self) -> frozenset[bytes]:
-        """Ignore files that the two do not have alike."""
-        digests = [end.scanned().ignore_digest for end in self._ends]
-        if digests[0] == digests[1]:
-            return frozenset()
-        mine, theirs = (end.ignore_files() for end in self._ends)
-        return frozenset(path for path in {*mine, *theirs} if mine.get(path) != theirs.get(path))
-
     # --- one run over what was opened -----------------------------------------------------------
 
     def _synchronise(self) -> None:
@@ -167,7 +159,7 @@ class PairRun:
             require_few_deletes(plan, end.shown, end.entries, self._options.max_delete)
         self._tell(outcome, plans)
         if self._options.dry_run:
-            self._count(plans, set())
+            counted(self._report, plans, set())
             return
         self._carry_out(outcome, has, plans)
         self._keep_bases()
@@ -242,6 +234,7 @@ class PairRun:
             return
         for end in self._ends:
             if end.staging:
+                end.writes = True
                 reply_of(end.endpoint.submit(beginning(self._options)), messages.Leftovers)
                 finish = messages.Finish((), complete=True)
                 reply_of(end.endpoint.submit(finish), messages.Finished)
@@ -300,18 +293,6 @@ class PairRun:
         for item in items_of(self._ends, outcome, plans, self._options, is_sealed):
             self._observer.item(item)
 
-    def _count(self, plans: Sequence[Plan], failed: set[bytes]) -> None:
-        report = self._report
-        for plan in plans:
-            report.created += plan.created
-            report.changed += sum(1 for change in plan.changes if change.path not in failed)
-            changed = {change.path for change in plan.changes}
-            adjusted = {adjust.path for adjust in plan.adjusts} - failed - changed
-            report.metadata += len(adjusted)
-            report.deleted += plan.deleted
-        touched = report.created + report.changed + report.metadata
-        report.unchanged = max(0, report.source_entries - touched)
-
     # --- carrying out ---------------------------------------------------------------------------
 
     def _carry_out(self, outcome: Outcome, has: Differing, planned: Sequence[Plan]) -> None:
@@ -329,10 +310,11 @@ class PairRun:
             self._keyed.begin(outcome)
         for side in Side:
             self._preserve(side, outcome)
+        amount = Amount(sum(plan.size for plan in planned), self._observer)
+        brought = self._preserve_sealed(outcome, has, amount)
         # Kept before anything is done: after a kill it says what was done. And after all that loses
         # its name is safe: else a side could hold the other's version for settled that is not.
         self._intend(first, second, has[0], outcome.final, outcome.untouched)
-        amount = Amount(sum(plan.size for plan in planned), self._observer)
         plans = []
         # What the first side has not got by the event of this run, the other must not hear of, nor
         # can it read what is not there yet. Where there is no such thing, neither waits.
@@ -350,13 +332,14 @@ class PairRun:
                 plans.append(plan)
                 arrived = begun[side]
                 if arrived is not None:
-                    complete = self._transfer(side, plan, arrived, merged, amount)
+                    rest = divided(plan, brought)[1] if side is Side.FIRST else plan
+                    complete = self._transfer(side, rest, arrived, merged, amount)
                     written.append((self._ends[side.value], complete))
             self._finish(written)
             failed = self._settle(turn, outcome)
             if Side.SECOND not in turn:
                 outcome.leave(path for path in failed if path in outcome.minted)
-        self._count(plans, self._failed)
+        counted(self._report, plans, self._failed)
 
     def _intend(
         self,
@@ -402,6 +385,22 @@ class PairRun:
             lost += stored.again
         # Its directory may stay only as long as what is in it: that comes out by itself.
         outcome.leave([*lost, *(outcome.copies[path].path for path in lost)])
+
+    def _preserve_sealed(self, outcome: Outcome, has: Differing, amount: Amount) -> set[bytes]:
+        """The same of versions that are sealed anew under another name: bring them to the first
+        side, which has everything before the second, and say which these are."""
+        copies = {each.kept: each.path for each in outcome.conflicts if each.kept in outcome.merged}
+        if not copies or self._keyed is None:
+            return set()
+        end = self._ends[Side.FIRST.value]
+        plan = divided(self._plan(Side.FIRST, outcome, has, {*copies} - {None}), copies)[0]
+        if not plan.is_empty:
+            self._bring_merged(end, plan, amount)
+            # Nothing more than to have them on the disk.
+            reply_of(end.endpoint.submit(messages.Preserve(())), messages.Stored)
+        lost = [path for path in copies if path in self._failed]
+        outcome.leave([*lost, *(copies[path] for path in lost)])
+        return {each.path for each in plan.creates}
 
     def _transfer(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from syncron_lib.core.options import RunOptions
 from syncron_lib.core.plan import Plan
-from syncron_lib.core.report import Action, Clash, Item
+from syncron_lib.core.report import Action, Clash, Item, Report
 from syncron_lib.core.twoway.reconcile import Conflict, Outcome
 from syncron_lib.core.twoway.records import Record
 from syncron_lib.core.twoway.signed import Side
@@ -54,3 +54,16 @@ def _items_at(
             yield item._replace(attributes=own)
     both = ends[side.other.value].endpoint, ends[side.value].endpoint
     yield from items.of_plan(plan, *both, "<>"[side.value], options, whole=True)
+
+
+def counted(report: Report, plans: Sequence[Plan], failed: Collection[bytes]) -> None:
+    """Add to a report what was done, but for what ``failed``."""
+    for plan in plans:
+        report.created += plan.created
+        report.changed += sum(1 for change in plan.changes if change.path not in failed)
+        changed = {change.path for change in plan.changes}
+        adjusted = {adjust.path for adjust in plan.adjusts}.difference(failed, changed)
+        report.metadata += len(adjusted)
+        report.deleted += plan.deleted
+    touched = report.created + report.changed + report.metadata
+    report.unchanged = max(0, report.source_entries - touched)
