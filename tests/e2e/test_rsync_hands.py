@@ -57,6 +57,29 @@ def test_a_list_of_what_is_far_away(syncron: Command, hosts: Sshd, tmp_path: Pat
     assert syncron(f"target:{tmp_path}/none").code == 3
 
 
+@pytest.mark.parametrize("words", ["f new", "f new/", "d new", "d/ new", "--mkpath d n/e/w"])
+def test_what_is_made_for_one_that_is_far_away(
+    syncron: Command, hosts: Sshd, tmp_path: Path, words: str
+) -> None:
+    make(tmp_path / "src", {"f": b"1", "d": {"b": b"2"}})
+    *options, source, place = words.split()
+    found = []
+    for side, command in (("theirs", "../src/"), ("ours", f"target:{tmp_path}/src/")):
+        (tmp_path / side).mkdir()
+        line = "-ai", *options, command + source, place
+        if side == "theirs":
+            done = subprocess.run(
+                ["rsync", *line], cwd=tmp_path / side, capture_output=True, text=True
+            )
+            code, out = done.returncode, done.stdout
+        else:
+            ended = syncron("--rsync", *line, cwd=tmp_path / side)
+            code, out = ended.code, ended.out
+        below = (tmp_path / side).rglob("*")
+        found.append((code, out, sorted(str(path.relative_to(tmp_path / side)) for path in below)))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("words", ["a", "a/", "-r a", "-ra a/", "-R a/b", "-rR a", "-d a/"])
 def test_lists_called_as_rsync(syncron: Command, tmp_path: Path, words: str) -> None:
     make(tmp_path, {"a": {"f": b"123", "b": {"h": b"1"}}, "big": b"x" * 1_234_567})

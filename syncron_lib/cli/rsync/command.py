@@ -25,6 +25,7 @@ from syncron_lib.errors import Exit, UsageError
 if TYPE_CHECKING:
     from syncron_lib.cli.face import Face
     from syncron_lib.core.parts import Part
+    from syncron_lib.session.each import Given
 
 _BY_DEFAULT = Settings(
     links=False,
@@ -109,18 +110,27 @@ class RsyncCommand(Command):
             if told(settings).stats > 1:  # what is told is counted
                 options = options._replace(itemize=True)
             found = given(sources, settings, options)
-            if isinstance(destination, Local) and is_made(found, destination):
-                made = 0
-                entered = found and is_contents(found[0].source.path) and found[0].trees
-                if settings.mkpath or not entered:
-                    made = make(destination, settings)
-                face.makes(destination, made)
+            made = isinstance(destination, Local) and is_made(found, destination)
+
+            def begin(given: Given) -> None:
+                # It is known by now whether a single source on another machine is a directory.
+                if made is None and not given.is_entry:
+                    makes(False)
+                face.source(given)
+
+            def makes(entered: bool) -> None:
+                assert isinstance(destination, Local)
+                number = make(destination, settings) if settings.mkpath or not entered else 0
+                face.makes(destination, number)
+
+            if made:
+                makes(bool(found) and is_contents(found[0].source.path) and found[0].trees)
             if not found:
                 face.finished(blank)
                 return Exit.OK
             key = self._key(settings, Mode.COPY, sources, destination, connect.ask)
             report = run_each(
-                found, destination, connect, face, begin=face.source, skip=face.skipped, key=key
+                found, destination, connect, face, begin=begin, skip=face.skipped, key=key
             )
             face.finished(report)
             return report.exit_code

@@ -147,8 +147,9 @@ def _kind_of(source: Location, follows: bool) -> int | None:
     return RootKind.FILE if stat.S_ISREG(mode) else RootKind.OTHER
 
 
-def is_made(sources: Sequence[Given], destination: Local) -> bool:
-    """Whether rsync would make the destination, and say so."""
+def is_made(sources: Sequence[Given], destination: Local) -> bool | None:
+    """Whether rsync would make the destination, and say so; None: if the source, of which that is
+    not known yet, is a directory."""
     wanted = [
         each
         for each in sources
@@ -159,4 +160,7 @@ def is_made(sources: Sequence[Given], destination: Local) -> bool:
         return destination.path.endswith(b"/") and not os.path.lexists(destination.path)
     if single and not destination.path.endswith(b"/"):
         return False
-    return not os.path.lexists(destination.path.rstrip(b"/") or b"/")
+    if os.path.lexists(destination.path.rstrip(b"/") or b"/"):
+        return False
+    unknown = len(wanted) == 1 and wanted[0].kind is None and wanted[0].into is None
+    return None if unknown and not destination.path.endswith(b"/") else True

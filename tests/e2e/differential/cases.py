@@ -171,6 +171,9 @@ def _add_more(made: Case) -> None:
     if luck() < (0.5 if "fake" in flags else 0.1) and "p" in flags and not made.has("prev"):
         flags.add("A")
         made.words.append("-A")
+    if luck() < 0.15 and made.has("H") and not made.has("c", "I"):
+        flags.add("--size-only")
+        made.words.append("--size-only")
     if luck() < 0.2:
         flags.add("vv")
         made.words[:] = ["-vv" if word == "-v" else word for word in made.words]
