@@ -30,8 +30,6 @@ def lines(output: str, case: Case, linked: set[str]) -> tuple[list[str], list[st
         said = [line for line in said if _named(line) not in linked]
     if case.has("vv") and case.has("X"):  # attributes do not count where rsync says that of a file
         said = [line.removesuffix(" is uptodate") for line in said]
-    if case.has("A"):  # when it tells of permissions, rsync has set them with the ACL
-        said = [re.sub(r"^\.([fdSD])(...)p(...)a", r".\1\2.\3a", line) for line in said]
     if case.has("delete"):
         # By deleting rsync changes a directory's time before it compares it.
         said = [re.sub(r"^\.d\.\.t", ".d...", line) for line in said]
@@ -45,9 +43,11 @@ def lines(output: str, case: Case, linked: set[str]) -> tuple[list[str], list[st
     rest = [line for line in said if line not in deleted]
     if not case.has("t") and not case.has("c"):
         rest = [each for each in map(_without_time, rest) if each]
+    if case.has("A"):  # when it tells of permissions, rsync has set them with the ACL
+        rest = [re.sub(r"^\.([fdSD])(...)p(...)a", r".\1\2.\3a", line) for line in rest]
     if case.has("prev"):
         # Made a link anew; copied and told as unchanged; made anew for other attributes.
-        rest = [re.sub(r"^[hc](?=[fLSD] {9} |f\.{3}[pog.]{3})", ".", each) for each in rest]
+        rest = [re.sub(r"^[hc](?=[fLSD] {9} |f\.\.[t.][pog.]{3})", ".", each) for each in rest]
     return rest, deleted
 
 
