@@ -266,7 +266,7 @@ class Root:
         """The directories that are not as the state has them; None where a scan tells as soon."""
         choice, directories, state = self.choice, self.directories, self.state
         own = choice.reading, None, choice.replica
-        plain = choice == Choice(None, None, RuleOptions(), True, *own) and self.view is None
+        plain = choice == Choice(None, None, RuleOptions(), True, *own)
         if not plain or state is None or directories is None or directories.entered:
             return None
         if not self._may_leave_unread():

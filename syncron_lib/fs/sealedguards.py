@@ -43,7 +43,7 @@ def require_no_key(
             " bring them as they are, without opening them, say --ciphertext. Nothing was"
             " changed."
         )
-    if not root.choice.reading or options.declassify:
+    if not root.choice.reading or options.declassify or rules.is_empty:
         return
     for node in root.tree.nodes.values():
         for name, mode in files_in(node, rules):
