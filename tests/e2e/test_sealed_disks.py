@@ -206,3 +206,22 @@ def test_a_job_names_the_disk_as_it_names_replicas(secrets: Bench) -> None:
     ended = secrets.syncron(f"--config={config}", "--job", "usb")
     assert ended.code == 0, ended.err
     assert_sealed(secrets.sealed, secrets.source)
+
+
+def test_a_run_in_one_direction_brings_a_disk_nothing_in_clear(secrets: Bench) -> None:
+    home, disk, second = secrets.source, secrets.sealed, secrets.top / "second"
+    both_ways(secrets, f"--sealed={disk}", home, disk)
+    assert secrets.syncron("--seal", home, second).code == 0
+    (home / "a.env").write_bytes(b"PASSWORD=one that is new")
+    for place in (disk, second):
+        for words in ((), ("--delete",), ("--dry-run",)):
+            ended = secrets.syncron(*words, home, place)
+            assert ended.code == 3 and "Seal it with --seal" in ended.err, ended.err
+        stored = b"".join(contents(place).values())
+        assert b"one that is new" not in stored
+        assert secrets.syncron("--seal", home, place).code == 0
+        assert_sealed(place, home)
+    # From the home, and between what is sealed, all goes as ever.
+    assert secrets.syncron(home, secrets.top / "copy").code == 0
+    assert contents(secrets.top / "copy") == contents(home)
+    assert secrets.syncron("--ciphertext", disk, second).code == 0

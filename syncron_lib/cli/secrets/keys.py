@@ -150,10 +150,12 @@ def holder(
     destination: Location,
     around: Surroundings,
 ) -> KeyHolder | None:
-    """Which side of a run sees its tree sealed, and how; None for neither. Raises UsageError and
-    KeyUnusable."""
+    """Which side of a run sees its tree sealed, and how; None for neither. Raises UsageError,
+    KeyUnusable, and GuardRefused for what would come in clear to where all is sealed."""
     role = _role(settings, mode, sources, destination)
     if role is None:
+        if not settings.ciphertext:
+            _require_clear(sources, destination)
         return None
     options = secure_options(settings, rekey=mode is Mode.REKEY)
     asked = bool(settings.key or settings.secure or settings.secure_names)
@@ -274,6 +276,21 @@ def _carried(settings: Settings, here: Mapping[int, Local]) -> frozenset[int]:
             )
         found.add(side)
     return frozenset(found)
+
+
+def _require_clear(sources: Sequence[Location], destination: Location) -> None:
+    """See that a directory on this machine in which files are sealed gets none in clear."""
+    from syncron_lib.fs.manifestfile import is_sealed_here
+
+    if not isinstance(destination, Local) or not is_sealed_here(destination.path):
+        return
+    for source in sources:
+        if isinstance(source, Local) and not is_sealed_here(source.path):
+            raise GuardRefused(
+                f"{destination.shown()} holds sealed files, and what comes from {source.shown()}"
+                " would lie there in clear. Seal it with --seal, or bring changes both ways with"
+                " --two-way; what is to be in clear needs another directory. Nothing was changed."
+            )
 
 
 def _role(
