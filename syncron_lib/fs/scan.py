@@ -8,12 +8,13 @@ digests are taken over entry by entry, where size, mtime, ctime and inode are wh
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Optional
 
 from syncron_lib.core import digest
@@ -162,23 +163,29 @@ class Scanner:
             self._report()
         return nodes
 
-    def read(self, top: Node, whole: bool) -> tuple[list[Node], list[bytes]]:
+    def read(self, top: Node, name: Optional[bytes], given: Container[bytes]) -> list[Node]:
         """What was left unread below a directory, as `fs.tree.Read` gives it."""
-        scope = self.unread.pop(top.path)
-        before, nodes = set(self.unread), []
-        self._leaves_unread = not whole
+        scope = self.unread.get(top.path) if name is not None else self.unread.pop(top.path)
+        self._leaves_unread = name is not None
         columns = top.columns()
-        rows = [row for row, mode in enumerate(columns.modes) if stat.S_ISDIR(mode)]
-        stack = self._children(top, columns, rows, scope)
+        rows: Iterable[int] = range(len(columns.names))
+        if name is not None:
+            row = bisect.bisect_left(columns.names, name)
+            rows = [row] if columns.names[row : row + 1] == [name] else []
+        rows = [row for row in rows if stat.S_ISDIR(columns.modes[row])]
+        nodes = []
+        stack = [
+            each for each in self._children(top, columns, rows, scope) if each[0].path not in given
+        ]
         stack.reverse()
         while stack:
             step = stack.pop()
-            if whole:
+            if name is None:
                 nodes.extend(self.below(step))
             else:
                 nodes.append(step[0])
                 stack.extend(reversed(self.one(step)))
-        return nodes, [path for path in self.unread if path not in before]
+        return nodes
 
     def _report(self) -> None:
         if self.entries - self._reported >= _REPORT_EVERY:

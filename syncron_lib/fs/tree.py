@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Any, Optional
 
 from syncron_lib.core import digest
@@ -162,9 +162,9 @@ class Node:
         return bytes(kept)
 
 
-Read = Callable[[Node, bool], tuple[list[Node], Iterable[bytes]]]
-"""Gives what lies below a node, each before what is below it: directly, or, if the second argument
-says so, all of it; and those of these below which more was left out."""
+Read = Callable[[Node, Optional[bytes], Container[bytes]], list[Node]]
+"""Gives what lies below a node: the one of a name, or else all of it, each before what is below it,
+but for what is among the third argument already."""
 
 
 class Unread(dict[bytes, Node]):
@@ -174,41 +174,51 @@ class Unread(dict[bytes, Node]):
     `Tree.present` gives those that are there.
     """
 
-    def __init__(self, tops: Iterable[bytes], read: Read) -> None:
-        """``tops``: the paths of nodes below which nothing is there."""
+    def __init__(self, tops: Container[bytes], read: Read) -> None:
+        """``tops``: the paths of nodes below which something is not there; ``read`` sees to it that
+        they stay so."""
         super().__init__()
-        self._tops = set(tops)
+        self._tops = tops
         self._read = read
+        self._given: set[bytes] = set()
+        """What was added: it may have been removed, and moved away, since."""
         self.grown = False
         """Nodes were added behind the others."""
 
-    def _add_below(self, path: bytes, whole: bool) -> None:
-        self._tops.remove(path)
-        top = super().__getitem__(path)
-        top.unread = _NOTHING
-        self.grown = True
-        nodes, tops = self._read(top, whole)
+    def _add(self, top: Node, name: Optional[bytes]) -> list[Node]:
+        nodes = self._read(top, name, self._given)
+        self.grown = self.grown or bool(nodes)
         _total(nodes, top)
         for node in nodes:
-            super().__setitem__(node.path, node)
-        self._tops.update(tops)
+            self[node.path] = node
+        return nodes
+
+    def __setitem__(self, path: bytes, node: Node) -> None:
+        self._given.add(path)
+        super().__setitem__(path, node)
 
     def _add_all(self) -> None:
-        while self._tops:
-            self._add_below(next(iter(self._tops)), True)
+        tops = [node for node in dict.values(self) if node.path in self._tops]
+        for top in tops:
+            self._add(top, None)
+            top.unread = _NOTHING
 
     def __missing__(self, path: bytes) -> Node:
-        # Each step adds what lies directly below the last directory on the way that is there.
-        while self._tops:
+        # Each step adds what is next on the way to it, from the last directory that is there.
+        while True:
             above = path
-            while above and above not in self._tops:
+            while above and not super().__contains__(above):
                 above = split(above)[0]
             if above not in self._tops:
-                break
-            self._add_below(above, False)
+                raise KeyError(path)
+            top = super().__getitem__(above)
+            added = self._add(top, path[len(above) + bool(above) :].partition(b"/")[0])
+            if not added:
+                raise KeyError(path)
+            entries, size, holds = top.unread
+            top.unread = entries - added[0].entries, size - added[0].size, holds
             if super().__contains__(path):
                 return super().__getitem__(path)
-        raise KeyError(path)
 
     def get(self, path: bytes, default: Any = None) -> Any:
         try:
@@ -218,10 +228,6 @@ class Unread(dict[bytes, Node]):
 
     def __contains__(self, path: object) -> bool:
         return self.get(path) is not None  # type: ignore[arg-type]
-
-    def __delitem__(self, path: bytes) -> None:
-        super().__delitem__(path)
-        self._tops.discard(path)
 
     def __len__(self) -> int:
         self._add_all()

@@ -132,6 +132,27 @@ def test_what_goes_is_asked_for_no_more(tree: Path) -> None:
         assert b"d1" not in set(root.tree.nodes)
 
 
+def test_only_what_is_on_the_way_is_read(tree: Path) -> None:
+    with opened(tree) as root:
+        _hot(root, [b"hot/here"])
+        nodes, before = root.tree.nodes, {node.path for node in root.tree.present()}
+        entries = root.tree.root.entries
+        assert nodes[b"d1/e0/f2"].own_entries == 1
+        assert {node.path for node in root.tree.present()} - before == {b"d1/e0", b"d1/e0/f2"}
+        assert b"d1/e0/f9" not in nodes and b"d1/e0/f2/file" not in nodes
+        root.tree.total()
+        assert root.tree.root.entries == entries
+        # What has gone does not come back with what lay beside it, nor is what is new read.
+        del nodes[b"d1/e0/f2"]
+        nodes[b"d1/e0/f0"] = new = Node(b"d1/e0/f0", nodes[b"d1/e0"], 0)
+        assert b"d1/e0/f2" not in nodes and b"d1/e0/f1" in nodes
+        assert {path for path in nodes if path.startswith(b"d1/e0/")} == {
+            b"d1/e0/f0",
+            b"d1/e0/f1",
+        }
+        assert nodes[b"d1/e0/f0"] is new
+
+
 @pytest.mark.parametrize("name", [".gitignore", ".secure"])
 def test_what_may_have_rules_of_its_own_is_read(tree: Path, name: str) -> None:
     (tree / "d2/e0" / name).write_text("nothing")
