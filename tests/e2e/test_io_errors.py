@@ -87,7 +87,7 @@ def test_directories_cannot_be_listed(forked: Forked, tmp_path: Path) -> None:
     """Also that in which an interrupted run has left something."""
     bench = Bench(forked, WORKLOADS["changed files"], tmp_path)
     ends = Counter[int]()
-    for number in range(1, 14):
+    for number in range(1, 40):
         bench.reset()
         (bench.destination / ".syncron").mkdir()
         strace = ("-o", "/dev/null", *Point("getdents64", number).inject("error=EIO"))

@@ -104,15 +104,18 @@ class Stopper:
         return ended if is_changed else None
 
     def looked_at(self, name: str) -> str:
-        """When an entry of this name was changed, by the helper's calls: ``before`` it had looked
-        at it, in the ``race`` between its last look and what it then did to it, or in ``time``."""
+        """When an entry of this name was changed, by the helper's calls: ``before`` its scan had
+        looked at it, in the ``race`` between its last look and what it then did to it, or in
+        ``time``. A survey may have looked at it first; whoever acts looks once more."""
         head, _, tail = self._trace.read_text(errors="replace").partition("--- SIGSTOP")
         before = [line for line in head.splitlines() if f'"{name}"' in line]
         after = [line for line in tail.splitlines() if f'"{name}"' in line]
-        if not any("newfstatat(" in line for line in before):
+        done = [re.search(r"(renameat|unlinkat)\(", line) is not None for line in after]
+        later = after[: done.index(True)] if True in done else after
+        looks = ["newfstatat(" in line for line in later]
+        if sum(looks) > 1 or not any("newfstatat(" in line for line in before):
             return "before"
-        acts = after and re.search(r"(renameat|unlinkat)\(", after[0])
-        return "race" if acts and "newfstatat(" in before[-1] else "time"
+        return "race" if done[:1] == [True] and "newfstatat(" in before[-1] else "time"
 
 
 def change_file(path: Path, kind: str, outside: Path, text: bytes) -> None:
