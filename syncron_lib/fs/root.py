@@ -286,6 +286,8 @@ class Root:
         case, or where who owns what is not known without."""
         choice = self.choice
         asked = self.sealed_before or self.prunes or not choice.trust_state
+        # A replica notes what was left out, and rules may leave out what a hot run does not read.
+        asked = asked or (choice.replica and self.hot is not None)
         known = not choice.reading or self._owners() is not None
         return not asked and known and choice.rules.chosen is None
 

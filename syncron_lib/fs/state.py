@@ -385,7 +385,9 @@ class State:
     def marks(self) -> dict[bytes, bytes]:
         """`Row.mark` of all directories that have one. Raises sqlite3.DatabaseError where the file
         is damaged."""
-        return {key.replace(b"\0", b"/"): mark for key, mark in self._db.execute(_MARKS)}
+        found = self._db.execute(_MARKS)
+        # A damaged cell may be of another type; its directory is looked at then.
+        return {key.replace(b"\0", b"/"): mark for key, mark in found if isinstance(key, bytes)}
 
     def _select(self, statement: str, parameters: tuple[bytes, ...]) -> Iterator[Row]:
         cursor = self._db.execute(statement, parameters)

@@ -15,6 +15,7 @@ from typing import Any, Optional
 from syncron_lib.core.names import join
 from syncron_lib.fs import listing, stats
 from syncron_lib.fs.directories import Directories
+from syncron_lib.fs.scan import OnProgress
 from syncron_lib.fs.second import Halves, SecondProcess, processors
 from syncron_lib.fs.state import mark_of
 
@@ -28,8 +29,6 @@ _REPORT_EVERY = 200
 _SPARED = 64
 """Directories that may have changed in any tree; beside them, one in `_SHARE`."""
 _SHARE = 8
-
-OnProgress = Callable[[int, int], None]
 
 
 class _TooMuch(Exception):

@@ -272,8 +272,8 @@ class Tree:
         self.nodes[node.path] = node
 
     def present(self) -> list[Node]:
-        """The nodes that are there: all, but for those below directories that a hot run believes
-        to be as they were, whose own digest and totals are known."""
+        """The nodes that are there: all, but for those below directories that are as they were, or
+        that a hot run believes to be, whose own digest and totals are known."""
         return list(dict.values(self.nodes))
 
     def complete(self) -> None:

@@ -276,6 +276,7 @@ def _damaged(tree: Path, statement: str) -> Iterator[None]:
     [
         "UPDATE directory SET mark=x'00' WHERE key=CAST('d1' AS BLOB)",
         "UPDATE directory SET mark='text' WHERE key=CAST('d1' AS BLOB)",
+        "UPDATE directory SET key='text' WHERE key=CAST('d1' AS BLOB)",
         "DELETE FROM directory WHERE key=CAST('d1' AS BLOB)",
     ],
 )
